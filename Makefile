@@ -1,0 +1,60 @@
+# make demo         the main job in small: data, training, segmentation, a score and demo/report.png
+# make test         lint, then every test, `cuda-check` among them
+# make cuda-check   compile every kernel for four GPU architectures, no GPU needed; prints the registers each takes
+# make gpu          on a machine with a GPU, no network and its own Python packages: tests on both devices, then a timing table
+# make bench        time the full DeconvNet on the CPU, beside PyTorch where `make bench-peers` has installed it
+# make clean        remove the virtual environments and what was built
+# PYTHON=... chooses the interpreter of the virtual environment, GPU_PYTHON=... that of `make gpu`.
+
+PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3.10 python3; do \
+	$$python -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$python && break; done)
+GPU_PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test cuda-check gpu bench bench-peers clean
+# an installation that failed half-way is not taken for a finished one
+.DELETE_ON_ERROR:
+
+demo: .venv/installed-demo
+	$(BIN)/python tools/demo.py
+
+test: .venv/installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m pytest -x -q
+
+cuda-check: .venv/installed-test
+	$(BIN)/python tools/cuda_check.py
+
+bench: .venv/installed-demo
+	$(BIN)/python benchmarks/compare_cpu.py $(if $(wildcard .venv-peers/installed),--peer .venv-peers/bin/python)
+
+bench-peers: .venv-peers/installed
+
+# without a GPU the probe stops it in one line; the table is worth having even where a test fails, so the tests' status comes last
+gpu: export PYTHONPATH := $(CURDIR)
+gpu:
+	$(GPU_PYTHON) kernels/host_build.py
+	$(GPU_PYTHON) tools/gpu_check.py --probe
+	$(GPU_PYTHON) -m pytest -q --maxfail=20 --tb=short --device cpu,gpu tests/kernels tests/layers tests/net; tested=$$?; \
+	$(GPU_PYTHON) tools/gpu_check.py && exit $$tested
+
+.venv/installed-%: setup.py pyproject.toml | .venv/bin/python
+	@echo "installing deconvnet and what it needs for '$*' into .venv (once)"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
+	@touch $@
+
+# the kernels come first: a missing compiler is said before anything is downloaded
+.venv/bin/python:
+	@test -n "$(PYTHON)" || { echo "no Python from 3.10 to 3.13 found: install python3.11 or set PYTHON" >&2; exit 1; }
+	@$(PYTHON) kernels/host_build.py >/dev/null
+	$(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }
+
+.venv-peers/installed:
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check numpy torch
+	@touch $@
+
+clean:
+	rm -rf .venv .venv-peers build dist deconvnet.egg-info kernels/libkernels-* .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,142 @@
+"""A blob: values and gradients of one shape, in host memory and, when a GPU computes, in the GPU's."""
+
+import math
+
+import numpy as np
+
+from .. import kernels
+
+
+class Memory:
+    """A buffer that lies on the host, on the GPU or on both, and knows who holds the truth.
+
+    Whoever asks for an array may write to it, so the side that was asked last is the truth; the other is copied when it is asked again.
+    """
+
+    def __init__(self, dtype):
+        self.dtype = np.dtype(dtype)
+        self._host = None
+        self._device = None
+        self._truth = "host"
+
+    def view(self, count: int, shape: tuple[int, ...]):
+        """The first `count` values on the device of the mode."""
+        return self.host_view(count, shape) if kernels.mode() == "cpu" else self._device_view(count, shape)
+
+    def host_view(self, count: int, shape: tuple[int, ...]) -> np.ndarray:
+        """The first `count` values in host memory."""
+        if self._host is None or self._host.size < count:
+            grown = np.zeros(count, self.dtype)
+            if self._host is not None:
+                grown[: self._host.size] = self._host
+            self._host = grown
+        if self._truth == "device":
+            self._device[: self._host.size].get(out=self._host[: self._device.size])
+            self._truth = "host"
+        return self._host[:count].reshape(shape)
+
+    def _device_view(self, count: int, shape: tuple[int, ...]):
+        cupy = kernels.array_module()
+        if self._device is None or self._device.size < count:
+            grown = cupy.zeros(count, self.dtype)
+            if self._device is not None and self._truth == "device":
+                grown[: self._device.size] = self._device
+            self._device = grown
+        if self._truth == "host":
+            if self._host is not None:
+                size = min(self._host.size, self._device.size)
+                self._device[:size].set(self._host[:size])
+            self._truth = "device"
+        return self._device[:count].reshape(shape)
+
+
+class Blob:
+    """Caffe's blob. `data` and `diff` are arrays of `shape` on the device that computes; `host_data` and `host_diff` lie in host memory.
+
+    Memory is made when it is first asked for, starts at zero and only ever grows, so an array keeps its identity between reshapes.
+    """
+
+    def __init__(self, shape: tuple[int, ...] = (), dtype=np.float32):
+        self.dtype = np.dtype(dtype)
+        self._data = Memory(dtype)
+        self._diff = Memory(dtype)
+        self.reshape(*shape)
+
+    def reshape(self, *shape: int) -> None:
+        """Take a new shape; values keep their flat order. Raises ValueError for a negative size."""
+        if any(size < 0 for size in shape):
+            raise ValueError(f"a blob cannot have the shape {shape}")
+        self.shape = tuple(int(size) for size in shape)
+        self.count = math.prod(self.shape)
+
+    @property
+    def data(self):
+        """The values on the device that computes."""
+        return self._data.view(self.count, self.shape)
+
+    @property
+    def diff(self):
+        """The gradients on the device that computes."""
+        return self._diff.view(self.count, self.shape)
+
+    @property
+    def host_data(self) -> np.ndarray:
+        """The values in host memory."""
+        return self._data.host_view(self.count, self.shape)
+
+    @property
+    def host_diff(self) -> np.ndarray:
+        """The gradients in host memory."""
+        return self._diff.host_view(self.count, self.shape)
+
+    def share_data(self, other: "Blob") -> None:
+        """Use the other blob's values as one's own (Split, Flatten, shared parameters)."""
+        self._data = other._data
+
+    def share_diff(self, other: "Blob") -> None:
+        """Use the other blob's gradients as one's own."""
+        self._diff = other._diff
+
+
+class HostBlob:
+    """What Python sees of a blob, as in pycaffe: `data` and `diff` are NumPy arrays, whatever device computes."""
+
+    def __init__(self, blob: Blob):
+        self._blob = blob
+
+    @property
+    def data(self) -> np.ndarray:
+        """The values; writing into them is seen by the next layer that runs."""
+        return self._blob.host_data
+
+    @property
+    def diff(self) -> np.ndarray:
+        """The gradients."""
+        return self._blob.host_diff
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The sizes, (N, C, H, W) for images."""
+        return self._blob.shape
+
+    @property
+    def count(self) -> int:
+        """The number of values."""
+        return self._blob.count
+
+    def reshape(self, *shape: int) -> None:
+        """Take a new shape; the layers above follow at the next forward or net.reshape()."""
+        self._blob.reshape(*shape)
+
+    def _legacy(self, axis: int) -> int:
+        if len(self.shape) > 4:
+            raise ValueError(f"num, channels, height and width name the axes of at most four, not of {self.shape}")
+        return self.shape[axis] if axis < len(self.shape) else 1
+
+    num = property(lambda self: self._legacy(0), doc="The first of up to four sizes.")
+    channels = property(lambda self: self._legacy(1), doc="The second of up to four sizes, 1 where there is none.")
+    height = property(lambda self: self._legacy(2), doc="The third of up to four sizes, 1 where there is none.")
+    width = property(lambda self: self._legacy(3), doc="The fourth of up to four sizes, 1 where there is none.")
+
+    def __repr__(self) -> str:
+        return f"Blob{self.shape}"

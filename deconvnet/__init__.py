@@ -1,0 +1,50 @@
+"""deconvnet: the Caffe that installs with pip. pycaffe's names, on our own CUDA kernels.
+
+import deconvnet as caffe
+net = caffe.Net("net.prototxt", caffe.TEST, weights="w.caffemodel")
+out = net.forward(data=x)
+"""
+
+from . import proto
+from .core.blob import set_seed as set_random_seed
+from .core.kernels import DeviceError, set_gpu, set_mode
+from .core.net import Net, NetError
+from .core.proto import PrototxtError
+from .core.solver import SGDSolver, SolverError, get_solver
+
+TRAIN = proto.caffe_pb2.TRAIN
+TEST = proto.caffe_pb2.TEST
+__version__ = "0.1.0"
+
+
+def set_mode_cpu() -> None:
+    """Compute on the CPU from now on (the default)."""
+    set_mode("cpu")
+
+
+def set_mode_gpu() -> None:
+    """Compute on a GPU through CuPy from now on. Raises DeviceError where there is none."""
+    set_mode("gpu")
+
+
+def set_device(number: int) -> None:
+    """Choose the GPU of that number. Raises DeviceError where it does not exist."""
+    set_gpu(number)
+
+
+__all__ = [
+    "TEST",
+    "TRAIN",
+    "DeviceError",
+    "Net",
+    "NetError",
+    "PrototxtError",
+    "SGDSolver",
+    "SolverError",
+    "get_solver",
+    "proto",
+    "set_device",
+    "set_mode_cpu",
+    "set_mode_gpu",
+    "set_random_seed",
+]

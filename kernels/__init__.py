@@ -1,0 +1,40 @@
+"""Arrays in, arrays out: our CUDA kernels behind plain functions. A NumPy array computes on the host, a CuPy array on its GPU."""
+
+from .activation import dropout, relu, relu_backward
+from .convolution import (
+    Geometry,
+    add_bias,
+    add_product,
+    bias_backward,
+    conv_backward,
+    conv_forward,
+    deconv_backward,
+    deconv_forward,
+)
+from .device import (
+    DeviceError,
+    array_module,
+    mode,
+    set_gpu,
+    set_mode,
+    synchronize,
+    to_host,
+)
+from .elementwise import divide_multiply, maximum, maximum_backward, multiply, scale_add
+from .host_build import BuildError
+from .normalization import batch_norm_backward, batch_norm_forward, channel_affine_backward, channel_affine_forward
+from .pooling import (
+    Window,
+    average_pool,
+    average_pool_backward,
+    max_pool,
+    max_pool_backward,
+    unpool,
+    unpool_backward,
+    unpool_spread,
+    unpool_spread_backward,
+)
+from .softmax import rank_labels, softmax, softmax_backward, softmax_loss, softmax_loss_backward
+from .update import sgd_update, sum_of_squares
+
+__all__ = [name for name in dir() if not name.startswith("_")]

@@ -1,0 +1,98 @@
+// Batch normalisation (the release's BN): per channel over the images and places of the batch, m = N * H * W,
+//   mean = sum x / m, variance = sum (x - mean)^2 / m, normal = (x - mean) / sqrt(variance + eps), y = scale * normal + shift,
+//   dscale = sum dy * normal, dshift = sum dy, dx = scale / sqrt(variance + eps) * (dy - dshift / m - normal * dscale / m).
+// The variance is a sum of squared differences: never negative, where E[x^2] - E[x]^2 can be.
+// Compulsory bytes per value: forward read 1 (a second and third reading come from the cache), write y and normal; backward read dy and
+// normal twice, write dx. In inference: read 1, write 1.
+#include "kernel.h"
+
+DEVICE const real* row_of(const real* x, int n, int c, int channels, int size) { return x + ((index)n * channels + c) * size; }
+
+KERNEL(batch_norm_forward, const real* x, const real* __restrict__ scale, const real* __restrict__ shift, real* y,
+       real* __restrict__ normal, real* __restrict__ mean, real* __restrict__ variance, acc eps, int images, int channels, int size) {
+  for_blocks(c, channels) {
+    const double count = (double)images * size;
+    double total = 0;
+    for (int n = 0; n < images; ++n) {
+      const real* __restrict__ from = row_of(x, n, c, channels, size);
+      acc sum = 0;
+      for_threads_sum(i, size, sum) sum += from[i];
+      total += sum;
+    }
+    const acc mu = block_sum(total) / count;
+    total = 0;
+    for (int n = 0; n < images; ++n) {
+      const real* __restrict__ from = row_of(x, n, c, channels, size);
+      acc sum = 0;
+      for_threads_sum(i, size, sum) sum += (from[i] - mu) * (from[i] - mu);
+      total += sum;
+    }
+    const acc var = block_sum(total) / count, over_deviation = 1 / sqrt(var + eps), a = scale[c], b = shift[c];
+    for (int n = 0; n < images; ++n) {  // y may be x
+      const index at = ((index)n * channels + c) * size;
+      for_threads(i, size) {
+        const acc z = (x[at + i] - mu) * over_deviation;
+        normal[at + i] = z;
+        y[at + i] = a * z + b;
+      }
+    }
+    for_threads(once, 1) mean[c] = mu, variance[c] = var;
+  }
+}
+
+// dx may be dy; dscale and dshift are added to
+KERNEL(batch_norm_backward, const real* dy, const real* __restrict__ normal, const real* __restrict__ scale,
+       const real* __restrict__ variance, real* dx, real* __restrict__ dscale, real* __restrict__ dshift, acc eps, int images, int channels,
+       int size) {
+  for_blocks(c, channels) {
+    double total_shift = 0, total_scale = 0;
+    for (int n = 0; n < images; ++n) {
+      const index at = ((index)n * channels + c) * size;
+      acc sum = 0, product = 0;
+      for_threads_sum(i, size, sum, product) sum += dy[at + i], product += dy[at + i] * normal[at + i];
+      total_shift += sum, total_scale += product;
+    }
+    total_shift = block_sum(total_shift), total_scale = block_sum(total_scale);
+    if (dx) {
+      const double count = (double)images * size;
+      const acc gain = scale[c] / sqrt(variance[c] + eps), mean_dy = total_shift / count, slope = total_scale / count;
+      for (int n = 0; n < images; ++n) {
+        const index at = ((index)n * channels + c) * size;
+        for_threads(i, size) dx[at + i] = gain * (dy[at + i] - mean_dy - normal[at + i] * slope);
+      }
+    }
+    for_threads(once, 1) {
+      if (dscale) dscale[c] += total_scale;
+      if (dshift) dshift[c] += total_shift;
+    }
+  }
+}
+
+// A scale and shift per channel, what is left of batch norm in inference; y may be x.
+KERNEL(channel_affine_forward, const real* x, const real* __restrict__ scale, const real* __restrict__ shift, real* y, int images,
+       int channels, int size) {
+  for_blocks(r, images * channels) {
+    const acc a = scale[r % channels], b = shift[r % channels];
+    const index at = (index)r * size;
+    for_threads(i, size) y[at + i] = a * x[at + i] + b;
+  }
+}
+
+KERNEL(channel_affine_backward, const real* dy, const real* __restrict__ x, const real* __restrict__ scale, real* dx,
+       real* __restrict__ dscale, real* __restrict__ dshift, int images, int channels, int size) {
+  for_blocks(c, channels) {
+    double total_shift = 0, total_scale = 0;
+    for (int n = 0; n < images; ++n) {
+      const index at = ((index)n * channels + c) * size;
+      acc sum = 0, product = 0;
+      for_threads_sum(i, size, sum, product) sum += dy[at + i], product += dy[at + i] * x[at + i];
+      total_shift += sum, total_scale += product;
+      if (dx) for_threads(i, size) dx[at + i] = scale[c] * dy[at + i];  // after its own thread has read dy
+    }
+    total_shift = block_sum(total_shift), total_scale = block_sum(total_scale);
+    for_threads(once, 1) {
+      if (dscale) dscale[c] += total_scale;
+      if (dshift) dshift[c] += total_shift;
+    }
+  }
+}

@@ -1,0 +1,106 @@
+"""Which device computes: the mode that new blobs follow, arrays on it, and the launch of a kernel where its arrays are."""
+
+import importlib
+import sys
+
+import numpy as np
+
+from . import host
+
+
+class DeviceError(RuntimeError):
+    """A device was asked for that is not there."""
+
+
+_mode = "cpu"
+_EACH = 256  # values that a block takes at a time in element-wise work
+
+
+def mode() -> str:
+    """ "cpu" or "gpu"."""
+    return _mode
+
+
+def set_mode(name: str) -> None:
+    """Choose "cpu" or "gpu" for what is computed from now on. Raises DeviceError where there is no GPU to choose."""
+    global _mode
+    if name == "gpu":
+        gpu_array_module()
+    _mode = name
+
+
+def gpu_array_module():
+    """CuPy, with a device behind it. Raises DeviceError with the remedy otherwise."""
+    try:
+        cupy = importlib.import_module("cupy")
+    except ImportError as error:
+        raise DeviceError(
+            f"no GPU: CuPy cannot be imported ({error}); pip install 'deconvnet[cuda12]' or 'deconvnet[cuda13]', or run without --gpu"
+        ) from None
+    try:
+        count = cupy.cuda.runtime.getDeviceCount()
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        raise DeviceError(f"no GPU: {error}; run without --gpu to compute on the CPU") from None
+    if count == 0:
+        raise DeviceError("no GPU: the driver shows no device; run without --gpu to compute on the CPU")
+    return cupy
+
+
+def set_gpu(number: int) -> None:
+    """Use the GPU of that number from now on. Raises DeviceError where it does not exist."""
+    cupy = gpu_array_module()
+    count = cupy.cuda.runtime.getDeviceCount()
+    if not 0 <= number < count:
+        raise DeviceError(f"GPU {number} does not exist: there are {count}, numbered from 0")
+    cupy.cuda.Device(number).use()
+
+
+def on_gpu(array) -> bool:
+    """Whether an array lies on a GPU."""
+    return not isinstance(array, np.ndarray)
+
+
+def array_module(array=None):
+    """NumPy or CuPy: that of an array, else that of the mode."""
+    gpu = on_gpu(array) if array is not None else _mode == "gpu"
+    return gpu_array_module() if gpu and "cupy" not in sys.modules else sys.modules["cupy"] if gpu else np
+
+
+def launch(name: str, rows: int, width: int, *arguments) -> None:
+    """Run a kernel over `rows` rows of about `width` values on the device of its first array, in that array's dtype.
+
+    Arrays are contiguous and of the kernel's types (None for an absent one), numbers are Python's. Raises ValueError otherwise.
+    """
+    first = arguments[0]
+    if isinstance(first, np.ndarray):
+        host.kernel(name, first.dtype)(rows, width, arguments)
+    else:
+        importlib.import_module(".gpu", __package__).kernel(name, first.dtype)(rows, width, arguments)
+
+
+def launch_elementwise(name: str, count: int, *arguments) -> None:
+    """Run a kernel whose threads share `count` values one by one (`for_each`)."""
+    launch(name, -(-count // _EACH), _EACH, *arguments)
+
+
+_workspaces: dict = {}
+
+
+def workspace(like, count: int, purpose: str):
+    """A flat scratch array of at least `count` values, of the dtype and on the device of `like`; kept for the next call of that purpose."""
+    key = (on_gpu(like), like.dtype, purpose)
+    held = _workspaces.get(key)
+    if held is None or held.size < count:
+        held = _workspaces[key] = array_module(like).empty(count, like.dtype)
+    return held[:count]
+
+
+def to_host(array) -> np.ndarray:
+    """The array in host memory (itself where it is there)."""
+    return array if isinstance(array, np.ndarray) else array.get()
+
+
+def synchronize() -> None:
+    """Wait until the device has done what it was given."""
+    if _mode == "gpu":
+        array_module().cuda.get_current_stream().synchronize()

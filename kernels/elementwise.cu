@@ -1,0 +1,32 @@
+// Element-wise sums, products and maxima of blobs, as Split and Eltwise need them. Compulsory bytes: read and write each value once.
+#include "kernel.h"
+
+// y = a * x + b * y; b = 0 does not read y
+KERNEL(scale_add, const real* x, real* y, acc a, acc b, index n) {
+  if (b == 0) {
+    for_each(i, n) y[i] = a * x[i];
+  } else {
+    for_each(j, n) y[j] = a * x[j] + b * y[j];
+  }
+}
+
+// y = x * z; y may be either
+KERNEL(multiply, const real* x, const real* z, real* y, index n) {
+  for_each(i, n) y[i] = x[i] * z[i];
+}
+
+// y = x / z * w: the gradient of a product by the quotient, as Caffe's unstable form has it
+KERNEL(divide_multiply, const real* x, const real* z, const real* w, real* y, index n) {
+  for_each(i, n) y[i] = x[i] / z[i] * w[i];
+}
+
+// the k-th of several: where it beats y it takes y's place and leaves its number in `which`; earlier ones win ties, a NaN wins all
+KERNEL(maximum, const real* __restrict__ x, real* __restrict__ y, int* __restrict__ which, int k, index n) {
+  for_each(i, n) {
+    if (k == 0 || x[i] > y[i] || (x[i] != x[i] && y[i] == y[i])) y[i] = x[i], which[i] = k;
+  }
+}
+
+KERNEL(maximum_backward, const real* __restrict__ dy, const int* __restrict__ which, real* __restrict__ dx, int k, index n) {
+  for_each(i, n) dx[i] = which[i] == k ? dy[i] : 0;
+}

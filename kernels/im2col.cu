@@ -1,0 +1,87 @@
+// Columns of a convolution: col[(c, i, j), (n, oh, ow)] = x[n, c, oh * stride - pad + i * dilation, ow * stride - pad + j * dilation],
+// zero outside the image; col2im is its adjoint. One call covers `images` whole images, or `rows` output rows of one image from `first` on.
+// Compulsory bytes: im2col reads x and writes col once; col2im reads col and adds into x.
+#include "kernel.h"
+
+// The output columns first..last-1 of a tap see the image, those beside them its padding.
+struct Span { int first, last; };
+DEVICE Span span_of(int shift, int stride, int width, int out_width) {
+  const int first = shift < 0 ? (-shift + stride - 1) / stride : 0, last = shift < width ? (width - shift + stride - 1) / stride : 0;
+  return {min(first, out_width), max(min(first, out_width), min(last, out_width))};
+}
+
+// A block owns the plane of columns of one (channel, tap) and image.
+KERNEL(im2col, const real* __restrict__ x, real* __restrict__ col, int images, int channels, int height, int width, int first, int rows,
+       int out_width, int kernel_h, int kernel_w, int stride_h, int stride_w, int pad_h, int pad_w, int dilation_h, int dilation_w) {
+  for_blocks(r, channels * kernel_h * kernel_w * images) {
+    const int image = r % images, k = r / images, j = k % kernel_w, i = k / kernel_w % kernel_h, c = k / kernel_w / kernel_h;
+    const int shift = j * dilation_w - pad_w;
+    const Span span = span_of(shift, stride_w, width, out_width);
+    const real* __restrict__ plane = x + (index)(image * channels + c) * height * width;
+    for (int row = 0; row < rows; ++row) {
+      const int h = (first + row) * stride_h - pad_h + i * dilation_h;
+      real* __restrict__ to = col + ((index)r * rows + row) * out_width;
+      if (h < 0 || h >= height) {
+        for_threads(w, out_width) to[w] = 0;
+        continue;
+      }
+      const real* __restrict__ from = plane + (index)h * width + shift;
+      for_threads(w, span.first) to[w] = 0;
+      if (stride_w == 1) {
+        for_threads(w, span.last - span.first) to[span.first + w] = from[span.first + w];
+      } else {
+        for_threads(w, span.last - span.first) to[span.first + w] = from[(span.first + w) * stride_w];
+      }
+      for_threads(w, out_width - span.last) to[span.last + w] = 0;
+    }
+  }
+}
+
+// x += the columns that came from it. A block owns a plane of x; its taps follow one another, a barrier between them, because two
+// taps reach the same place from different threads.
+KERNEL(col2im, const real* __restrict__ col, real* __restrict__ x, int images, int channels, int height, int width, int first, int rows,
+       int out_width, int kernel_h, int kernel_w, int stride_h, int stride_w, int pad_h, int pad_w, int dilation_h, int dilation_w) {
+  for_blocks(r, images * channels) {
+    const int c = r % channels, image = r / channels;
+    real* __restrict__ plane = x + (index)r * height * width;
+    for (int tap = 0; tap < kernel_h * kernel_w; ++tap) {
+      const int shift = tap % kernel_w * dilation_w - pad_w, down = tap / kernel_w * dilation_h - pad_h;
+      const Span span = span_of(shift, stride_w, width, out_width);
+      const real* __restrict__ taps = col + ((index)(c * kernel_h * kernel_w + tap) * images + image) * rows * out_width;
+      for (int row = 0; row < rows; ++row) {
+        const int h = (first + row) * stride_h + down;
+        if (h < 0 || h >= height) continue;
+        const real* __restrict__ from = taps + (index)row * out_width;
+        real* __restrict__ to = plane + (index)h * width + shift;
+        if (stride_w == 1) {
+          for_threads(w, span.last - span.first) to[span.first + w] += from[span.first + w];
+        } else {
+          for_threads(w, span.last - span.first) to[(span.first + w) * stride_w] += from[span.first + w];
+        }
+      }
+      sync_block();
+    }
+  }
+}
+
+// (C, N, P) columns of a product to (N, C, P) images, plus the bias of each channel if there is one.
+KERNEL(images_from_columns, const real* __restrict__ columns, const real* __restrict__ bias, real* __restrict__ y, int images,
+       int channels, int size) {
+  for_blocks(r, images * channels) {
+    const int c = r % channels, image = r / channels;
+    const acc b = bias ? bias[c] : 0;
+    const real* __restrict__ from = columns + ((index)c * images + image) * size;
+    real* __restrict__ to = y + (index)r * size;
+    for_threads(i, size) to[i] = from[i] + b;
+  }
+}
+
+// (N, C, P) images to the (C, N, P) columns that one product over several images wants.
+KERNEL(columns_from_images, const real* __restrict__ x, real* __restrict__ columns, int images, int channels, int size) {
+  for_blocks(r, channels * images) {
+    const int image = r % images, c = r / images;
+    const real* __restrict__ from = x + ((index)image * channels + c) * size;
+    real* __restrict__ to = columns + (index)r * size;
+    for_threads(i, size) to[i] = from[i];
+  }
+}

@@ -1,0 +1,166 @@
+// One source, three ways to run it: CUDA, the host with blocks of one thread (fast), the host with blocks of real threads (tests).
+//
+// A kernel is written for any block size. Blocks stride over rows (`for_blocks`), the threads of a block over a contiguous
+// row (`for_threads`). `real` is what is stored, `acc` what is summed in; both come from the compiler's command line or from here.
+//   KERNEL(name, args...)          a kernel and, on the host, the exported launcher `name_float` or `name_double`
+//   for_blocks(r, n)               blocks share the rows 0..n-1
+//   for_threads(i, n)              the block's threads share 0..n-1; iterations must not depend on each other
+//   for_threads_sum(i, n, s...)    the same, where each thread adds into its own s
+//   for_threads_in_order(i, n)     the same, where the host keeps the order because iterations may meet
+//   for_each(i, n)                 every thread of the grid shares 0..n-1, for element-wise work
+//   sync_block()                   all threads of a block have come here
+//   block_sum(v)                   the sum of v over the block, known to every thread of it
+#pragma once
+
+#ifndef real
+#define real float
+#endif
+typedef real acc;
+typedef long long index;  // plane * size overflows 32 bits on large blobs
+
+#if defined(__CUDACC__)  // ------------------------------------------------------------------ a GPU, by NVRTC or nvcc
+
+#define DEVICE __device__ __forceinline__  // not static: a source may leave some of them unused
+#define KERNEL(name, ...) extern "C" __global__ void name(__VA_ARGS__)
+#define for_blocks(r, n) for (int r = blockIdx.x; r < (n); r += gridDim.x)
+#define for_threads(i, n) for (int i = threadIdx.x; i < (n); i += blockDim.x)
+#define for_threads_sum(i, n, ...) for_threads(i, n)
+#define for_threads_in_order(i, n) for_threads(i, n)
+#define for_each(i, n) \
+  for (index i = blockIdx.x * (index)blockDim.x + threadIdx.x; i < (n); i += (index)gridDim.x * blockDim.x)
+#define sync_block() __syncthreads()
+
+DEVICE void raise_to(int* place, int value) { atomicMax(place, value); }
+
+template <class T>
+DEVICE T block_sum(T value) {  // launches use whole warps, so every lane takes part
+  __shared__ T partial[32];
+  for (int step = 16; step; step >>= 1) value += __shfl_xor_sync(0xffffffffu, value, step);
+  __syncthreads();  // an earlier sum may still be read
+  if (threadIdx.x % 32 == 0) partial[threadIdx.x / 32] = value;
+  __syncthreads();
+  T sum = 0;
+  for (int warp = 0; warp < (blockDim.x + 31) / 32; ++warp) sum += partial[warp];
+  return sum;
+}
+
+#else  // ------------------------------------------------------------------------------------------------- the host
+
+#include <cfloat>
+#include <cmath>
+using std::exp;
+using std::log;
+using std::sqrt;
+template <class T>
+static inline T max(T a, T b) { return a > b ? a : b; }
+template <class T>
+static inline T min(T a, T b) { return a < b ? a : b; }
+
+#define DEVICE static inline __attribute__((always_inline))
+#define PRAGMA(text) _Pragma(#text)
+#define JOIN(a, b) a##_##b
+#define LAUNCHER(name, type) JOIN(name, type)
+#define KERNEL(name, ...)                                                     \
+  static void name(__VA_ARGS__);                                              \
+  extern "C" { auto LAUNCHER(name, real) = &Grid<decltype(&name)>::template run<&name>; } \
+  static void name(__VA_ARGS__)
+
+#ifndef BLOCK_THREADS  // ------------------------------------------------- blocks of one thread, OpenMP over blocks
+
+static thread_local int block_index, block_count;
+
+template <class F> struct Grid;
+template <class... A>
+struct Grid<void (*)(A...)> {
+  template <void (*kernel)(A...)>
+  static void run(int blocks, A... args) {
+    if (blocks == 1) {
+      block_index = 0, block_count = 1;
+      kernel(args...);
+      return;
+    }
+#pragma omp parallel num_threads(blocks)
+    {
+#pragma omp for schedule(static, 1)
+      for (int block = 0; block < blocks; ++block) {
+        block_index = block, block_count = blocks;
+        kernel(args...);
+      }
+    }
+  }
+};
+
+static inline index share(index n, int block) { return n * block / block_count; }
+
+#define for_blocks(r, n) for (int r = share(n, block_index), r##_end = share(n, block_index + 1); r < r##_end; ++r)
+#define for_threads(i, n) PRAGMA(GCC ivdep) for (int i = 0; i < (n); ++i)
+#define for_threads_sum(i, n, ...) PRAGMA(omp simd reduction(+ : __VA_ARGS__)) for (int i = 0; i < (n); ++i)
+#define for_threads_in_order(i, n) for (int i = 0; i < (n); ++i)
+#define for_each(i, n)                        \
+  const index i##_end = share(n, block_index + 1); \
+  PRAGMA(GCC ivdep) for (index i = share(n, block_index); i < i##_end; ++i)
+#define sync_block()
+
+template <class T>
+DEVICE T block_sum(T value) { return value; }
+DEVICE void raise_to(int* place, int value) { if (*place < value) *place = value; }
+
+#else  // -------------------------------------- blocks of BLOCK_THREADS real threads, two blocks at once, for the sanitizers
+
+#include <atomic>
+#include <barrier>
+#include <thread>
+#include <vector>
+
+struct Block {
+  std::barrier<> barrier{BLOCK_THREADS};
+  double partial[BLOCK_THREADS];
+};
+static thread_local int block_index, block_count, thread_index;
+static thread_local Block* this_block;
+
+template <class F> struct Grid;
+template <class... A>
+struct Grid<void (*)(A...)> {
+  template <void (*kernel)(A...)>
+  static void run(int blocks, A... args) {
+    for (int first = 0; first < blocks; first += 2) {
+      Block two[2];
+      std::vector<std::thread> threads;
+      for (int block = first; block < blocks && block < first + 2; ++block)
+        for (int thread = 0; thread < BLOCK_THREADS; ++thread)
+          threads.emplace_back([=, &two] {
+            block_index = block, block_count = blocks, thread_index = thread, this_block = &two[block - first];
+            kernel(args...);
+          });
+      for (auto& thread : threads) thread.join();
+    }
+  }
+};
+
+#define for_blocks(r, n) for (int r = block_index; r < (n); r += block_count)
+#define for_threads(i, n) for (int i = thread_index; i < (n); i += BLOCK_THREADS)
+#define for_threads_sum(i, n, ...) for_threads(i, n)
+#define for_threads_in_order(i, n) for_threads(i, n)
+#define for_each(i, n) \
+  for (index i = (index)block_index * BLOCK_THREADS + thread_index; i < (n); i += (index)block_count * BLOCK_THREADS)
+#define sync_block() this_block->barrier.arrive_and_wait()
+
+template <class T>
+static T block_sum(T value) {
+  sync_block();  // an earlier sum may still be read
+  this_block->partial[thread_index] = value;
+  sync_block();
+  double sum = 0;
+  for (int thread = 0; thread < BLOCK_THREADS; ++thread) sum += this_block->partial[thread];
+  return (T)sum;
+}
+
+static inline void raise_to(int* place, int value) {
+  std::atomic_ref<int> at(*place);
+  for (int seen = at; seen < value && !at.compare_exchange_weak(seen, value);) {
+  }
+}
+
+#endif
+#endif

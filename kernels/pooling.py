@@ -1,0 +1,164 @@
+"""Pooling with switches, average pooling and unpooling (paper, section 3.2.1)."""
+
+import warnings
+from typing import NamedTuple
+
+import numpy as np
+
+from .device import array_module, launch, to_host, workspace
+
+MOST_SWITCHES = 1 << 24  # the integers that float32 holds exactly
+
+
+class Window(NamedTuple):
+    """A pooling window: pairs (vertical, horizontal)."""
+
+    kernel: tuple[int, int]
+    stride: tuple[int, int] = (1, 1)
+    pad: tuple[int, int] = (0, 0)
+
+    @property
+    def overlaps(self) -> bool:
+        """Whether two windows can share a place."""
+        return self.kernel[0] > self.stride[0] or self.kernel[1] > self.stride[1]
+
+    def output_size(self, height: int, width: int, floor: bool = False) -> tuple[int, int]:
+        """How many windows there are: rounded up (or down), the last one starting inside the padded image, as Caffe has it."""
+        return tuple(
+            _windows(size, k, s, p, floor)
+            for size, k, s, p in zip((height, width), self.kernel, self.stride, self.pad, strict=True)
+        )
+
+
+def _windows(size: int, kernel: int, stride: int, pad: int, floor: bool) -> int:
+    room = size + 2 * pad - kernel
+    count = (room // stride if floor else -(-room // stride)) + 1
+    if pad and (count - 1) * stride >= size + pad:
+        count -= 1
+    return count
+
+
+def max_pool(x, window: Window, out, switches) -> None:
+    """out (N, C, h, w) = the maximum of each window of x (N, C, H, W); switches, alike, its flat index in the plane.
+
+    Raises ValueError for a plane too large for float32 switches.
+    """
+    n, c, height, width = x.shape
+    if switches.dtype == np.float32 and height * width > MOST_SWITCHES:
+        raise ValueError(f"a plane of {height} x {width} has more places than float32 switches can name (2^24)")
+    sizes = (n * c, height, width, *out.shape[2:])
+    launch(
+        "max_pool_forward",
+        n * c * out.shape[2],
+        out.shape[3],
+        x,
+        out,
+        switches,
+        *sizes,
+        *window.kernel,
+        *window.stride,
+        *window.pad,
+    )
+
+
+def max_pool_backward(dy, switches, window: Window, out) -> None:
+    """out (N, C, H, W) = the gradient of `max_pool`: dy (N, C, h, w) at the switches, summed where windows overlap."""
+    n, c, height, width = out.shape
+    if window.overlaps:
+        sizes = (n * c, height, width, *dy.shape[2:])
+        arguments = (*sizes, *window.kernel, *window.stride, *window.pad)
+        launch("max_pool_backward_overlapping", n * c * height, width, dy, switches, out, *arguments)
+    else:
+        windows = dy.shape[2] * dy.shape[3]
+        launch("max_pool_backward", n * c, height * width, dy, switches, out, n * c, windows, height * width)
+
+
+def average_pool(x, window: Window, out) -> None:
+    """out (N, C, h, w) = the mean of each window of x (N, C, H, W), padding counted as zeros."""
+    sizes = (x.shape[0] * x.shape[1], *x.shape[2:], *out.shape[2:])
+    launch(
+        "average_pool_forward",
+        out.size // out.shape[3],
+        out.shape[3],
+        x,
+        out,
+        *sizes,
+        *window.kernel,
+        *window.stride,
+        *window.pad,
+    )
+
+
+def average_pool_backward(dy, window: Window, out) -> None:
+    """out (N, C, H, W) = the gradient of `average_pool` from dy (N, C, h, w)."""
+    sizes = (out.shape[0] * out.shape[1], *out.shape[2:], *dy.shape[2:])
+    launch(
+        "average_pool_backward",
+        out.size // out.shape[3],
+        out.shape[3],
+        dy,
+        out,
+        *sizes,
+        *window.kernel,
+        *window.stride,
+        *window.pad,
+    )
+
+
+def unpool(x, switches, out, distinct: bool = False) -> None:
+    """out (N, C, H, W) = x (N, C, h, w) put at its switches, zero elsewhere; of values for one place the last in scan order wins.
+
+    `distinct` promises that no place is named twice, which spares a pass. A switch outside the plane writes nothing and is warned of.
+    """
+    planes, windows, size = x.shape[0] * x.shape[1], x.shape[2] * x.shape[3], out.shape[2] * out.shape[3]
+    xp = array_module(x)
+    outside = xp.empty(planes, np.int32)
+    if distinct:
+        launch("unpool_forward", planes, size, x, switches, out, outside, planes, windows, size)
+    else:
+        winner = workspace(outside, planes * size, "winner")
+        launch("unpool_forward_last_wins", planes, size, x, switches, out, winner, outside, planes, windows, size)
+    lost = int(to_host(outside).sum())
+    if lost:
+        warnings.warn(
+            f"unpooling: {lost} switches lie outside a plane of {out.shape[2]} x {out.shape[3]}; they wrote nothing",
+            stacklevel=3,
+        )
+
+
+def unpool_backward(dy, switches, out) -> None:
+    """out (N, C, h, w) = dy (N, C, H, W) read back at the switches."""
+    planes, windows, size = out.shape[0] * out.shape[1], out.shape[2] * out.shape[3], dy.shape[2] * dy.shape[3]
+    launch("unpool_backward", planes, windows, dy, switches, out, planes, windows, size)
+
+
+def unpool_spread(x, window: Window, out, shares: bool) -> None:
+    """out (N, C, H, W) = each value of x (N, C, h, w) added to every place of its window, divided by its size if `shares`."""
+    sizes = (x.shape[0] * x.shape[1], *x.shape[2:], *out.shape[2:])
+    launch(
+        "unpool_spread_forward",
+        out.size // out.shape[3],
+        out.shape[3],
+        x,
+        out,
+        *sizes,
+        *window.kernel,
+        *window.stride,
+        int(shares),
+    )
+
+
+def unpool_spread_backward(dy, window: Window, out, shares: bool) -> None:
+    """out (N, C, h, w) = the sum of dy (N, C, H, W) over each window, divided by its size if `shares`."""
+    sizes = (out.shape[0] * out.shape[1], *out.shape[2:], *dy.shape[2:])
+    launch(
+        "unpool_spread_backward",
+        out.size // out.shape[3],
+        out.shape[3],
+        dy,
+        out,
+        *sizes,
+        *window.kernel,
+        *window.stride,
+        int(shares),
+    )

@@ -1,0 +1,118 @@
+"""Softmax over one axis, its loss over labels, and whether a label is among the best scores."""
+
+import math
+
+import numpy as np
+
+from .device import array_module, launch, to_host
+
+_RUN = 256  # places that one block takes
+
+
+def _split(shape, axis: int) -> tuple[int, int, int]:
+    """(outer, classes, inner): the sizes before, at and after the axis."""
+    return math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])
+
+
+def _rows(outer: int, inner: int) -> int:
+    return outer * -(-inner // _RUN)
+
+
+def softmax(x, axis: int, out) -> None:
+    """out = softmax of x over the axis; out may be x."""
+    outer, classes, inner = _split(x.shape, axis)
+    launch("softmax_forward", _rows(outer, inner), _RUN * classes, x, out, outer, classes, inner, _RUN)
+
+
+def softmax_backward(dy, probabilities, axis: int, out) -> None:
+    """out = the gradient of `softmax` from dy and its result."""
+    outer, classes, inner = _split(dy.shape, axis)
+    launch("softmax_backward", _rows(outer, inner), _RUN * classes, dy, probabilities, out, outer, classes, inner, _RUN)
+
+
+def softmax_loss(x, labels, axis: int, ignored: int | None, probabilities) -> tuple[float, int]:
+    """The sum of -log(probability of the label) over the places that are not ignored, and their number.
+
+    x and probabilities share a shape, labels have it without the axis; probabilities are written.
+    Raises ValueError for a label that is neither a class nor ignored.
+    """
+    outer, classes, inner = _split(x.shape, axis)
+    xp, rows = array_module(x), _rows(outer, inner)
+    loss, counted, strange = xp.empty(rows), xp.empty(rows, np.int32), xp.empty(rows, np.int32)
+    ignore = (0, -1) if ignored is None else (1, ignored)
+    launch(
+        "softmax_loss_forward",
+        rows,
+        _RUN * classes,
+        x,
+        labels,
+        probabilities,
+        loss,
+        counted,
+        strange,
+        *ignore,
+        outer,
+        classes,
+        inner,
+        _RUN,
+    )
+    if int(strange.sum()):
+        raise ValueError(_strange_label(labels, classes, ignored))
+    return float(loss.sum()), int(counted.sum())
+
+
+def _strange_label(labels, classes: int, ignored: int | None) -> str:
+    values = to_host(labels).ravel()
+    wrong = values[~((values >= 0) & (values < classes)) & (values != ignored)]
+    hint = (
+        "set ignore_label: 255 in loss_param"
+        if wrong[0] == 255 and ignored is None
+        else "check num_output or the label files"
+    )
+    return f"label {wrong[0]:g} is not one of the {classes} classes (0 to {classes - 1}); {hint}"
+
+
+def softmax_loss_backward(probabilities, labels, axis: int, ignored: int | None, weight: float, out) -> None:
+    """out = weight * (probability - [class is the label]), 0 where the label is ignored."""
+    outer, classes, inner = _split(probabilities.shape, axis)
+    ignore = (0, -1) if ignored is None else (1, ignored)
+    launch(
+        "softmax_loss_backward",
+        outer * classes,
+        inner,
+        probabilities,
+        labels,
+        out,
+        weight,
+        *ignore,
+        outer,
+        classes,
+        inner,
+    )
+
+
+def rank_labels(x, labels, axis: int, top_k: int, ignored: int | None, ties_are_errors: bool):
+    """An int32 array of the labels' shape: 1 where the label is among the top_k scores of x over the axis, 0 where not, -1 where ignored.
+
+    Equal scores: every other class counts as better if ties_are_errors (Caffe's Accuracy), else only larger class indices do (the
+    release's EltwiseAccuracy). Raises ValueError for a label that is neither a class nor ignored.
+    """
+    outer, classes, inner = _split(x.shape, axis)
+    right = array_module(x).empty(labels.shape, np.int32)
+    ignore = (0, -1) if ignored is None else (1, ignored)
+    sizes = (outer, classes, inner, _RUN)
+    launch(
+        "rank_labels",
+        _rows(outer, inner),
+        _RUN * classes,
+        x,
+        labels,
+        right,
+        top_k,
+        int(ties_are_errors),
+        *ignore,
+        *sizes,
+    )
+    if int((right == -2).sum()):
+        raise ValueError(_strange_label(labels, classes, ignored).replace("loss_param", "the layer's parameters"))
+    return right

@@ -1,0 +1,61 @@
+"""The CUDA sources and the argument lists of the kernels in them, read from the `KERNEL(name, ...)` lines themselves."""
+
+import re
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+FOLDER = Path(__file__).parent
+HEADER = FOLDER / "kernel.h"
+_INCLUDE = '#include "kernel.h"\n'
+_DECLARATION = re.compile(r"^KERNEL\((\w+),\s*(.*?)\)\s*\{", re.MULTILINE | re.DOTALL)
+_KINDS = {
+    "real*": "real*",
+    "int*": "int*",
+    "double*": "double*",
+    "int": "int",
+    "acc": "acc",
+    "index": "index",
+    "unsigned int": "unsigned int",
+    "unsigned long long": "unsigned long long",
+}
+
+
+class Signature(NamedTuple):
+    """A kernel's file and the kinds of its arguments, e.g. ("real*", "int", "acc")."""
+
+    file: Path
+    kinds: tuple[str, ...]
+    names: tuple[str, ...]
+
+
+def cuda_files() -> list[Path]:
+    """The .cu files, sorted by name."""
+    return sorted(FOLDER.glob("*.cu"))
+
+
+def source_text(file: Path) -> str:
+    """A .cu file with kernel.h in the place of its include, so that no include path is needed; messages keep their file and line."""
+    before, include, after = file.read_text().partition(_INCLUDE)
+    header = f'#line 1 "{HEADER.name}"\n{HEADER.read_text()}#line {before.count(chr(10)) + 2} "{file.name}"\n'
+    return before + header + after if include else before
+
+
+def kernels_in(file: Path) -> dict[str, Signature]:
+    """The kernels of one .cu file by name."""
+    found = {}
+    for name, arguments in _DECLARATION.findall(file.read_text()):
+        kinds, names = zip(*(_kind_and_name(argument) for argument in arguments.split(",")), strict=True)
+        found[name] = Signature(file, kinds, names)
+    return found
+
+
+@cache
+def signatures() -> dict[str, Signature]:
+    """Every kernel by name."""
+    return {name: signature for file in cuda_files() for name, signature in kernels_in(file).items()}
+
+
+def _kind_and_name(argument: str) -> tuple[str, str]:
+    words = argument.replace("const", "").replace("__restrict__", "").replace("*", "* ").split()
+    return _KINDS[" ".join(words[:-1])], words[-1]

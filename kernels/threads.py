@@ -1,0 +1,14 @@
+"""How many threads our kernels, BLAS and OpenCV use, decided in one place: OMP_NUM_THREADS, else the processors this process may use."""
+
+import os
+
+
+def count() -> int:
+    """The number of threads, at least 1. Raises ValueError where OMP_NUM_THREADS is not a number."""
+    setting = os.environ.get("OMP_NUM_THREADS", "")
+    if setting:
+        try:
+            return max(1, int(setting.split(",")[0]))
+        except ValueError:
+            raise ValueError(f"OMP_NUM_THREADS is {setting!r}: it must be a number of threads") from None
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

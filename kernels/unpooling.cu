@@ -1,0 +1,91 @@
+// Unpooling by switches (paper, 3.2.1): y[p, s[p, i]] = x[p, i], zero elsewhere; one plane p is one (image, channel).
+// Compulsory bytes per plane: read 2n, write N reals. Backward reads back: dx[p, i] = dy[p, s[p, i]].
+// A switch outside the plane writes nothing and is counted per plane in `outside`.
+#include "kernel.h"
+
+DEVICE int place_of(real at, int size) { return 0 <= at && at < size ? (int)at : -1; }  // a NaN is outside too
+
+// Switches that name each place at most once, as those of a pooling layer whose windows do not overlap do.
+KERNEL(unpool_forward, const real* __restrict__ x, const real* __restrict__ switches, real* __restrict__ y, int* __restrict__ outside,
+       int planes, int windows, int size) {
+  for_blocks(p, planes) {
+    real* __restrict__ to = y + (index)p * size;
+    for_threads(i, size) to[i] = 0;
+    sync_block();
+    int lost = 0;
+    for_threads(i, windows) {
+      const int at = place_of(switches[(index)p * windows + i], size);
+      if (at >= 0) to[at] = x[(index)p * windows + i];
+      lost += at < 0;
+    }
+    lost = block_sum(lost);
+    for_threads(once, 1) outside[p] = lost;
+  }
+}
+
+// Any switches: of the values that name one place the last in scan order wins. `winner` (planes, size) holds 1 + its index.
+KERNEL(unpool_forward_last_wins, const real* __restrict__ x, const real* __restrict__ switches, real* __restrict__ y,
+       int* __restrict__ winner, int* __restrict__ outside, int planes, int windows, int size) {
+  for_blocks(p, planes) {
+    int* __restrict__ won = winner + (index)p * size;
+    for_threads(i, size) won[i] = 0;
+    sync_block();
+    int lost = 0;
+    for_threads_in_order(i, windows) {
+      const int at = place_of(switches[(index)p * windows + i], size);
+      if (at >= 0) raise_to(won + at, i + 1);
+      lost += at < 0;
+    }
+    sync_block();
+    for_threads(i, size) y[(index)p * size + i] = won[i] ? x[(index)p * windows + won[i] - 1] : 0;
+    lost = block_sum(lost);
+    for_threads(once, 1) outside[p] = lost;
+  }
+}
+
+KERNEL(unpool_backward, const real* __restrict__ dy, const real* __restrict__ switches, real* __restrict__ dx, int planes, int windows,
+       int size) {
+  for_blocks(p, planes) {
+    for_threads(i, windows) {
+      const int at = place_of(switches[(index)p * windows + i], size);
+      dx[(index)p * windows + i] = at >= 0 ? dy[(index)p * size + at] : 0;
+    }
+  }
+}
+
+// Without switches: the value goes to its window's top-left corner (MAX), to every place of the window (TILE) or in equal shares (AVE).
+// Places sum over the windows that reach them; windows are clipped to the plane.
+KERNEL(unpool_spread_forward, const real* __restrict__ x, real* __restrict__ y, int planes, int height, int width, int out_height,
+       int out_width, int kernel_h, int kernel_w, int stride_h, int stride_w, int shares) {
+  for_blocks(r, planes * out_height) {
+    const int h = r % out_height;
+    const real* __restrict__ plane = x + (index)(r / out_height) * height * width;
+    const int first_h = max(0, (h - kernel_h + stride_h) / stride_h), last_h = min(height - 1, h / stride_h);
+    for_threads(w, out_width) {
+      const int first_w = max(0, (w - kernel_w + stride_w) / stride_w), last_w = min(width - 1, w / stride_w);
+      acc sum = 0;
+      for (int i = first_h; i <= last_h; ++i)
+        for (int j = first_w; j <= last_w; ++j) {
+          const int size = (min((i * stride_h) + kernel_h, out_height) - i * stride_h) * (min(j * stride_w + kernel_w, out_width) - j * stride_w);
+          sum += shares ? plane[i * width + j] / size : plane[i * width + j];
+        }
+      y[(index)r * out_width + w] = sum;
+    }
+  }
+}
+
+KERNEL(unpool_spread_backward, const real* __restrict__ dy, real* __restrict__ dx, int planes, int height, int width, int out_height,
+       int out_width, int kernel_h, int kernel_w, int stride_h, int stride_w, int shares) {
+  for_blocks(r, planes * height) {
+    const int from_h = r % height * stride_h, to_h = min(from_h + kernel_h, out_height);
+    const real* __restrict__ plane = dy + (index)(r / height) * out_height * out_width;
+    for_threads(j, width) {
+      const int from_w = j * stride_w, to_w = min(from_w + kernel_w, out_width);
+      acc sum = 0;
+      for (int h = from_h; h < to_h; ++h)
+        for (int w = from_w; w < to_w; ++w) sum += plane[h * out_width + w];
+      const int size = (to_h - from_h) * (to_w - from_w);
+      dx[(index)r * width + j] = shares && size > 0 ? sum / size : sum;
+    }
+  }
+}

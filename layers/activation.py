@@ -1,0 +1,66 @@
+"""Element-wise activations: ReLU and Dropout."""
+
+from .. import kernels
+from ..blob import number
+from ..proto import caffe_pb2
+from .layer import Layer, register
+
+
+class _Elementwise(Layer):
+    """A layer whose top has its bottom's shape and may be its bottom."""
+
+    def reshape(self, bottom, top):
+        if top[0] is not bottom[0]:
+            top[0].reshape(*bottom[0].shape)
+
+    def coordinate_map(self):
+        return ((1, 0), (1, 0))
+
+
+@register("ReLU")
+class ReLU(_Elementwise):
+    """y = x where positive, negative_slope * x elsewhere (Caffe's ReLU). bottom and top: any shape, may be one blob."""
+
+    def setup(self, bottom, top):
+        self.slope = self.param.relu_param.negative_slope
+        if self.slope < 0 and top[0] is bottom[0]:
+            raise ValueError("a negative_slope below 0 loses the sign in place: give the top a name of its own")
+
+    def forward(self, bottom, top):
+        kernels.relu(bottom[0].data, self.slope, top[0].data)
+
+    def backward(self, top, propagate_down, bottom):
+        if propagate_down[0]:
+            kernels.relu_backward(top[0].diff, bottom[0].data, self.slope, bottom[0].diff)
+
+
+@register("Dropout")
+class Dropout(_Elementwise):
+    """In TRAIN, zero a share dropout_ratio of the values and scale up the rest (Caffe's Dropout); the identity in TEST.
+
+    bottom and top: any shape, may be one blob. What is dropped follows from (seed, layer name, number of forwards) alone.
+    """
+
+    position = 0
+
+    def setup(self, bottom, top):
+        self.ratio = self.param.dropout_param.dropout_ratio
+        if not 0 < self.ratio < 1:
+            raise ValueError(f"dropout_ratio must lie between 0 and 1, not be {self.ratio:g}")
+        self._draw = 0
+
+    def forward(self, bottom, top):
+        if self.phase == caffe_pb2.TRAIN:
+            self._draw = number(self.seed, self.name, self.position)
+            self.position += 1
+            kernels.dropout(bottom[0].data, self._draw, self.ratio, top[0].data)
+        elif top[0] is not bottom[0]:
+            top[0].data[...] = bottom[0].data
+
+    def backward(self, top, propagate_down, bottom):
+        if not propagate_down[0]:
+            return
+        if self.phase == caffe_pb2.TRAIN:
+            kernels.dropout(top[0].diff, self._draw, self.ratio, bottom[0].diff)
+        elif top[0] is not bottom[0]:
+            bottom[0].diff[...] = top[0].diff

@@ -1,0 +1,116 @@
+"""Convolution and Deconvolution (paper, section 3.2.2)."""
+
+from .. import kernels
+from ..kernels import Geometry
+from .layer import Layer, pair, register
+
+
+class _Windowed(Layer):
+    """What both directions share: the window, weights and bias, and the sizes."""
+
+    bottoms = (1, float("inf"))
+    tops = (1, float("inf"))
+
+    def setup(self, bottom, top):
+        param = self.param.convolution_param
+        if param.axis != 1:
+            raise ValueError(f"convolution_param.axis must be 1 (channels), not {param.axis}")
+        dilation = pair(param, "dilation", 1, fewest=1)
+        sizes = (pair(param, "kernel", None, fewest=1), pair(param, "stride", 1, fewest=1), pair(param, "pad", 0))
+        self.geometry = Geometry(*sizes, dilation, param.group)
+        self.outputs = param.num_output
+        if self.outputs < 1:
+            raise ValueError("convolution_param.num_output must be at least 1")
+        self._require_images(bottom[0])
+        channels = bottom[0].shape[1]
+        if param.group < 1 or channels % param.group or self.outputs % param.group:
+            raise ValueError(
+                f"group {param.group} must divide the {channels} input and the {self.outputs} output channels"
+            )
+        self.channels = channels
+        self.add_parameter((*self.filter_channels(), *self.geometry.kernel), param.weight_filler)
+        if param.bias_term:
+            self.add_parameter((self.outputs,), param.bias_filler)
+
+    def filter_channels(self) -> tuple[int, int]:
+        """The first two sizes of the weights."""
+        return self.outputs, self.channels // self.geometry.group
+
+    def output_size(self, height: int, width: int) -> tuple[int, int]:
+        """Of one image."""
+        return self.geometry.output_size(height, width)
+
+    def _require_images(self, blob):
+        if len(blob.shape) != 4:
+            raise ValueError(f"needs a bottom of shape (N, C, H, W), not {blob.shape}")
+
+    def reshape(self, bottom, top):
+        for below, above in zip(bottom, top, strict=True):
+            self._require_images(below)
+            if below.shape[1] != self.channels:
+                raise ValueError(
+                    f"was made for {self.channels} input channels; its bottom now has the shape {below.shape}"
+                )
+            size = self.output_size(*below.shape[2:])
+            if min(size) < 1:
+                kernel, pad = self.geometry.kernel, self.geometry.pad
+                raise ValueError(
+                    f"a window of {kernel[0]}x{kernel[1]} with pad {pad[0]}x{pad[1]} does not fit a map of "
+                    f"{below.shape[2]}x{below.shape[3]} (the result would be {size[0]}x{size[1]}): use a larger input or more padding"
+                )
+            above.reshape(below.shape[0], self.outputs, *size)
+
+    def _parameters(self):
+        return self.blobs[0].data, self.blobs[1].data if len(self.blobs) > 1 else None
+
+
+@register("Convolution")
+class Convolution(_Windowed):
+    """Convolution with stride, padding, dilation and groups (Caffe's Convolution).
+
+    bottom: x (N, C, H, W); more bottoms give more tops
+    top:    y (N, num_output, H', W'), H' = (H + 2 pad - dilation (kernel - 1) - 1) // stride + 1
+    blobs:  weights (num_output, C / group, kh, kw); bias (num_output,) unless bias_term is false
+    """
+
+    def forward(self, bottom, top):
+        for below, above in zip(bottom, top, strict=True):
+            kernels.conv_forward(below.data, *self._parameters(), self.geometry, above.data)
+
+    def backward(self, top, propagate_down, bottom):
+        for above, wanted, below in zip(top, propagate_down, bottom, strict=True):
+            dx = below.diff if wanted else None
+            gradients = (self.gradient_of(0), self.gradient_of(1))
+            kernels.conv_backward(below.data, self.blobs[0].data, above.diff, self.geometry, dx, *gradients)
+
+    def coordinate_map(self):
+        return tuple((s, d * (k - 1) / 2 - p) for k, s, p, d in zip(*self.geometry[:4], strict=True))
+
+
+@register("Deconvolution")
+class Deconvolution(_Windowed):
+    """Transposed convolution (paper, section 3.2.2; Caffe's Deconvolution).
+
+    bottom: x (N, C, H, W); more bottoms give more tops
+    top:    y (N, num_output, H', W'), H' = stride (H - 1) + dilation (kernel - 1) + 1 - 2 pad
+    blobs:  weights (C, num_output / group, kh, kw); bias (num_output,) unless bias_term is false
+    """
+
+    def filter_channels(self):
+        return self.channels, self.outputs // self.geometry.group
+
+    def output_size(self, height, width):
+        return self.geometry.transposed_size(height, width)
+
+    def forward(self, bottom, top):
+        for below, above in zip(bottom, top, strict=True):
+            kernels.deconv_forward(below.data, *self._parameters(), self.geometry, above.data)
+
+    def backward(self, top, propagate_down, bottom):
+        for above, wanted, below in zip(top, propagate_down, bottom, strict=True):
+            dx = below.diff if wanted else None
+            gradients = (self.gradient_of(0), self.gradient_of(1))
+            kernels.deconv_backward(below.data, self.blobs[0].data, above.diff, self.geometry, dx, *gradients)
+
+    def coordinate_map(self):
+        return tuple((1 / s, -(d * (k - 1) / 2 - p) / s) for k, s, p, d in zip(*self.geometry[:4], strict=True))

@@ -1,0 +1,81 @@
+"""Eltwise: the sum, product or maximum of blobs of one shape."""
+
+from .. import kernels
+from ..proto import caffe_pb2
+from .layer import Layer, register
+
+
+@register("Eltwise")
+class Eltwise(Layer):
+    """Caffe's Eltwise. bottoms: two or more of one shape; top: the same shape.
+
+    SUM takes a `coeff` per bottom; PROD's gradient multiplies the others (stable_prod_grad) or divides y by the bottom;
+    MAX: the first of equal values wins.
+    """
+
+    bottoms = (2, float("inf"))
+
+    def setup(self, bottom, top):
+        if top[0] in bottom:
+            raise ValueError("cannot work in place, its gradient needs all bottoms: give the top a name of its own")
+        param = self.param.eltwise_param
+        self.operation = param.operation
+        self.coefficients = list(param.coeff) or [1.0] * len(bottom)
+        operations = caffe_pb2.EltwiseParameter
+        if len(self.coefficients) != len(bottom):
+            raise ValueError(f"has {len(bottom)} bottoms and {len(self.coefficients)} coeff: give one for each or none")
+        if param.coeff and self.operation != operations.SUM:
+            raise ValueError("coeff goes with operation: SUM only")
+        steps = {
+            operations.SUM: (self._sum, self._sum_backward),
+            operations.PROD: (self._product, self._product_backward),
+        }
+        self._forward, self._backward = steps.get(self.operation, (self._maximum, self._maximum_backward))
+        self._which = None
+
+    def reshape(self, bottom, top):
+        for blob in bottom[1:]:
+            if blob.shape != bottom[0].shape:
+                raise ValueError(f"its bottoms have the shapes {[b.shape for b in bottom]}: they must be the same")
+        top[0].reshape(*bottom[0].shape)
+
+    def forward(self, bottom, top):
+        self._forward([blob.data for blob in bottom], top[0].data)
+
+    def backward(self, top, propagate_down, bottom):
+        for number, wanted in enumerate(propagate_down):
+            if wanted:
+                self._backward(number, bottom, top[0])
+
+    def _sum(self, values, y):
+        for number, (x, coefficient) in enumerate(zip(values, self.coefficients, strict=True)):
+            kernels.scale_add(x, coefficient, y, 0 if number == 0 else 1)
+
+    def _sum_backward(self, number, bottom, top):
+        kernels.scale_add(top.diff, self.coefficients[number], bottom[number].diff, 0)
+
+    def _product(self, values, y):
+        kernels.multiply(values[0], values[1], y)
+        for x in values[2:]:
+            kernels.multiply(x, y, y)
+
+    def _product_backward(self, number, bottom, top):
+        if not self.param.eltwise_param.stable_prod_grad:
+            kernels.divide_multiply(top.data, bottom[number].data, top.diff, bottom[number].diff)
+            return
+        gradient = bottom[number].diff
+        kernels.scale_add(top.diff, 1, gradient, 0)
+        for other, blob in enumerate(bottom):
+            if other != number:
+                kernels.multiply(blob.data, gradient, gradient)
+
+    def _maximum(self, values, y):
+        self._which = kernels.array_module(y).empty(y.shape, "int32")
+        for number, x in enumerate(values):
+            kernels.maximum(x, number, y, self._which)
+
+    def _maximum_backward(self, number, bottom, top):
+        kernels.maximum_backward(top.diff, self._which, number, bottom[number].diff)
+
+    def coordinate_map(self):
+        return ((1, 0), (1, 0))

@@ -1,0 +1,206 @@
+"""One training example: an image and its label read, cut, resized, cropped, mirrored and freed of the mean.
+
+The steps and their order are those of the authors' Caffe (its ImageSegData and WindowSegData layers). Until the last
+step images are (H, W, C) uint8, BGR or grey, and labels (H, W) uint8.
+"""
+
+import io
+import threading
+from collections import OrderedDict
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from ..proto import caffe_pb2
+
+
+class Example(NamedTuple):
+    """What a data layer puts into its tops for one image."""
+
+    data: np.ndarray  # (C, H, W), of the net's dtype
+    label: np.ndarray  # (H, W) uint8
+    source_size: tuple[int, int]  # (height, width) of the image file
+
+
+def read_image(path: str, color: bool = True) -> np.ndarray:
+    """An image file as (H, W, 3) uint8, BGR, or (H, W, 1), grey. EXIF rotation is not applied: labels are not rotated.
+
+    Raises FileNotFoundError; ValueError where the file is no image.
+    """
+    stored = np.frombuffer(_read(path), np.uint8)
+    flags = (cv2.IMREAD_COLOR if color else cv2.IMREAD_GRAYSCALE) | cv2.IMREAD_IGNORE_ORIENTATION
+    try:
+        image = cv2.imdecode(stored, flags) if stored.size else None
+    except cv2.error:  # sizes beyond OpenCV's limits
+        image = None
+    if image is None:
+        raise ValueError(f"{path}: not an image that OpenCV can read")
+    return image.reshape(*image.shape[:2], 3 if color else 1)
+
+
+def read_label(path: str) -> np.ndarray:
+    """A label image as (H, W) uint8: palette indices or grey levels, never colours.
+
+    Raises FileNotFoundError; ValueError for a file that is no image or that holds colours.
+    """
+    from PIL import Image  # here: nets without label images run where there is no Pillow
+
+    stored = _read(path)
+    try:
+        with Image.open(io.BytesIO(stored)) as image:
+            mode, label = image.mode, np.array(image)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):  # Pillow's errors for broken files
+        raise ValueError(f"{path}: not a label image that Pillow can read") from None
+    if mode not in ("P", "L"):
+        raise ValueError(
+            f"{path}: a label image holds one class index a pixel (palette or 8-bit grey PNG), but this one is {mode}; "
+            "convert its colours to indices"
+        )
+    return label
+
+
+def _read(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except FileNotFoundError:
+        raise FileNotFoundError(f"no such file: {path}") from None
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+class ImageCache:
+    """The arrays last read from files, up to `budget` bytes of them. Threads may share it."""
+
+    def __init__(self, budget: int = 256 * 2**20):
+        self.budget = budget
+        self.bytes = 0
+        self._arrays: OrderedDict[tuple, np.ndarray] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, read, *args) -> np.ndarray:
+        """read(*args), or what it gave last time; not to be written to."""
+        key = (read, *args)
+        with self._lock:
+            if key in self._arrays:
+                self._arrays.move_to_end(key)
+                return self._arrays[key]
+        # outside the lock: two threads may read one file at once, which costs less than waiting for each other
+        array = read(*args)
+        array.flags.writeable = False
+        with self._lock:
+            if key not in self._arrays and array.nbytes <= self.budget:
+                self._arrays[key] = array
+                self.bytes += array.nbytes
+                while self.bytes > self.budget:
+                    self.bytes -= self._arrays.popitem(last=False)[1].nbytes
+        return array
+
+
+def cut(pixels: np.ndarray, window, fill: int) -> np.ndarray:
+    """The window (x1, y1, x2, y2), inclusive, of an image or label; what lies outside is `fill`."""
+    x1, y1, x2, y2 = (int(corner) for corner in window)
+    height, width = y2 - y1 + 1, x2 - x1 + 1
+    inside = pixels[max(y1, 0) : max(y2 + 1, 0), max(x1, 0) : max(x2 + 1, 0)]
+    if inside.shape[:2] == (height, width):
+        return inside
+    result = np.full((height, width, *pixels.shape[2:]), fill, pixels.dtype)
+    top, left = max(-y1, 0), max(-x1, 0)
+    result[top : top + inside.shape[0], left : left + inside.shape[1]] = inside
+    return result
+
+
+def resize_image(image: np.ndarray, height: int, width: int, antialias: bool) -> np.ndarray:
+    """The image in another size, bilinear; with `antialias`, an axis that shrinks takes means over areas."""
+    if antialias:
+        shrunk = (min(width, image.shape[1]), min(height, image.shape[0]))
+        if shrunk != (image.shape[1], image.shape[0]):
+            image = cv2.resize(image, shrunk, interpolation=cv2.INTER_AREA)
+    if image.shape[:2] != (height, width):
+        image = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
+    return image.reshape(height, width, -1)  # OpenCV drops the axis of a single channel
+
+
+def resize_label(label: np.ndarray, height: int, width: int, antialias: bool) -> np.ndarray:
+    """The label in another size, each pixel the nearest of the old ones.
+
+    By the release's rule (OpenCV's INTER_NEAREST) that is the one at the upper left corner of the area that a new pixel
+    covers; with `antialias`, where the image's pixel is the mean of that area, the one in its middle.
+    """
+    if label.shape == (height, width):
+        return label
+    shift = 1 if antialias else 0
+    rows, cols = (
+        (2 * np.arange(new) + shift) * old // (2 * new) for new, old in zip((height, width), label.shape, strict=True)
+    )
+    return label.take(rows, axis=0).take(cols, axis=1)
+
+
+class Transform:
+    """The way of an image and its label into the blobs, by image_data_param, transform_param and phase.
+
+    mean: (C, 1, 1), or (C, H, W) for images of that size (after resizing); dtype: of the data.
+    """
+
+    def __init__(self, param, mean: np.ndarray, dtype):
+        images, transform = param.image_data_param, param.transform_param
+        self.new_size = (images.new_height, images.new_width) if images.new_height and images.new_width else None
+        self.antialias = images.antialias
+        self.ignore_label = images.ignore_label
+        self.crop = transform.crop_size
+        self.random_crop = bool(self.crop) and param.phase == caffe_pb2.TRAIN
+        self.mirror = transform.mirror
+        self.scale = transform.scale
+        self.mean = np.asarray(mean, dtype)
+        self.dtype = np.dtype(dtype)
+        # (height, width) of every result; None where each image keeps its own
+        self.size = (self.crop, self.crop) if self.crop else self.new_size
+        # whether it needs random numbers
+        self.draws = self.random_crop or self.mirror
+
+    def __call__(self, image, label, window=None, draw: np.random.Generator | None = None):
+        """Data (C, H, W) and label (H, W) uint8 from an image and its label, both whole; `draw` where `draws` says so.
+
+        Raises ValueError where the image does not fit the mean.
+        """
+        if window is not None:
+            image, label = cut(image, window, 0), cut(label, window, self.ignore_label)
+        if self.new_size:
+            image = resize_image(image, *self.new_size, self.antialias)
+            label = resize_label(label, *self.new_size, self.antialias)
+        if self.mean.shape[1:] not in ((1, 1), image.shape[:2]):
+            sizes = [f"{height}x{width}" for height, width in (self.mean.shape[1:], image.shape[:2])]
+            raise ValueError(f"the mean of mean_file is {sizes[0]} and the image {sizes[1]} (height x width)")
+        # all three at once: no choice depends on whether another is made
+        down, right, turn = draw.random(3) if self.draws else (0, 0, 1)
+        mirrored = self.mirror and turn < 0.5
+        size = self.size or image.shape[:2]
+        offset = [
+            self._offset(old, new, where) for old, new, where in zip(image.shape, size, (down, right), strict=False)
+        ]
+        return self._place_image(image, offset, size, mirrored), self._place_label(label, offset, size, mirrored)
+
+    def _offset(self, old: int, new: int, where: float) -> int:
+        """Where the crop begins along an axis; `where` is in [0, 1)."""
+        excess = max(old - new, 0)
+        return int(where * (excess + 1)) if self.random_crop else excess // 2
+
+    def _place_image(self, image, offset, size, mirrored):
+        """The crop, less the mean, scaled, mirrored; a smaller image is padded below and right by the mean, 0 now."""
+        y, x = offset
+        part = image[y : y + size[0], x : x + size[1]]
+        height, width, channels = part.shape
+        data = (np.empty if (height, width) == tuple(size) else np.zeros)((channels, *size), self.dtype)
+        target = (data[:, :, ::-1] if mirrored else data)[:, :height, :width]
+        mean = self.mean if self.mean.shape[1:] == (1, 1) else self.mean[:, y : y + height, x : x + width]
+        np.subtract(part.transpose(2, 0, 1), mean, out=target)
+        if self.scale != 1:
+            target *= self.scale
+        return data
+
+    def _place_label(self, label, offset, size, mirrored):
+        """The crop, then mirrored; ignore_label below and right of a smaller label."""
+        y, x = offset
+        label = cut(label, (x, y, x + size[1] - 1, y + size[0] - 1), self.ignore_label)
+        return label[:, ::-1] if mirrored else label

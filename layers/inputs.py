@@ -1,0 +1,69 @@
+"""Layers without bottoms that hold what is put into them: Input and DummyData."""
+
+from ..blob import fill, generator
+from ..proto import caffe_pb2
+from .layer import Layer, register
+
+
+@register("Input")
+class Input(Layer):
+    """Blobs for the user to fill (Caffe's Input). tops: the shapes of input_param, one for all or one for each; none leaves them empty."""
+
+    bottoms = (0, 0)
+    tops = (1, float("inf"))
+
+    def setup(self, bottom, top):
+        shapes = self.param.input_param.shape
+        if len(shapes) not in (0, 1, len(top)):
+            raise ValueError(f"input_param has {len(shapes)} shapes for {len(top)} tops: give one, or one for each")
+        for number, blob in enumerate(top):
+            if shapes:
+                blob.reshape(*shapes[number if len(shapes) > 1 else 0].dim)
+
+    def reshape(self, bottom, top):
+        """The user's reshapes stay."""
+
+    def forward(self, bottom, top):
+        """The user has filled the tops."""
+
+
+@register("DummyData")
+class DummyData(Layer):
+    """Blobs filled by fillers (Caffe's DummyData). Constants are filled once, anything random at each forward."""
+
+    bottoms = (0, 0)
+    tops = (1, float("inf"))
+    position = 0
+
+    def setup(self, bottom, top):
+        param = self.param.dummy_data_param
+        legacy = list(zip(param.num, param.channels, param.height, param.width, strict=False))
+        shapes = [tuple(shape.dim) for shape in param.shape] or legacy
+        if param.shape and legacy:
+            raise ValueError("give shape, or num, channels, height and width; not both")
+        if len(shapes) not in (1, len(top)):
+            raise ValueError(
+                f"dummy_data_param has {len(shapes)} shapes for {len(top)} tops: give one, or one for each"
+            )
+        if len(param.data_filler) not in (0, 1, len(top)):
+            raise ValueError(
+                f"dummy_data_param has {len(param.data_filler)} fillers for {len(top)} tops: give none, one, or one for each"
+            )
+        self.fillers = list(param.data_filler) or [caffe_pb2.FillerParameter()]
+        if len(self.fillers) == 1:
+            self.fillers = self.fillers * len(top)
+        for number, blob in enumerate(top):
+            blob.reshape(*shapes[number if len(shapes) > 1 else 0])
+            self._fill(number, blob)
+
+    def _fill(self, number: int, blob) -> None:
+        fill(blob.host_data, self.fillers[number], generator(self.seed, f"{self.name}/{number}", self.position))
+
+    def reshape(self, bottom, top):
+        """The shapes are fixed in setup."""
+
+    def forward(self, bottom, top):
+        for number, blob in enumerate(top):
+            if self.fillers[number].type != "constant":
+                self._fill(number, blob)
+        self.position += 1

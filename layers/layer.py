@@ -1,0 +1,143 @@
+"""What every layer has: parameters, counts of bottoms and tops, and Caffe's life of setup, reshape, forward and backward."""
+
+import math
+
+import numpy as np
+
+from ..blob import Blob, fill, generator
+from ..proto import did_you_mean, find_file
+
+_registry: dict[str, type["Layer"]] = {}
+
+
+def register(*names: str):
+    """Class decorator: make a layer known by Caffe's type name(s)."""
+
+    def enter(layer: type["Layer"]) -> type["Layer"]:
+        for name in names:
+            _registry[name] = layer
+        return layer
+
+    return enter
+
+
+def layer_type(name: str) -> type["Layer"]:
+    """The class of a type name. Raises ValueError with the nearest known name."""
+    if name not in _registry:
+        raise ValueError(
+            f"unknown layer type '{name}'{did_you_mean(name, _registry)} (known types: {', '.join(sorted(_registry))})"
+        )
+    return _registry[name]
+
+
+class Layer:
+    """Base of all layers. A subclass states how many bottoms and tops it takes and overrides the four steps.
+
+    bottoms, tops:  (fewest, most) blobs it takes
+    blobs:          its parameters, made in `setup`
+    loss_weights:   per top, what its sum adds to the net's loss; non-zero by default for the first top of a ...Loss
+    position:       how many random or data draws it has made, for layers that draw; None for those that do not
+    """
+
+    bottoms: tuple[int, float] = (1, 1)
+    tops: tuple[int, float] = (1, 1)
+    is_loss = False
+    # bottoms that no gradient can flow into (labels, switches)
+    without_gradient: tuple[int, ...] = ()
+    position: int | None = None
+
+    def __init__(self, param, *, dtype=np.float32, seed: int = 0, model_file: str | None = None):
+        """`param` is a V2 LayerParameter with its phase set; `model_file` names the prototxt it stands in."""
+        self.param = param
+        self.name = param.name
+        self.phase = param.phase
+        self.dtype = np.dtype(dtype)
+        self.seed = seed
+        self.model_file = model_file
+        self.blobs: list[Blob] = []
+        self.param_propagate_down: list[bool] = []
+        self.loss_weights: list[float] = []
+        # whether a backward pass may follow a forward pass
+        self.may_need_backward = True
+
+    def setup(self, bottom: list[Blob], top: list[Blob]) -> None:
+        """Read the parameters and make the blobs; once, before the first reshape. Raises ValueError."""
+
+    def reshape(self, bottom: list[Blob], top: list[Blob]) -> None:
+        """Give the tops their shapes. Raises ValueError."""
+        raise NotImplementedError
+
+    def forward(self, bottom: list[Blob], top: list[Blob]) -> None:
+        """Compute the tops' data."""
+        raise NotImplementedError
+
+    def backward(self, top: list[Blob], propagate_down: list[bool], bottom: list[Blob]) -> None:
+        """Write the gradients of the bottoms that are wanted and add those of the parameters."""
+        raise NotImplementedError
+
+    def coordinate_map(self) -> tuple[tuple[float, float], tuple[float, float]] | None:
+        """Per axis (a, b) with input coordinate = a * output coordinate + b; None where the layer keeps no such map."""
+        return None
+
+    def close(self) -> None:
+        """Give back threads and files."""
+
+    def check_counts(self, bottoms: int, tops: int) -> None:
+        """Raise ValueError where the numbers of bottoms or tops are not those the layer takes."""
+        for count, (fewest, most), what in ((bottoms, self.bottoms, "bottom"), (tops, self.tops, "top")):
+            if not fewest <= count <= most:
+                wanted = (
+                    f"{fewest}"
+                    if fewest == most
+                    else f"at least {fewest}"
+                    if math.isinf(most)
+                    else f"{fewest} to {most}"
+                )
+                raise ValueError(f"takes {wanted} {what}{'' if wanted == '1' else 's'}, not {count}")
+
+    def add_parameter(self, shape: tuple[int, ...], filler) -> Blob:
+        """A new parameter, filled; its draws depend on the seed, the layer's name and its number alone."""
+        blob = Blob(shape, self.dtype)
+        fill(blob.host_data, filler, generator(self.seed, self.name, len(self.blobs)))
+        self.blobs.append(blob)
+        return blob
+
+    def gradient_of(self, number: int):
+        """The gradient array of parameter `number`, or None where it does not exist or does not learn."""
+        wanted = number < len(self.blobs) and (not self.param_propagate_down or self.param_propagate_down[number])
+        return self.blobs[number].diff if wanted else None
+
+    def find(self, path: str) -> str:
+        """A file or folder that the prototxt names, from the working directory or beside the prototxt. Raises FileNotFoundError."""
+        return find_file(path, self.model_file)
+
+    def canonical_axis(self, axis: int, bottom: Blob) -> int:
+        """The axis counted from the front. Raises ValueError where the bottom has no such axis."""
+        axes = len(bottom.shape)
+        if not -axes <= axis < axes:
+            raise ValueError(f"axis {axis} does not exist in a bottom of shape {bottom.shape}")
+        return axis % axes
+
+
+def pair(param, name: str, default: int, fewest: int = 0) -> tuple[int, int]:
+    """(vertical, horizontal) of a window field given as NAME[_size] (once, or once per axis) or as NAME_h and NAME_w.
+
+    Raises ValueError where both forms or neither (without a default) are given, or a value is too small.
+    """
+    plain = "kernel_size" if name == "kernel" else name
+    sizes = getattr(param, plain)
+    sizes = list(sizes) if not isinstance(sizes, int) else [sizes] if param.HasField(plain) else []
+    has_h = f"{name}_h" in param.DESCRIPTOR.fields_by_name and param.HasField(f"{name}_h")
+    has_w = f"{name}_w" in param.DESCRIPTOR.fields_by_name and param.HasField(f"{name}_w")
+    if (has_h or has_w) and sizes:
+        raise ValueError(f"give {plain}, or {name}_h and {name}_w; not both")
+    if has_h or has_w:
+        sizes = [getattr(param, f"{name}_h") if has_h else default, getattr(param, f"{name}_w") if has_w else default]
+    if len(sizes) > 2:
+        raise ValueError(f"{plain} is given {len(sizes)} times: once, or once per axis of (height, width)")
+    sizes = sizes or [default]
+    if any(size is None for size in sizes):
+        raise ValueError(f"give {plain}, or both {name}_h and {name}_w")
+    if min(sizes) < fewest:
+        raise ValueError(f"{plain} must be at least {fewest}, not {min(sizes)}")
+    return (sizes[0], sizes[-1])

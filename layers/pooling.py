@@ -1,0 +1,167 @@
+"""Pooling with switches, and Unpooling by them (paper, section 3.2.1)."""
+
+from .. import kernels
+from ..blob import Blob
+from ..kernels import Window
+from ..proto import caffe_pb2
+from .layer import Layer, pair, register
+
+
+def _require_images(blob: Blob) -> None:
+    if len(blob.shape) != 4:
+        raise ValueError(f"needs a bottom of shape (N, C, H, W), not {blob.shape}")
+
+
+@register("Pooling")
+class Pooling(Layer):
+    """Maximum or average of windows (Caffe's Pooling).
+
+    bottom: x (N, C, H, W)
+    tops:   y (N, C, h, w), sizes rounded up; for MAX optionally the switches (N, C, h, w), each maximum's flat index in its plane
+    """
+
+    tops = (1, 2)
+
+    def setup(self, bottom, top):
+        param = self.param.pooling_param
+        methods = caffe_pb2.PoolingParameter
+        if param.pool == methods.STOCHASTIC:
+            raise ValueError("pool: STOCHASTIC is not supported; use MAX or AVE")
+        self.takes_maximum = param.pool == methods.MAX
+        if len(top) > 1 and not self.takes_maximum:
+            raise ValueError("a second top, the switches, exists for pool: MAX only")
+        _require_images(bottom[0])
+        self.whole = param.global_pooling
+        self.rounds_down = param.round_mode == methods.FLOOR
+        if self.whole:
+            if any(param.HasField(name) for name in ("kernel_size", "kernel_h", "kernel_w")):
+                raise ValueError(
+                    "with global_pooling the kernel is the whole map: give no kernel_size, kernel_h or kernel_w"
+                )
+            self.window = Window(bottom[0].shape[2:])
+            if pair(param, "pad", 0) != (0, 0) or pair(param, "stride", 1) != (1, 1):
+                raise ValueError("global_pooling takes no pad and no stride")
+        else:
+            sizes = (pair(param, "kernel", None, fewest=1), pair(param, "stride", 1, fewest=1), pair(param, "pad", 0))
+            self.window = Window(*sizes)
+            if any(p >= k for p, k in zip(self.window.pad, self.window.kernel, strict=True)):
+                raise ValueError(f"pad {self.window.pad} must be smaller than the kernel {self.window.kernel}")
+        self._switches = Blob(dtype=self.dtype)
+
+    def reshape(self, bottom, top):
+        _require_images(bottom[0])
+        height, width = bottom[0].shape[2:]
+        if self.whole:
+            self.window = Window((height, width))
+        size = self.window.output_size(height, width, self.rounds_down)
+        if min(size) < 1:
+            raise ValueError(f"a window of {self.window.kernel} does not fit a map of {height}x{width}")
+        for blob in (*top, self._switches):
+            blob.reshape(*bottom[0].shape[:2], *size)
+
+    def forward(self, bottom, top):
+        if self.takes_maximum:
+            kernels.max_pool(bottom[0].data, self.window, top[0].data, self._switches_of(top).data)
+        else:
+            kernels.average_pool(bottom[0].data, self.window, top[0].data)
+
+    def backward(self, top, propagate_down, bottom):
+        if not propagate_down[0]:
+            return
+        if self.takes_maximum:
+            kernels.max_pool_backward(top[0].diff, self._switches_of(top).data, self.window, bottom[0].diff)
+        else:
+            kernels.average_pool_backward(top[0].diff, self.window, bottom[0].diff)
+
+    def _switches_of(self, top):
+        return top[1] if len(top) > 1 else self._switches
+
+    def coordinate_map(self):
+        return tuple((s, (k - 1) / 2 - p) for k, s, p in zip(*self.window, strict=True))
+
+
+@register("Unpooling")
+class Unpooling(Layer):
+    """Put each value back where its maximum came from (paper, section 3.2.1; layer of the authors' Caffe).
+
+    bottoms: x (N, C, h, w); for MAX optionally the switches (N, C, h, w), the second top of the pooling layer
+    top:     y (N, C, H, W). MAX: zero where no maximum was (without switches: at the top-left corner of each window);
+             AVE and TILE: each value over its whole window, divided by its size or not
+    H and W are unpool_size (or unpool_h, unpool_w), else those of the pooling layer's bottom, which the net hands down.
+    """
+
+    bottoms = (1, 2)
+    without_gradient = (1,)
+    # the pooling layer that made the switches and the blob it pooled; set by the net
+    pooling: Pooling | None = None
+    pooled: Blob | None = None
+
+    def setup(self, bottom, top):
+        param = self.param.unpooling_param
+        methods = caffe_pb2.UnpoolingParameter
+        self.method = param.unpool
+        if len(bottom) > 1 and self.method != methods.MAX:
+            raise ValueError("switches, the second bottom, go with unpool: MAX only")
+        if pair(param, "pad", 0) != (0, 0):
+            raise ValueError("unpooling takes no pad")
+        kernel_given = param.HasField("kernel_size") or param.HasField("kernel_h") or param.HasField("kernel_w")
+        if not kernel_given and self.pooling is not None:
+            self.window = self.pooling.window
+        else:
+            self.window = Window(pair(param, "kernel", None, fewest=1), pair(param, "stride", 1, fewest=1))
+        self.size = self._given_size(param)
+        if self.size is None and self.pooling is None:
+            raise ValueError(
+                "give unpool_size, or unpool_h and unpool_w: no pooling layer of this net made its second bottom"
+            )
+        self.shares = self.method == methods.AVE
+        self.corners = self.method == methods.MAX
+
+    def _given_size(self, param):
+        if param.HasField("unpool_size"):
+            if param.HasField("unpool_h") or param.HasField("unpool_w"):
+                raise ValueError("give unpool_size, or unpool_h and unpool_w; not both")
+            return (param.unpool_size, param.unpool_size)
+        if param.HasField("unpool_h") != param.HasField("unpool_w"):
+            raise ValueError("give both unpool_h and unpool_w")
+        return (param.unpool_h, param.unpool_w) if param.HasField("unpool_h") else None
+
+    def reshape(self, bottom, top):
+        _require_images(bottom[0])
+        if len(bottom) > 1 and bottom[1].shape != bottom[0].shape:
+            raise ValueError(
+                f"its switches have the shape {bottom[1].shape}, its values {bottom[0].shape}: they must be the same"
+            )
+        size = self.size or self.pooled.shape[2:]
+        if len(bottom) == 1:
+            last = [(n - 1) * s for n, s in zip(bottom[0].shape[2:], self.window.stride, strict=True)]
+            if any(at >= n for at, n in zip(last, size, strict=True)):
+                fits = [at + k for at, k in zip(last, self.window.kernel, strict=True)]
+                raise ValueError(
+                    f"{bottom[0].shape[2]}x{bottom[0].shape[3]} windows of stride {self.window.stride} do not fit "
+                    f"{size[0]}x{size[1]}; unpool_h: {fits[0]} unpool_w: {fits[1]} would"
+                )
+        top[0].reshape(*bottom[0].shape[:2], *size)
+
+    def forward(self, bottom, top):
+        if len(bottom) > 1:
+            distinct = self.pooling is not None and not self.pooling.window.overlaps
+            kernels.unpool(bottom[0].data, bottom[1].data, top[0].data, distinct)
+        else:
+            kernels.unpool_spread(bottom[0].data, self._spread_window(), top[0].data, self.shares)
+
+    def backward(self, top, propagate_down, bottom):
+        if not propagate_down[0]:
+            return
+        if len(bottom) > 1:
+            kernels.unpool_backward(top[0].diff, bottom[1].data, bottom[0].diff)
+        else:
+            shares = self.shares or (self.param.unpooling_param.release_gradient and not self.corners)
+            kernels.unpool_spread_backward(top[0].diff, self._spread_window(), bottom[0].diff, shares)
+
+    def _spread_window(self):
+        """A corner is a window of one place."""
+        return Window((1, 1), self.window.stride) if self.corners else self.window
+
+    def coordinate_map(self):
+        return tuple((1 / s, -((k - 1) / 2) / s) for k, s in zip(self.window.kernel, self.window.stride, strict=True))

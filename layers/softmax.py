@@ -1,0 +1,86 @@
+"""Softmax, and its loss over labels."""
+
+from .. import kernels
+from ..blob import Blob
+from ..proto import caffe_pb2
+from .layer import Layer, register
+
+
+@register("Softmax")
+class Softmax(Layer):
+    """Probabilities over one axis (Caffe's Softmax). bottom and top: any shape, may be one blob; softmax_param.axis, 1 by default."""
+
+    def reshape(self, bottom, top):
+        self.axis = self.canonical_axis(self.param.softmax_param.axis, bottom[0])
+        if top[0] is not bottom[0]:
+            top[0].reshape(*bottom[0].shape)
+
+    def forward(self, bottom, top):
+        kernels.softmax(bottom[0].data, self.axis, top[0].data)
+
+    def backward(self, top, propagate_down, bottom):
+        if propagate_down[0]:
+            kernels.softmax_backward(top[0].diff, top[0].data, self.axis, bottom[0].diff)
+
+
+def require_labels(bottom, axis: int) -> None:
+    """Raise ValueError unless the second bottom holds one label for each place of the first."""
+    scores, labels = bottom[0].shape, bottom[1]
+    places = bottom[0].count // max(1, scores[axis])
+    if labels.count != places:
+        raise ValueError(
+            f"scores {scores} have {places} places, labels {labels.shape} are {labels.count}: there must be one label a place"
+        )
+
+
+@register("SoftmaxWithLoss")
+class SoftmaxWithLoss(Layer):
+    """The mean of -log(probability of the label), multinomial over one axis (Caffe's SoftmaxWithLoss).
+
+    bottoms: scores (N, C, ...), labels (N, 1, ...) or any shape with one label for each place
+    tops:    the loss, (); optionally the probabilities, shaped as the scores, without a gradient
+    loss_param: ignore_label leaves places out; normalization divides by VALID (counted places, at least 1), FULL, BATCH_SIZE or NONE.
+    """
+
+    bottoms = (2, 2)
+    tops = (1, 2)
+    is_loss = True
+    without_gradient = (1,)
+
+    def setup(self, bottom, top):
+        param = self.param.loss_param
+        modes = caffe_pb2.LossParameter
+        self.ignored = param.ignore_label if param.HasField("ignore_label") else None
+        self.normalization = param.normalization
+        if not param.HasField("normalization") and param.HasField("normalize"):
+            self.normalization = modes.VALID if param.normalize else modes.BATCH_SIZE
+        self._probabilities = Blob(dtype=self.dtype)
+
+    def reshape(self, bottom, top):
+        self.axis = self.canonical_axis(self.param.softmax_param.axis, bottom[0])
+        require_labels(bottom, self.axis)
+        top[0].reshape()
+        self._probabilities.reshape(*bottom[0].shape)
+        for blob in top[1:]:
+            blob.reshape(*bottom[0].shape)
+            blob.share_data(self._probabilities)
+
+    def forward(self, bottom, top):
+        scores, labels = bottom[0].data, bottom[1].data
+        loss, counted = kernels.softmax_loss(scores, labels, self.axis, self.ignored, self._probabilities.data)
+        self._divisor = self._normalizer(bottom, counted)
+        top[0].host_data[...] = loss / self._divisor
+
+    def _normalizer(self, bottom, counted: int) -> int:
+        modes = caffe_pb2.LossParameter
+        outer = 1
+        for size in bottom[0].shape[: self.axis]:
+            outer *= size
+        choices = {modes.VALID: counted, modes.FULL: bottom[1].count, modes.BATCH_SIZE: outer, modes.NONE: 1}
+        return max(1, choices[self.normalization])
+
+    def backward(self, top, propagate_down, bottom):
+        if propagate_down[0]:
+            weight = float(top[0].host_diff) / self._divisor
+            probabilities, labels = self._probabilities.data, bottom[1].data
+            kernels.softmax_loss_backward(probabilities, labels, self.axis, self.ignored, weight, bottom[0].diff)

@@ -1,0 +1,340 @@
+"""A net: built from a prototxt, run forward and backward, its weights in and out (pycaffe's Net)."""
+
+import math
+import os
+from collections import OrderedDict
+from typing import NamedTuple
+
+import numpy as np
+
+from ..blob import Blob, HostBlob, current_seed
+from ..layers import Crop, Input, Layer, Pooling, Split, Unpooling, layer_type
+from ..proto import PrototxtError, caffe_pb2, filter_net, line_of_layer, read_net, upgrade_net
+from .caffemodel import write_caffemodel
+from .crop_offset import Source, computed_offset
+from .needs_backward import Passes, find_passes
+from .splits import insert_splits
+from .weights import LoadReport, load_into, read_weights, write_hdf5
+
+
+class NetError(ValueError):
+    """A net that cannot be built or run; the message names the file, the layer and the fix."""
+
+
+class LearnableParameter(NamedTuple):
+    """A parameter that the solver moves; one that several layers share stands here once."""
+
+    name: str
+    blob: Blob
+    lr_mult: float
+    decay_mult: float
+
+
+class Net:
+    """Net(model, phase, weights=None) as in pycaffe; Net(model, weights, phase) works too.
+
+    model: path of a prototxt, or a NetParameter; phase: TRAIN or TEST; weights: path of a .caffemodel or .h5.
+    stages, level: what include and exclude rules are held against; dtype: float32, or float64 for gradient checks; seed: of the fillers
+    and of every other draw (default: set_random_seed's, else a fresh one).
+    Raises FileNotFoundError, PrototxtError, NetError.
+    """
+
+    def __init__(self, model, phase, weights=None, *, stages=(), level=0, dtype=np.float32, seed=None):
+        if isinstance(phase, (str, os.PathLike)):
+            phase, weights = weights, phase
+        self.phase = phase
+        self.dtype = np.dtype(dtype)
+        self.seed = current_seed() if seed is None else seed
+        self.model_file = None if isinstance(model, caffe_pb2.NetParameter) else os.fspath(model)
+        written = upgrade_net(model) if self.model_file is None else read_net(self.model_file)
+        self.name = written.name
+        state = caffe_pb2.NetState()
+        state.CopyFrom(written.state)
+        state.phase, state.level = phase, level or written.state.level
+        state.stage.extend(stage for stage in stages if stage not in state.stage)
+        filtered = filter_net(written, state, self.model_file or "net")
+        try:
+            self._param = insert_splits(filtered)
+        except ValueError as error:
+            raise NetError(f"{self.model_file or 'net'}: {error}") from None
+        self._build()
+        if weights is not None:
+            self.copy_from(weights)
+
+    # ------------------------------------------------------------------------------------------------------------- building
+
+    def _build(self) -> None:
+        self.layers: list[Layer] = []
+        self.layer_names: list[str] = []
+        self.top_names: OrderedDict[str, list[str]] = OrderedDict()
+        self.bottom_names: OrderedDict[str, list[str]] = OrderedDict()
+        self._bottoms: list[list[Blob]] = []
+        self._tops: list[list[Blob]] = []
+        self._blobs: OrderedDict[str, Blob] = OrderedDict()
+        self._sources: dict[str, Source] = {}
+        self._first_sources: list[Source | None] = []
+        self._unread: set[str] = set()
+        self.inputs: list[str] = []
+        self.learnable: list[LearnableParameter] = []
+        self._owners: dict[str, tuple[Blob, str]] = {}
+        for param in self._param.layer:
+            try:
+                self._append(param)
+            except (ValueError, FileNotFoundError) as error:
+                raise self._located(error, param) from error
+        self.outputs = sorted(self._unread)
+        self._passes: Passes = find_passes(self)
+        for layer, needed in zip(self.layers, self._passes.layers, strict=True):
+            layer.may_need_backward = needed and (self.phase == caffe_pb2.TRAIN or self._param.force_backward)
+        self.blobs = OrderedDict((name, HostBlob(blob)) for name, blob in self._blobs.items())
+        with_parameters = [(layer.name, layer.blobs) for layer in self.layers if layer.blobs]
+        self.params = OrderedDict((name, [HostBlob(blob) for blob in blobs]) for name, blobs in with_parameters)
+        self.layer_dict = OrderedDict(zip(self.layer_names, self.layers, strict=True))
+
+    def _append(self, param) -> None:
+        """Make one layer, its tops and parameters, and give them their shapes."""
+        layer = layer_type(param.type)(param, dtype=self.dtype, seed=self.seed, model_file=self.model_file)
+        layer.check_counts(len(param.bottom), len(param.top))
+        bottom = [self._blobs[name] for name in param.bottom]
+        first = self._sources[param.bottom[0]] if param.bottom else None
+        self._hand_down(layer, param, bottom)
+        top = []
+        for number, name in enumerate(param.top):
+            in_place = number < len(param.bottom) and param.bottom[number] == name
+            if not in_place:
+                if name in self._blobs:
+                    raise ValueError(
+                        f"its top '{name}' is made by layer '{self.layer_names[self._sources[name].layer]}' already: rename one of them "
+                        "(a layer can work in place only on a bottom that no other layer reads)"
+                    )
+                self._blobs[name] = Blob(dtype=self.dtype)
+            top.append(self._blobs[name])
+        number = len(self.layers)
+        self.layers.append(layer)
+        self.layer_names.append(param.name)
+        self._first_sources.append(first)
+        self.bottom_names[param.name], self.top_names[param.name] = list(param.bottom), list(param.top)
+        self._bottoms.append(bottom)
+        self._tops.append(top)
+        self._unread.difference_update(param.bottom)
+        self._unread.update(param.top)
+        for i, name in enumerate(param.top):
+            self._sources[name] = Source(number, i)
+        if isinstance(layer, Input):
+            self.inputs.extend(param.top)
+        layer.setup(bottom, top)
+        layer.reshape(bottom, top)
+        layer.loss_weights = self._loss_weights(layer, param)
+        self._append_parameters(layer, param)
+
+    def _hand_down(self, layer: Layer, param, bottom: list[Blob]) -> None:
+        """What a layer must know of the graph: the pooling layer behind switches, the offset of a crop."""
+        if isinstance(layer, Unpooling) and len(bottom) > 1:
+            maker, top = self._origin(param.bottom[1])
+            if isinstance(self.layers[maker], Pooling) and top == 1:
+                layer.pooling, layer.pooled = self.layers[maker], self._bottoms[maker][0]
+        if isinstance(layer, Crop) and param.crop_param.computed:
+            cropped, reference = (self._sources[name] for name in param.bottom)
+            layer.computed_offset = computed_offset(cropped, reference, self.layers, self._first_sources)
+
+    def _origin(self, name: str) -> Source:
+        """Where a blob was made, behind any splits."""
+        source = self._sources[name]
+        while isinstance(self.layers[source.layer], Split):
+            source = self._first_sources[source.layer]
+        return source
+
+    @staticmethod
+    def _loss_weights(layer: Layer, param) -> list[float]:
+        if param.loss_weight and len(param.loss_weight) != len(param.top):
+            raise ValueError(
+                f"has {len(param.top)} tops and {len(param.loss_weight)} loss_weight: give one for each or none"
+            )
+        if param.loss_weight:
+            return list(param.loss_weight)
+        return [1.0 if layer.is_loss and number == 0 else 0.0 for number in range(len(param.top))]
+
+    def _append_parameters(self, layer: Layer, param) -> None:
+        if len(param.param) > len(layer.blobs):
+            raise ValueError(
+                f"has {len(layer.blobs)} parameters and {len(param.param)} param {{ }}: give at most one for each"
+            )
+        for number, blob in enumerate(layer.blobs):
+            spec = param.param[number] if number < len(param.param) else caffe_pb2.ParamSpec()
+            layer.param_propagate_down.append(spec.lr_mult != 0)
+            name = f"{param.name}/{number}"
+            if spec.name and spec.name in self._owners:
+                self._share(blob, spec, *self._owners[spec.name])
+                continue
+            if spec.name:
+                self._owners[spec.name] = (blob, name)
+            self.learnable.append(LearnableParameter(name, blob, spec.lr_mult, spec.decay_mult))
+
+    @staticmethod
+    def _share(blob: Blob, spec, owner: Blob, owner_name: str) -> None:
+        permissive = spec.share_mode == caffe_pb2.ParamSpec.PERMISSIVE
+        if blob.count != owner.count or not (permissive or blob.shape == owner.shape):
+            raise ValueError(
+                f"cannot share parameter '{spec.name}' of shape {owner.shape} (of {owner_name}): its own shape is {blob.shape}"
+                + ("" if blob.count != owner.count else "; share_mode: PERMISSIVE allows another shape of equal count")
+            )
+        blob.share_data(owner)
+        blob.share_diff(owner)
+
+    def _located(self, error: Exception, param) -> Exception:
+        """The error with file, line and layer before it."""
+        place = self.model_file or "net"
+        if self.model_file:
+            line = line_of_layer(self.model_file, param)
+            place += f":{line}" if line else ""
+        message = f"{place}: layer '{param.name}' ({param.type}): {error}"
+        return type(error)(message) if isinstance(error, (FileNotFoundError, PrototxtError)) else NetError(message)
+
+    # -------------------------------------------------------------------------------------------------------------- running
+
+    def _index(self, name: str) -> int:
+        if name not in self.top_names:
+            raise NetError(f"{self.model_file or 'net'}: there is no layer '{name}'")
+        return self.layer_names.index(name)
+
+    def _run(self, first: int, last: int) -> float:
+        """Forward through layers first..last; the weighted sum of their losses."""
+        loss = 0.0
+        for number in range(first, last + 1):
+            layer, bottom, top = self.layers[number], self._bottoms[number], self._tops[number]
+            try:
+                layer.reshape(bottom, top)
+                layer.forward(bottom, top)
+            except (ValueError, FileNotFoundError) as error:
+                raise self._located(error, layer.param) from error
+            for weight, blob in zip(layer.loss_weights, top, strict=True):
+                if weight:
+                    blob.host_diff[...] = weight
+                    loss += weight * float(blob.host_data.sum())
+        return loss
+
+    def forward_loss(self) -> float:
+        """One forward pass; the sum of the losses by their weights."""
+        return self._run(0, len(self.layers) - 1)
+
+    def forward(self, blobs=None, start: str | None = None, end: str | None = None, **inputs) -> dict[str, np.ndarray]:
+        """Run layers start..end (names; all by default) and return {blob: array} of the outputs and of the names in `blobs`.
+
+        Keywords set the inputs, all of them; an input takes its array's shape. Arrays are views that the next forward overwrites.
+        """
+        if inputs:
+            if set(inputs) != set(self.inputs):
+                raise NetError(f"forward was given {sorted(inputs)}, the net's inputs are {sorted(self.inputs)}")
+            for name, array in inputs.items():
+                array = np.asarray(array)
+                if array.shape != self.blobs[name].shape:
+                    self.blobs[name].reshape(*array.shape)
+                self.blobs[name].data[...] = array
+        first = self._index(start) if start else 0
+        last = self._index(end) if end else len(self.layers) - 1
+        self._run(first, last)
+        wanted = [*(self.top_names[end] if end else self.outputs), *(blobs or [])]
+        return {name: self.blobs[name].data for name in wanted}
+
+    def backward(
+        self, diffs=None, start: str | None = None, end: str | None = None, **top_diffs
+    ) -> dict[str, np.ndarray]:
+        """Run layers start..end (names) backward and return {blob: gradient} of the inputs and of the names in `diffs`.
+
+        Keywords set the gradients of output blobs (or of the tops of `start`) first; losses start from their weights by themselves.
+        """
+        startable = self.top_names[start] if start else self.outputs
+        for name, array in top_diffs.items():
+            if name not in startable:
+                raise NetError(f"backward was given a gradient for '{name}'; it can start from {', '.join(startable)}")
+            self.blobs[name].diff[...] = array
+        first = self._index(start) if start else len(self.layers) - 1
+        last = self._index(end) if end else 0
+        for number in range(first, last - 1, -1):
+            if self._passes.layers[number]:
+                layer = self.layers[number]
+                try:
+                    layer.backward(self._tops[number], self._passes.bottoms[number], self._bottoms[number])
+                except ValueError as error:
+                    raise self._located(error, layer.param) from error
+        wanted = [*(self.bottom_names[end] if end else self.inputs), *(diffs or [])]
+        return {name: self.blobs[name].diff for name in wanted}
+
+    def reshape(self) -> None:
+        """Let every layer follow the shapes of the inputs."""
+        for layer, bottom, top in zip(self.layers, self._bottoms, self._tops, strict=True):
+            try:
+                layer.reshape(bottom, top)
+            except ValueError as error:
+                raise self._located(error, layer.param) from error
+
+    def reseed(self, seed: int) -> None:
+        """Let every later draw come from another seed, as a resumed run needs; parameters stay."""
+        self.seed = seed
+        for layer, bottom, top in zip(self.layers, self._bottoms, self._tops, strict=True):
+            layer.seed = seed
+            if layer.position is not None and not bottom:  # data layers settle in setup what they draw
+                layer.close()
+                layer.setup(bottom, top)
+
+    def clear_param_diffs(self) -> None:
+        """Set the gradients of all parameters to zero; backward adds to them."""
+        for parameter in self.learnable:
+            parameter.blob.diff[...] = 0
+
+    def first_bad_layer(self) -> str | None:
+        """The first layer whose parameters or tops are not finite, found by running the last forward pass again on its data."""
+        for layer, bottom, top in zip(self.layers, self._bottoms, self._tops, strict=True):
+            if bottom:
+                if layer.position is not None:
+                    layer.position -= 1  # the same draws again
+                layer.forward(bottom, top)
+            if not all(math.isfinite(float(np.sum(blob.host_data, dtype=np.float64))) for blob in (*layer.blobs, *top)):
+                return layer.name
+        return None
+
+    # -------------------------------------------------------------------------------------------------------------- weights
+
+    def copy_from(self, path) -> LoadReport:
+        """Load weights by layer name from a .caffemodel (of any age) or .h5; layers it does not name keep theirs.
+
+        Raises FileNotFoundError, NetError for a corrupt file or shapes that do not fit.
+        """
+        try:
+            return load_into(self.layers, read_weights(os.fspath(path)), os.fspath(path))
+        except FileNotFoundError:
+            raise FileNotFoundError(f"no such weights file: {os.fspath(path)}") from None
+        except ValueError as error:
+            raise NetError(str(error)) from None
+
+    def arrays(self) -> dict[str, list[np.ndarray]]:
+        """The parameters by layer name, in host memory."""
+        return {layer.name: [blob.host_data for blob in layer.blobs] for layer in self.layers if layer.blobs}
+
+    def save(self, path) -> None:
+        """Write a .caffemodel: the net's definition with its parameters."""
+        with open(path, "wb") as file:
+            write_caffemodel(file, self._param, self.arrays())
+
+    def save_hdf5(self, path, gradients: bool = False) -> None:
+        """Write the parameters (and their gradients) in Caffe's HDF5 layout."""
+        diffs = {layer.name: [blob.host_diff for blob in layer.blobs] for layer in self.layers if layer.blobs}
+        write_hdf5(os.fspath(path), self.arrays(), diffs if gradients else None)
+
+    def share_trained_layers_with(self, other: "Net") -> None:
+        """Use the other net's parameters, by layer name, as one's own: a test net follows its train net without a copy."""
+        theirs = {layer.name: layer for layer in other.layers}
+        for layer in self.layers:
+            for blob, source in zip(
+                layer.blobs, theirs[layer.name].blobs if layer.name in theirs else [], strict=False
+            ):
+                if blob.count != source.count:
+                    raise NetError(
+                        f"{self.model_file}: layer '{layer.name}' has {blob.shape} here and {source.shape} in the other net"
+                    )
+                blob.share_data(source)
+
+    def close(self) -> None:
+        """Give back the threads and files of the layers."""
+        for layer in self.layers:
+            layer.close()

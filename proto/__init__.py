@@ -1,0 +1,26 @@
+"""Caffe's messages: caffe.proto, prototxt text with line numbers, old syntax in today's, rules of phase and stage."""
+
+from . import caffe_pb2
+from .files import find_file, line_of_layer, read_net, read_solver
+from .layer_types import V1_TYPES
+from .prototxt import PrototxtError, did_you_mean, nearest, parse, read
+from .rules import filter_net
+from .upgrade import blobs_by_layer, upgrade_net, upgrade_solver
+
+__all__ = [
+    "V1_TYPES",
+    "PrototxtError",
+    "blobs_by_layer",
+    "caffe_pb2",
+    "did_you_mean",
+    "filter_net",
+    "find_file",
+    "line_of_layer",
+    "nearest",
+    "parse",
+    "read",
+    "read_net",
+    "read_solver",
+    "upgrade_net",
+    "upgrade_solver",
+]

@@ -1,0 +1,317 @@
+"""What is wrong in a prototxt, and where: a second reading, made only when the first one failed or a line is asked for.
+
+protobuf's own parser decides what is right; its messages name message types that no user ever wrote. This reading walks
+the same text beside the schema and knows the fields that are open, so it can say "unknown field 'kernel_siz' in
+convolution_param; did you mean 'kernel_size'?".
+"""
+
+import bisect
+import difflib
+import re
+
+from google.protobuf.descriptor import FieldDescriptor as F
+
+from .layer_types import V1_TYPES
+
+_TOKEN = re.compile(
+    r"""(?P<skip>\s+|\#[^\n]*)
+      | (?P<string>"(?:[^"\\\n]|\\[^\n])*"|'(?:[^'\\\n]|\\[^\n])*')
+      | (?P<unclosed>["'][^\n]*)
+      | (?P<name>[A-Za-z_][0-9A-Za-z_+-]*)
+      | (?P<number>(?:[0-9+-]|\.[0-9])[0-9A-Za-z_.+-]*)
+      | (?P<mark>.)""",
+    re.VERBOSE,
+)
+_BOOLEANS = {"true", "false", "True", "False", "t", "f", "0", "1"}
+_CLOSED_BY = {"{": "}", "<": ">"}
+_RANGES = {
+    F.CPPTYPE_INT32: ("a whole number", -(2**31), 2**31),
+    F.CPPTYPE_INT64: ("a whole number", -(2**63), 2**63),
+    F.CPPTYPE_UINT32: ("a whole number from 0 on", 0, 2**32),
+    F.CPPTYPE_UINT64: ("a whole number from 0 on", 0, 2**64),
+}
+# Fields that one of the two layer syntaxes has and the other says differently.
+_OTHER_SYNTAX = {
+    ("LayerParameter", "blobs_lr"): "in layer { } it is param { lr_mult: ... }",
+    ("LayerParameter", "weight_decay"): "in layer { } it is param { decay_mult: ... }",
+    ("V1LayerParameter", "lr_mult"): "in layers { } it is blobs_lr",
+    ("V1LayerParameter", "decay_mult"): "in layers { } it is weight_decay",
+}
+
+
+class _Problem(Exception):
+    """The first thing wrong, raised inside the walk: line number (from 1) and what to say about it."""
+
+    def __init__(self, line, message):
+        super().__init__(message)
+        self.line = line
+
+
+class _Token:
+    """A word, number, string or mark of the text; kind "end" stands behind the last one."""
+
+    def __init__(self, kind, text, line):
+        self.kind, self.text, self.line = kind, text, line
+
+
+class _Open:
+    """A message whose closing brace has not come yet."""
+
+    def __init__(self, descriptor, name, path="", line=1, closer=None, list_of=None):
+        self.descriptor, self.name = descriptor, name
+        self.path, self.line = path, line
+        self.closer = closer  # "}" or ">"; None for the file itself
+        self.list_of = list_of  # the repeated field, inside a list [{...}, {...}] of messages
+        self.first_line = {}  # field name -> line where it was first given
+        self.count = {}  # repeated field name -> how many so far
+
+
+def nearest(name, candidates):
+    """The candidate that `name` was probably meant to be, or None. Case and underscores do not count."""
+    plain = {}
+    for candidate in candidates:
+        plain.setdefault(candidate.lower().replace("_", ""), candidate)
+    close = difflib.get_close_matches(name.lower().replace("_", ""), plain, n=1, cutoff=0.6)
+    return plain[close[0]] if close else None
+
+
+def did_you_mean(name, candidates):
+    """The end of an error message: "; did you mean 'X'?", or nothing where no candidate is near."""
+    near = nearest(name, candidates)
+    return f"; did you mean '{near}'?" if near else ""
+
+
+def find_problem(text, descriptor):
+    """(line, message) of the first problem in `text` as a message of type `descriptor`; None if this reading sees none."""
+    try:
+        _Walk(text, descriptor).run()
+    except _Problem as problem:
+        return problem.line, str(problem)
+    return None
+
+
+def field_lines(text, descriptor):
+    """Line of every field up to the first problem, by path: {"layer[3]": 40, "layer[3].type": 42, ...}."""
+    walk = _Walk(text, descriptor)
+    try:
+        walk.run()
+    except _Problem:
+        pass  # what stands before it is still worth having
+    return walk.lines
+
+
+class _Walk:
+    """One pass over the tokens; `stack` holds the open messages, outermost first."""
+
+    def __init__(self, text, descriptor):
+        self.tokens = list(_tokens(text))
+        self.at = 0
+        self.lines = {}
+        self.stack = [_Open(descriptor, descriptor.name.removesuffix("Parameter").lower())]
+
+    @property
+    def token(self):
+        return self.tokens[self.at]
+
+    def take(self, *texts):
+        """The current token if it is one of `texts` (and step over it), else None."""
+        token = self.token
+        if token.kind == "mark" and token.text in texts:
+            self.at += 1
+            return token
+        return None
+
+    def run(self):
+        while True:
+            inner, token = self.stack[-1], self.token
+            if token.kind == "end":
+                if inner.closer:
+                    raise _Problem(
+                        inner.line, f"{inner.name} is opened here and never closed: a '{inner.closer}' is missing"
+                    )
+                return
+            if inner.closer and self.take(inner.closer):
+                self.close()
+            elif token.text == "[" and token.kind == "mark":
+                raise _Problem(token.line, "'[' where a field name is expected; extensions are not supported")
+            elif token.kind != "name":
+                self.not_a_name(token)
+            else:
+                self.field()
+
+    def close(self):
+        """Behind a message: back to the one around it, unless a list of messages goes on."""
+        list_of = self.stack.pop().list_of
+        if list_of and self.take(","):
+            self.open_message(list_of, in_list=True)
+            return
+        if list_of:
+            self.expect("]", "',' or ']' is expected")
+        self.take(";", ",")
+
+    def not_a_name(self, token):
+        if token.kind == "mark" and token.text in "}>":
+            if self.stack[-1].closer:
+                raise _Problem(
+                    token.line, f"'{token.text}' where '{self.stack[-1].closer}' closes {self.stack[-1].name}"
+                )
+            raise _Problem(token.line, f"'{token.text}' closes nothing: one too many, or its opening brace is missing")
+        raise _Problem(token.line, f"{_shown(token)} where a field name is expected")
+
+    def field(self):
+        inner, token = self.stack[-1], self.token
+        field = inner.descriptor.fields_by_name.get(token.text)
+        if field is None:
+            raise _Problem(token.line, self.unknown_field(token.text))
+        self.at += 1
+        name, first = field.name, inner.first_line.get(field.name)
+        if first and not _is_repeated(field):
+            raise _Problem(token.line, f"'{name}' is given twice in {inner.name}, first in line {first}")
+        inner.first_line.setdefault(name, token.line)
+        if field.cpp_type == F.CPPTYPE_MESSAGE:
+            self.take(":")
+            self.messages(field)
+        else:
+            self.lines.setdefault(inner.path + name, token.line)
+            self.expect(":", f"':' is expected behind '{name}'")
+            self.values(field)
+
+    def expect(self, mark, what):
+        token = self.token
+        if not self.take(mark):
+            raise _Problem(token.line, f"{_shown(token)} where {what}")
+
+    def messages(self, field):
+        """A message, or a list of them; the fields inside are left to run()."""
+        in_list = bool(_is_repeated(field) and self.take("["))
+        if in_list and self.take("]"):
+            self.take(";", ",")
+        else:
+            self.open_message(field, in_list)
+
+    def open_message(self, field, in_list):
+        inner, token = self.stack[-1], self.token
+        opener = self.take("{", "<")
+        if not opener:
+            raise _Problem(token.line, f"{_shown(token)} where '{{' is expected behind '{field.name}'")
+        path = inner.path + field.name
+        if _is_repeated(field):
+            number = inner.count.get(field.name, 0)
+            inner.count[field.name] = number + 1
+            path += f"[{number}]"
+        self.lines[path] = token.line
+        closer, list_of = _CLOSED_BY[opener.text], field if in_list else None
+        self.stack.append(_Open(field.message_type, field.name, path + ".", token.line, closer, list_of))
+
+    def values(self, field):
+        if _is_repeated(field) and self.take("["):
+            if not self.take("]"):
+                self.value(field)
+                while self.take(","):
+                    self.value(field)
+                self.expect("]", "',' or ']' is expected")
+        else:
+            self.value(field)
+        self.take(";", ",")
+
+    def value(self, field):
+        token = self.token
+        problem = _wrong_value(field, token)
+        if problem:
+            raise _Problem(token.line, problem)
+        self.at += 1
+        while token.kind == "string" and self.token.kind == "string":
+            self.at += 1  # adjacent strings are one string
+
+    def unknown_field(self, name):
+        """What to say of a field that the innermost open message does not have."""
+        inner = self.stack[-1]
+        problem = f"unknown field '{name}' in {inner.name}"
+        hint = _OTHER_SYNTAX.get((inner.descriptor.name, name))
+        if hint:
+            return f"{problem}; {hint}"
+        if any(name in outer.descriptor.fields_by_name for outer in self.stack[:-1]):
+            return f"{problem}; is a '{inner.closer}' missing? {inner.name} of line {inner.line} is still open"
+        near = did_you_mean(name, [f.name for f in inner.descriptor.fields])
+        inside = [f.name for f in inner.descriptor.fields if f.message_type and name in f.message_type.fields_by_name]
+        if not near and inside:
+            return f"{problem}; it belongs in {' or '.join(inside[:3])}"
+        return problem + near
+
+
+def _tokens(text):
+    starts = [0] + [m.end() for m in re.finditer("\n", text)]
+    for match in _TOKEN.finditer(text):
+        if match.lastgroup != "skip":
+            yield _Token(match.lastgroup, match.group(), bisect.bisect_right(starts, match.start()))
+    yield _Token("end", "", len(starts))
+
+
+def _wrong_value(field, token):
+    """What to say of a value that does not suit a scalar field; None if it suits."""
+    name, text = field.name, _shown(token)
+    if token.kind == "unclosed":
+        return f"the text of '{name}' has no closing quote on its line"
+    if field.cpp_type == F.CPPTYPE_ENUM:
+        return _wrong_enum(field, token)
+    if field.cpp_type == F.CPPTYPE_STRING:
+        if token.kind == "string":
+            return None
+        meant = V1_TYPES.get(token.text, token.text) if name == "type" else token.text
+        example = f': "{meant}"' if token.kind == "name" else ""
+        return f"{text} where '{name}' needs a text in quotes{example}"
+    if field.cpp_type == F.CPPTYPE_BOOL:
+        return None if token.text in _BOOLEANS else f"{text} where '{name}' needs true or false"
+    if field.cpp_type in (F.CPPTYPE_FLOAT, F.CPPTYPE_DOUBLE):
+        return None if _is_float(token.text) else f"{text} where '{name}' needs a number"
+    kind, low, high = _RANGES[field.cpp_type]
+    value = _integer(token.text)
+    if value is None:
+        return f"{text} where '{name}' needs {kind}"
+    return None if low <= value < high else f"{text} where '{name}' needs {kind}, below {high}"
+
+
+def _wrong_enum(field, token):
+    known, numbers = [v.name for v in field.enum_type.values], [v.number for v in field.enum_type.values]
+    if token.kind in ("name", "number") and (token.text in known or _integer(token.text) in numbers):
+        return None
+    text = token.text.strip("\"'")
+    if token.kind == "string":
+        meant = {today: v1 for v1, today in V1_TYPES.items()}.get(text, text)
+        if meant in known:
+            return f"{_shown(token)} where '{field.name}' needs a name without quotes: {meant}"
+    problem = f"unknown value {_shown(token)} of {field.name}"
+    if not nearest(text, known) and len(known) <= 8:
+        return f"{problem}; known are {', '.join(known)}"
+    return problem + did_you_mean(text, known)
+
+
+def _integer(text):
+    """The value of a whole number as protobuf's text format writes it (decimal, 0x1f, 017), or None."""
+    try:
+        return int(text, 8) if re.fullmatch(r"-?0[0-9]+", text) else int(text, 0)
+    except ValueError:
+        return None
+
+
+def _is_float(text):
+    if re.fullmatch(r"-?inf(inity)?f?|nanf?", text, re.IGNORECASE):
+        return True
+    try:
+        float(text.rstrip("fF"))
+    except ValueError:
+        return False
+    return not re.match(r"-?0[0-9]", text)
+
+
+def _is_repeated(field):
+    # protobuf 7 has no `label` any more, protobuf 4 no `is_repeated` yet
+    return field.is_repeated if hasattr(field, "is_repeated") else field.label == F.LABEL_REPEATED
+
+
+def _shown(token):
+    if token.kind == "end":
+        return "the end of the file"
+    text = token.text if len(token.text) <= 40 else token.text[:37] + "..."
+    text = text if text.isprintable() else text.encode("unicode_escape").decode()
+    return text if token.kind in ("string", "unclosed") else f"'{text}'"

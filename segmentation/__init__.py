@@ -1,0 +1,1 @@
+"""The paper's method around a net: data in VOC layout, example lists, windows, aggregation, scores, report."""

@@ -1,0 +1,117 @@
+"""The PASCAL VOC segmentation layout: where files lie, and how label images hold classes.
+
+A label image is a palette PNG: a pixel's palette index is its class (0 background, 255 void), its colour is for the eye only.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+VOID = 255
+CLASSES = (
+    "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
+    "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class VocFolder:
+    """A data set in VOC layout under `root`; every method gives the path of one file."""
+
+    root: Path
+
+    def image(self, image_id):
+        """The photograph, a JPEG."""
+        return Path(self.root) / "JPEGImages" / f"{image_id}.jpg"
+
+    def classes(self, image_id):
+        """The label image of classes."""
+        return Path(self.root) / "SegmentationClass" / f"{image_id}.png"
+
+    def objects(self, image_id):
+        """The label image of objects, numbered from 1."""
+        return Path(self.root) / "SegmentationObject" / f"{image_id}.png"
+
+    def split(self, name):
+        """The list of image ids of one split, such as `train` or `val`."""
+        return Path(self.root) / "ImageSets" / "Segmentation" / f"{name}.txt"
+
+
+def palette():
+    """VOC's 256 colours as (256, 3) uint8, RGB.
+
+    The bits of an index go in turn to red, green and blue, and fill each of them from its highest bit down.
+    """
+    index = np.arange(256)
+    colors = np.zeros((256, 3), np.uint8)
+    for bit in range(8):
+        color, level = bit % 3, 7 - bit // 3
+        colors[:, color] |= (((index >> bit) & 1) << level).astype(np.uint8)
+    return colors
+
+
+def read_ids(path):
+    """The image ids of a list file, one a line, as a list of str. Raises FileNotFoundError."""
+    _require(path, "a list of image ids")
+    return [line.strip() for line in Path(path).read_text().splitlines() if line.strip()]
+
+
+def write_ids(path, ids):
+    """Write a list file of image ids, one a line, with the folders it needs."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_text("".join(f"{image_id}\n" for image_id in ids))
+
+
+def read_image(path):
+    """An image file as (H, W, 3) uint8, BGR.
+
+    An EXIF rotation is not applied: label images follow the stored pixels.
+    Raises FileNotFoundError; ValueError where the file is no image.
+    """
+    _require(path, "an image")
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    if image is None:
+        raise ValueError(f"{path}: not an image that OpenCV can read")
+    return image
+
+
+def write_image(path, image):
+    """Write (H, W, 3) uint8, BGR, as a JPEG of high quality. Raises OSError where it cannot be written."""
+    if not cv2.imwrite(str(path), image, [cv2.IMWRITE_JPEG_QUALITY, 95]):
+        raise OSError(f"{path}: the image cannot be written; is its folder there and writable?")
+
+
+def read_label(path):
+    """A label image as (H, W) uint8: palette indices (or grey levels), never colours.
+
+    Raises FileNotFoundError; ValueError for a file that is no image or holds colours instead of indices.
+    """
+    _require(path, "a label image")
+    try:
+        with Image.open(path) as label:
+            if label.mode not in ("P", "L"):
+                raise ValueError(
+                    f"{path}: a label image holds one class index a pixel (palette or 8-bit grey PNG), but this one is"
+                    f" {label.mode}; convert its colours to indices of the VOC palette"
+                )
+            return np.array(label, dtype=np.uint8)
+    except (OSError, SyntaxError) as error:  # Pillow raises SyntaxError for some broken PNGs
+        raise ValueError(f"{path}: not a label image that Pillow can read ({error})") from error
+
+
+def write_label(path, label):
+    """Write (H, W) class indices from 0 to 255 as a PNG with VOC's palette. Raises ValueError for anything else."""
+    label = np.asarray(label)
+    if label.ndim != 2 or label.dtype.kind not in "bui" or (label.size and not 0 <= label.min() <= label.max() <= 255):
+        raise ValueError(f"{path}: a label is (H, W) whole numbers from 0 to 255, not {label.dtype} {label.shape}")
+    image = Image.fromarray(np.ascontiguousarray(label, np.uint8))
+    image.putpalette(palette().tobytes())
+    image.save(path, format="PNG")
+
+
+def _require(path, what):
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path}: no such file; {what} in VOC layout is expected here")

@@ -1,0 +1,26 @@
+"""The solver: update rules, learning-rate policies, test passes and snapshots."""
+
+from .errors import SolverError
+from .log import logger
+from .nets import check_files, find_test_nets, find_train_net, weights_to_load
+from .outputs import Output, mean_outputs
+from .policies import make_policy
+from .solver import SOLVERS, SGDSolver, Solver, get_solver
+from .solverstate import read_state
+
+__all__ = [
+    "SOLVERS",
+    "Output",
+    "SGDSolver",
+    "Solver",
+    "SolverError",
+    "check_files",
+    "find_test_nets",
+    "find_train_net",
+    "get_solver",
+    "logger",
+    "make_policy",
+    "mean_outputs",
+    "read_state",
+    "weights_to_load",
+]

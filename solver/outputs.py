@@ -1,0 +1,50 @@
+"""A test pass: the mean of a net's outputs over a number of batches."""
+
+from typing import NamedTuple
+
+
+class Output(NamedTuple):
+    """One value of a net's output blob; loss_weight is its factor in the loss, 0 for accuracies and the like."""
+
+    blob: str
+    value: float
+    loss_weight: float
+
+    def __str__(self) -> str:
+        """As Caffe prints it: `loss = 0.61 (* 1 = 0.61 loss)`."""
+        said = f"{self.blob} = {self.value:g}"
+        return f"{said} (* {self.loss_weight:g} = {self.loss_weight * self.value:g} loss)" if self.loss_weight else said
+
+
+def loss_weights_of(net) -> dict[str, float]:
+    """What each blob's values count for in the net's loss, 0 for most."""
+    return {
+        top: weight for layer in net.layers for top, weight in zip(layer.param.top, layer.loss_weights, strict=True)
+    }
+
+
+def outputs_of(net) -> list[Output]:
+    """The values of a net's output blobs as the last forward pass left them."""
+    weights = loss_weights_of(net)
+    return [Output(name, float(value), weights[name]) for name in net.outputs for value in net.blobs[name].data.ravel()]
+
+
+def mean_outputs(net, batches: int, progress=iter) -> tuple[float, list[Output]]:
+    """(mean loss, mean of each output value) over so many forward passes; `progress` wraps the range of batches."""
+    loss, sums, outputs = 0.0, [], []
+    for _ in progress(range(batches)):
+        loss += net.forward_loss()
+        outputs = outputs_of(net)
+        sums = (
+            [sum_ + output.value for sum_, output in zip(sums, outputs, strict=True)]
+            if sums
+            else [o.value for o in outputs]
+        )
+    means = [output._replace(value=sum_ / batches) for sum_, output in zip(sums, outputs, strict=True)]
+    return loss / max(1, batches), means
+
+
+def accuracy_name(net) -> str | None:
+    """The first output blob that an accuracy layer makes, or None."""
+    made = {top for layer in net.layers if "Accuracy" in layer.param.type for top in layer.param.top}
+    return next((name for name in net.outputs if name in made), None)

@@ -1,0 +1,306 @@
+"""The solver turns the crank: forward, backward, update, test passes, snapshots, in Caffe's order."""
+
+import math
+import os
+import time
+from collections import deque
+
+import numpy as np
+
+from .. import kernels
+from ..blob import Blob, current_seed
+from ..layers import BN
+from ..proto import caffe_pb2, did_you_mean, read_solver, upgrade_solver
+from . import snapshot
+from .errors import SolverError
+from .log import Progress, logger
+from .nets import find_test_nets, find_train_net, weights_to_load
+from .outputs import accuracy_name, loss_weights_of, mean_outputs, outputs_of
+from .policies import Plateau, make_policy
+
+
+class Solver:
+    """What every solver does around its update rule (Caffe's Solver).
+
+    solver: path of a solver prototxt, or a SolverParameter
+    weights: .caffemodel or .h5 files to start from instead of the solver's own; an empty list: none
+    net, test_nets: the nets; iter: updates done; losses: the last `average_loss` losses
+    Raises FileNotFoundError, PrototxtError, NetError, SolverError.
+    """
+
+    def __init__(self, solver, weights: list[str] | None = None):
+        self.file = None if isinstance(solver, caffe_pb2.SolverParameter) else os.fspath(solver)
+        self.param = param = upgrade_solver(solver) if self.file is None else read_solver(self.file)
+        self.name = self.file or "solver"
+        self.policy = make_policy(param, self.name)
+        self._check_fields()
+        train, tests = find_train_net(param, self.file), find_test_nets(param, self.file)
+        weights = weights_to_load(param, self.file, weights)
+        self.seed = param.random_seed if param.random_seed >= 0 else current_seed()
+        self.iter = 0
+        self.losses: deque[float] = deque(maxlen=param.average_loss)
+        self.net = self._build(train, "Creating training net")
+        self.test_nets = [self._build(test, f"Creating test net (#{number})") for number, test in enumerate(tests)]
+        self.history = [Blob(parameter.blob.shape, self.net.dtype) for parameter in self.net.learnable]
+        for net in self.test_nets:
+            net.share_trained_layers_with(self.net)
+        self._load(weights)
+        self._watch_plateau()
+        if param.snapshot:
+            snapshot.require_writable(param.snapshot_prefix)
+        self._progress: Progress | None = None
+        logger.info("Solver scaffolding done.")
+
+    def _check_fields(self) -> None:
+        param = self.param
+        for field in ("iter_size", "average_loss"):
+            if getattr(param, field) < 1:
+                raise SolverError(f"{self.name}: {field} must be at least 1, not {getattr(param, field)}")
+        if param.regularization_type not in ("L1", "L2"):
+            raise SolverError(f"{self.name}: unknown regularization_type '{param.regularization_type}' (known: L1, L2)")
+        if param.snapshot_diff and param.snapshot_format != caffe_pb2.SolverParameter.HDF5:
+            raise SolverError(f"{self.name}: snapshot_diff needs snapshot_format: HDF5")
+
+    def _build(self, source, what: str):
+        place = f"net file: {source.model}" if isinstance(source.model, str) else source.field
+        logger.info("%s from %s", what, place)
+        return source.build(self.seed)
+
+    def _load(self, weights: list[str]) -> None:
+        """Copy weights into the train net, and into what a test net has of its own."""
+        trained = set(self.net.params)
+        for path in weights:
+            logger.info("Finetuning from %s", path)
+            logger.info("%s", self.net.copy_from(path))
+            for net in self.test_nets:
+                if not trained.issuperset(net.params):
+                    net.copy_from(path)
+
+    def _watch_plateau(self) -> None:
+        """Settle which test output lr_policy plateau watches: (test net, name)."""
+        self._watched = None
+        if not isinstance(self.policy, Plateau):
+            return
+        name = self.param.plateau_metric or (accuracy_name(self.test_nets[0]) if self.test_nets else None)
+        self._watched = next(((number, name) for number, net in enumerate(self.test_nets) if name in net.outputs), None)
+        if self._watched is None:
+            known = sorted({output for net in self.test_nets for output in net.outputs})
+            said = "there is no accuracy among the test outputs"
+            if name:
+                said = f"no test output is called '{name}'{did_you_mean(name, known)}"
+            told = f"plateau_metric names one of {', '.join(known)}" if known else "give test_iter and test_interval"
+            raise SolverError(f"{self.name}: lr_policy 'plateau' watches a test output; {said}: {told}")
+        self.policy.lower_is_better = loss_weights_of(self.test_nets[self._watched[0]])[name] != 0
+
+    # ------------------------------------------------------------------------------------------------------ running
+
+    @property
+    def learning_rate(self) -> float:
+        """The rate of the next update, before lr_mult."""
+        return self.policy.rate_at(self.iter)
+
+    @property
+    def loss(self) -> float:
+        """The mean of the last `average_loss` losses, NaN before the first."""
+        return sum(self.losses) / len(self.losses) if self.losses else math.nan
+
+    def solve(self, resume_file=None) -> None:
+        """Train to max_iter, from a snapshot's state if one is given; then snapshot and test as Caffe does.
+
+        Raises SolverError where the loss is no longer finite, and what `restore` raises.
+        """
+        param = self.param
+        if param.max_iter < 1:
+            raise SolverError(f"{self.name}: max_iter must be at least 1, not {param.max_iter}")
+        if param.snapshot_after_train:
+            snapshot.require_writable(param.snapshot_prefix)
+        logger.info("Solving %s", self.net.name)
+        logger.info("Learning Rate Policy: %s", param.lr_policy)
+        if resume_file is not None:
+            logger.info("Restoring previous solver status from %s", os.fspath(resume_file))
+            self.restore(resume_file)
+        with Progress(param.max_iter, self.iter, self._examples()) as self._progress:
+            self.step(param.max_iter - self.iter)
+        self._progress = None
+        if param.snapshot_after_train and not (param.snapshot and self.iter % param.snapshot == 0):
+            self.snapshot()
+        if param.display and self.iter % param.display == 0:
+            self.losses.append(self._forward())
+            logger.info("Iteration %d, loss = %g", self.iter, self.loss)
+        if self._tests_now():
+            self.test()
+        logger.info("Optimization Done.")
+
+    def _examples(self) -> int:
+        """How many examples one iteration sees: the batch of the net's first blob, iter_size times."""
+        shape = next(iter(self.net.blobs.values())).shape
+        return (shape[0] if shape else 1) * self.param.iter_size
+
+    # a run that diverges is told by its loss, in one line, not by NumPy's warnings
+    @np.errstate(over="ignore", invalid="ignore")
+    def step(self, iterations: int) -> None:
+        """Do so many iterations, with the test passes and snapshots that fall among them.
+
+        Raises SolverError where the loss is not finite or a snapshot cannot be written.
+        """
+        param, stop = self.param, self.iter + iterations
+        self._shown_at, self._shown_time = self.iter, time.perf_counter()
+        while self.iter < stop:
+            if self._tests_now() and (self.iter or param.test_initialization):
+                self.test()
+            shown = bool(param.display) and self.iter % param.display == 0
+            self.losses.append(self._accumulate())
+            if shown:
+                self._show()
+            self.apply_update(shown)
+            self.iter += 1
+            if self._progress is not None:
+                self._progress.advance(self.loss)
+            if param.snapshot and self.iter % param.snapshot == 0:
+                self.snapshot()
+
+    def _tests_now(self) -> bool:
+        return self.param.test_interval > 0 and self.iter % self.param.test_interval == 0
+
+    def _accumulate(self) -> float:
+        """Add up the gradients of iter_size batches; the mean of their losses."""
+        loss = 0.0
+        self.net.clear_param_diffs()
+        for _ in range(self.param.iter_size):
+            loss += self._forward()
+            if self.param.bn_gradient_of_last_micro_batch:
+                self._clear_batch_norm()
+            self.net.backward()
+        return loss / self.param.iter_size
+
+    def _forward(self) -> float:
+        loss = self.net.forward_loss()
+        if not math.isfinite(loss):
+            layer = self.net.first_bad_layer()
+            where = f"first in layer '{layer}'" if layer else "in the sum of the losses"
+            remedy = "the rate may be too high, or the data not finite; nothing of this iteration is kept"
+            raise SolverError(f"iteration {self.iter}: the loss is {loss:g}, {where}: {remedy}")
+        return loss
+
+    def _clear_batch_norm(self) -> None:
+        # the release's rule: each micro-batch overwrites what the one before left
+        for layer in self.net.layers:
+            if isinstance(layer, BN):
+                for blob in layer.blobs:
+                    blob.diff[...] = 0
+
+    def apply_update(self, shown: bool = False) -> None:
+        """Move the parameters by the gradients that the net holds; `shown` logs the rate."""
+        raise NotImplementedError
+
+    def _show(self) -> None:
+        now = time.perf_counter()
+        elapsed, done = now - self._shown_time, self.iter - self._shown_at
+        self._shown_at, self._shown_time = self.iter, now
+        speed = f"{done / elapsed if elapsed else 0:g} iter/s, {elapsed:g}s/{self.param.display} iters"
+        logger.info("Iteration %d (%s), loss = %g", self.iter, speed, self.loss)
+        for number, output in enumerate(outputs_of(self.net)):
+            logger.info("    Train net output #%d: %s", number, output)
+
+    # ------------------------------------------------------------------------------------------ testing, snapshots
+
+    @np.errstate(over="ignore", invalid="ignore")
+    def test(self) -> None:
+        """Run every test net over its test_iter batches and log the means; plateau hears the one it watches."""
+        for number, net in enumerate(self.test_nets):
+            logger.info("Iteration %d, Testing net (#%d)", self.iter, number)
+            loss, outputs = mean_outputs(net, self.param.test_iter[number])
+            if self.param.test_compute_loss:
+                logger.info("Test loss: %g", loss)
+            for index, output in enumerate(outputs):
+                logger.info("    Test net output #%d: %s", index, output)
+            for output in outputs:
+                if self._watched == (number, output.blob):
+                    self._judge(output)
+                    break
+
+    def _judge(self, output) -> None:
+        policy, before = self.policy, self.policy.rate
+        if policy.judge(output.value):
+            best = "none yet" if policy.best is None else f"{policy.best:g}"
+            logger.info(
+                "Iteration %d, %s = %g is no better than %s: plateau drops the rate from %g to %g",
+                *(self.iter, output.blob, output.value, best, before, policy.rate),
+            )
+
+    def snapshot(self) -> str:
+        """Write PREFIX_iter_N.caffemodel and .solverstate (or .h5); return the state's path. Raises SolverError."""
+        return snapshot.save(self)
+
+    def restore(self, path) -> None:
+        """Go on from a .solverstate or .solverstate.h5, this project's or Caffe's.
+
+        Raises FileNotFoundError, SolverError, NetError.
+        """
+        snapshot.restore(self, os.fspath(path))
+
+    def close(self) -> None:
+        """Give back the threads and files of the nets."""
+        for net in (self.net, *self.test_nets):
+            net.close()
+
+
+class SGDSolver(Solver):
+    """Stochastic gradient descent with momentum (Caffe's SGDSolver):
+
+    v = momentum * v + rate * (gradient / iter_size + decay * w),  w = w - v,
+    rate = learning_rate * lr_mult,  decay = weight_decay * decay_mult (L1: times sign(w) instead of w),
+    gradient: summed over iter_size batches; clip_gradients bounds the L2 norm of all parameters' together.
+    decay_divided_by_iter_size, the release's rule: v = momentum * v + rate / iter_size * (gradient + decay * w).
+    """
+
+    def apply_update(self, shown=False):
+        param = self.param
+        rate = self.policy.advance(self.iter)
+        if shown:
+            logger.info("Iteration %d, lr = %g", self.iter, rate)
+        scale = self._clip(shown)
+        if param.decay_divided_by_iter_size:
+            rate /= param.iter_size
+        else:
+            scale /= param.iter_size
+        rule = {"scale": scale, "momentum": param.momentum, "l1": param.regularization_type == "L1"}
+        for parameter, velocity in zip(self.net.learnable, self.history, strict=True):
+            blob, decay = parameter.blob, param.weight_decay * parameter.decay_mult
+            kernels.sgd_update(blob.data, blob.diff, velocity.data, rate=rate * parameter.lr_mult, decay=decay, **rule)
+
+    def _clip(self, shown: bool) -> float:
+        """The factor that brings the gradients' common L2 norm down to clip_gradients, 1 where it is no larger."""
+        most = self.param.clip_gradients
+        if most < 0:
+            return 1.0
+        norm = math.sqrt(sum(kernels.sum_of_squares(parameter.blob.diff) for parameter in self.net.learnable))
+        if norm <= most:
+            return 1.0
+        if shown:
+            logger.info(
+                "Gradient clipping: scaling down gradients (L2 norm %g > %g) by scale factor %g",
+                norm,
+                most,
+                most / norm,
+            )
+        return most / norm
+
+
+_CAFFES_TYPES = ("SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam")
+SOLVERS: dict[str, type[Solver]] = {"SGD": SGDSolver}
+
+
+def get_solver(path, weights: list[str] | None = None) -> Solver:
+    """The solver of the type that a solver file (or SolverParameter) names.
+
+    Raises SolverError for a type that is not known here, and what that solver raises.
+    """
+    given = isinstance(path, caffe_pb2.SolverParameter)
+    kind = (upgrade_solver(path) if given else read_solver(path)).type
+    if kind not in SOLVERS:
+        said = "is not written yet" if kind in _CAFFES_TYPES else f"is unknown{did_you_mean(kind, _CAFFES_TYPES)}"
+        raise SolverError(
+            f"{'solver' if given else os.fspath(path)}: solver type '{kind}' {said} (known types: {', '.join(SOLVERS)})"
+        )
+    return SOLVERS[kind](path, weights)

@@ -1,0 +1,111 @@
+"""Blobs: memory that grows and keeps its identity, legacy axes, sharing."""
+
+import numpy as np
+import pytest
+from arrays import host, put
+
+from deconvnet.core import kernels
+from deconvnet.core.blob import Blob, HostBlob
+
+
+def test_a_blob_starts_at_zero(device):
+    blob = Blob((2, 3))
+    assert blob.count == 6 and blob.data.dtype == np.float32
+    np.testing.assert_array_equal(host(blob.data), 0)
+    np.testing.assert_array_equal(host(blob.diff), 0)
+
+
+def test_values_keep_their_flat_order_between_shapes(device):
+    blob = Blob((2, 3), np.float64)
+    blob.host_data[...] = np.arange(6).reshape(2, 3)
+    blob.reshape(3, 2)
+    np.testing.assert_array_equal(blob.host_data, np.arange(6).reshape(3, 2))
+    blob.reshape(4)
+    np.testing.assert_array_equal(blob.host_data, np.arange(4))
+    blob.reshape(2, 2, 2)
+    np.testing.assert_array_equal(blob.host_data.ravel(), [*range(6), 0, 0])
+
+
+def test_an_array_keeps_its_identity_while_the_blob_does_not_grow():
+    blob = Blob((4, 4))
+    view = blob.host_data
+    blob.reshape(2, 2)
+    blob.reshape(4, 4)
+    view[3, 3] = 7
+    assert blob.host_data[3, 3] == 7 and np.shares_memory(view, blob.host_data)
+
+
+def test_no_sizes_and_zero_sizes(device):
+    assert Blob(()).count == 1 and Blob(()).host_data.shape == ()
+    assert Blob((0, 3)).count == 0 and Blob((0, 3)).data.shape == (0, 3)
+    with pytest.raises(ValueError, match="cannot have the shape"):
+        Blob((2, -1))
+
+
+def test_what_the_host_writes_the_device_reads_and_back(device):
+    """Whoever asks for an array may write to it: the side that was asked last is the truth."""
+    blob = Blob((2, 2), np.float64)
+    blob.host_data[...] = [[1, 2], [3, 4]]
+    blob.data[...] *= 2
+    np.testing.assert_array_equal(blob.host_data, [[2, 4], [6, 8]])
+    blob.host_data[0, 0] = 5
+    np.testing.assert_array_equal(host(blob.data), [[5, 4], [6, 8]])
+
+
+def test_growing_keeps_what_either_side_wrote(device):
+    blob = Blob((2,), np.float64)
+    blob.data[...] = put(np.array([1.0, 2]))
+    blob.reshape(4)
+    np.testing.assert_array_equal(blob.host_data, [1, 2, 0, 0])
+    blob.host_data[3] = 9
+    blob.reshape(6)
+    np.testing.assert_array_equal(host(blob.data), [1, 2, 0, 9, 0, 0])
+
+
+def test_shrinking_on_one_side_loses_nothing_on_the_other(device):
+    blob = Blob((4,), np.float64)
+    blob.host_data[...] = [1, 2, 3, 4]
+    blob.reshape(2)
+    blob.data[...] *= 10
+    blob.reshape(4)
+    np.testing.assert_array_equal(blob.host_data, [10, 20, 3, 4])
+
+
+def test_data_stays_on_the_host_when_the_mode_goes_back_to_the_cpu(device):
+    blob = Blob((3,), np.float64)
+    blob.data[...] = 4
+    kernels.set_mode("cpu")
+    np.testing.assert_array_equal(blob.data, 4)
+    assert isinstance(blob.data, np.ndarray)
+
+
+def test_shared_blobs_see_each_others_values_whatever_their_shapes(device):
+    a, b = Blob((2, 3)), Blob((6,))
+    b.share_data(a)
+    a.host_data[...] = 5
+    np.testing.assert_array_equal(b.host_data, np.full(6, 5))
+    b.host_diff[...] = 1
+    np.testing.assert_array_equal(a.host_diff, 0)
+    b.share_diff(a)
+    np.testing.assert_array_equal(b.host_diff, 0)
+    a.reshape(4, 3)
+    a.host_data[...] = 8
+    np.testing.assert_array_equal(b.host_data, np.full(6, 8))
+
+
+def test_python_sees_numpy_arrays_and_legacy_axes(device):
+    blob = Blob((2, 3, 4, 5))
+    seen = HostBlob(blob)
+    seen.data[...] = 2
+    seen.diff[...] = 3
+    np.testing.assert_array_equal(host(blob.data), 2)
+    np.testing.assert_array_equal(host(blob.diff), 3)
+    assert (seen.num, seen.channels, seen.height, seen.width) == (2, 3, 4, 5) == seen.shape
+    assert seen.count == 120 and repr(seen) == "Blob(2, 3, 4, 5)"
+    seen.reshape(7, 2)
+    assert (seen.num, seen.channels, seen.height, seen.width) == (7, 2, 1, 1) and blob.shape == (7, 2)
+
+
+def test_legacy_axes_are_for_at_most_four():
+    with pytest.raises(ValueError, match="at most four"):
+        HostBlob(Blob((1, 2, 3, 4, 5))).num  # noqa: B018

@@ -1,0 +1,56 @@
+"""The devices that tests run on (`pytest --device cpu,gpu`), and hypothesis without chance or deadlines."""
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from deconvnet.core import kernels
+
+settings.register_profile(
+    "deconvnet",
+    deadline=None,
+    derandomize=True,
+    max_examples=25,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+settings.load_profile("deconvnet")
+
+DEVICES = ("cpu", "gpu")
+
+
+def pytest_addoption(parser):
+    """--device: which devices the `device` fixture stands for."""
+    parser.addoption("--device", help="devices to test, comma-separated: cpu,gpu (default: those that are there)")
+
+
+def _devices_there() -> list[str]:
+    """The CPU, and the GPU where there is one."""
+    try:
+        kernels.set_mode("gpu")
+    except kernels.DeviceError:
+        return ["cpu"]
+    kernels.set_mode("cpu")
+    return ["cpu", "gpu"]
+
+
+def pytest_configure(config):
+    """Settle the devices once."""
+    asked = config.getoption("--device")
+    names = [name.strip() for name in asked.split(",")] if asked else _devices_there()
+    unknown = [name for name in names if name not in DEVICES]
+    if unknown:
+        raise pytest.UsageError(f"--device {asked}: {unknown[0]!r} is no device; give cpu, gpu or cpu,gpu")
+    config.devices = names
+
+
+def pytest_generate_tests(metafunc):
+    """A test that takes `device` runs once on each; a GPU that is asked for and absent fails there."""
+    if "device" in metafunc.fixturenames:
+        metafunc.parametrize("device", metafunc.config.devices, indirect=True)
+
+
+@pytest.fixture
+def device(request):
+    """The mode of the test: "cpu" or "gpu"; blobs and `put` follow it."""
+    kernels.set_mode(request.param)
+    yield request.param
+    kernels.set_mode("cpu")

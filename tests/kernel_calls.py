@@ -1,0 +1,365 @@
+"""Every kernel called on tiny shapes; also a program, so that a sanitizer's runtime can be loaded before Python:
+
+    python tests/kernel_calls.py RESULTS.npz [--blocks N] [--dtypes float32,float64] [--only KERNEL]
+
+writes what the calls compute with the host library that DECONVNET_HOST_LIBRARY names, N blocks a launch.
+"""
+
+import argparse
+
+import numpy as np
+from arrays import empty, host, numbers, put, spaced
+
+from deconvnet.core import kernels
+from deconvnet.core.kernels import convolution, device
+from deconvnet.core.kernels import host as host_device
+
+# more values a row than the largest block of the sanitizer builds has threads
+WIDE = 70
+
+
+def _window(kernel, stride=(1, 1), pad=(0, 0)):
+    return kernels.Window(kernel, stride, pad)
+
+
+def _numbers(dtype, *shape, seed=0):
+    return put(numbers(*shape, seed=seed, dtype=dtype))
+
+
+def _relu_forward(dtype):
+    y = empty(2, WIDE, dtype=dtype)
+    kernels.relu(_numbers(dtype, 2, WIDE), 0.1, y)
+    return [y]
+
+
+def _relu_backward(dtype):
+    dx = empty(2, WIDE, dtype=dtype)
+    kernels.relu_backward(_numbers(dtype, 2, WIDE), _numbers(dtype, 2, WIDE, seed=1), 0.1, dx)
+    return [dx]
+
+
+def _dropout(dtype):
+    y = empty(2, WIDE, dtype=dtype)
+    kernels.dropout(_numbers(dtype, 2, WIDE), 12345, 0.3, y)
+    return [y]
+
+
+def _scale_add(dtype):
+    y, z = _numbers(dtype, 2, WIDE, seed=1), empty(2, WIDE, dtype=dtype)
+    kernels.scale_add(_numbers(dtype, 2, WIDE), 2.0, y, -1.0)
+    kernels.scale_add(y, 3.0, z, 0.0)
+    return [y, z]
+
+
+def _multiply(dtype):
+    y = empty(2, WIDE, dtype=dtype)
+    kernels.multiply(_numbers(dtype, 2, WIDE), _numbers(dtype, 2, WIDE, seed=1), y)
+    return [y]
+
+
+def _divide_multiply(dtype):
+    y = empty(2, WIDE, dtype=dtype)
+    kernels.divide_multiply(
+        _numbers(dtype, 2, WIDE), put(spaced(2, WIDE, dtype=dtype)), _numbers(dtype, 2, WIDE, seed=1), y
+    )
+    return [y]
+
+
+def _maximum(dtype):
+    y, which = empty(2, WIDE, dtype=dtype), empty(2, WIDE, dtype=np.int32)
+    for k in range(3):
+        kernels.maximum(_numbers(dtype, 2, WIDE, seed=k), k, y, which)
+    return [y, which]
+
+
+def _maximum_backward(dtype):
+    dx, which = empty(2, WIDE, dtype=dtype), put((np.arange(2 * WIDE, dtype=np.int32) % 3).reshape(2, WIDE))
+    kernels.maximum_backward(_numbers(dtype, 2, WIDE), which, 1, dx)
+    return [dx]
+
+
+def _bias(dtype):
+    y, db = _numbers(dtype, 2, 3, 1, WIDE), _numbers(dtype, 3)
+    kernels.add_bias(_numbers(dtype, 3, seed=1), y)
+    kernels.bias_backward(y, db)
+    return [y, db]
+
+
+def _batch_norm(dtype):
+    shape = (2, 3, 2, WIDE // 2 + 1)
+    scale, shift = _numbers(dtype, 3, seed=1), _numbers(dtype, 3, seed=2)
+    y, normal, mean, variance = (
+        empty(*shape, dtype=dtype),
+        empty(*shape, dtype=dtype),
+        empty(3, dtype=dtype),
+        empty(3, dtype=dtype),
+    )
+    kernels.batch_norm_forward(_numbers(dtype, *shape), scale, shift, 1e-9, y, normal, mean, variance)
+    dx, dscale, dshift = empty(*shape, dtype=dtype), _numbers(dtype, 3, seed=3), _numbers(dtype, 3, seed=4)
+    kernels.batch_norm_backward(_numbers(dtype, *shape, seed=5), normal, scale, variance, 1e-9, dx, dscale, dshift)
+    return [y, normal, mean, variance, dx, dscale, dshift]
+
+
+def _batch_norm_in_place(dtype):
+    shape = (2, 2, 1, WIDE)
+    scale, shift = _numbers(dtype, 2, seed=1), _numbers(dtype, 2, seed=2)
+    x, normal, mean, variance = (
+        _numbers(dtype, *shape),
+        empty(*shape, dtype=dtype),
+        empty(2, dtype=dtype),
+        empty(2, dtype=dtype),
+    )
+    kernels.batch_norm_forward(x, scale, shift, 1e-9, x, normal, mean, variance)
+    dy = _numbers(dtype, *shape, seed=5)
+    kernels.batch_norm_backward(dy, normal, scale, variance, 1e-9, dy, None, None)
+    return [x, normal, dy]
+
+
+def _channel_affine(dtype):
+    shape = (2, 3, 2, WIDE // 2 + 1)
+    x, scale, shift = _numbers(dtype, *shape), _numbers(dtype, 3, seed=1), _numbers(dtype, 3, seed=2)
+    y, dscale, dshift = empty(*shape, dtype=dtype), _numbers(dtype, 3, seed=3), _numbers(dtype, 3, seed=4)
+    kernels.channel_affine_forward(x, scale, shift, y)
+    dy = _numbers(dtype, *shape, seed=5)
+    kernels.channel_affine_backward(dy, x, scale, dy, dscale, dshift)
+    return [y, dy, dscale, dshift]
+
+
+def _convolutions(dtype, shape, outputs, geometry):
+    """A convolution and a deconvolution of one geometry, forward and backward."""
+    results = []
+    for transposed in (False, True):
+        size = (geometry.transposed_size if transposed else geometry.output_size)(*shape[2:])
+        first, second = (shape[1], outputs) if transposed else (outputs, shape[1])
+        weights = _numbers(dtype, first, second // geometry.group, *geometry.kernel, seed=1)
+        x, y = _numbers(dtype, *shape), empty(shape[0], outputs, *size, dtype=dtype)
+        forward, backward = (
+            (kernels.deconv_forward, kernels.deconv_backward)
+            if transposed
+            else (kernels.conv_forward, kernels.conv_backward)
+        )
+        forward(x, weights, None, geometry, y)
+        dx, dweights = empty(*shape, dtype=dtype), put(np.zeros(weights.shape, dtype))
+        backward(x, weights, _numbers(dtype, *y.shape, seed=3), geometry, dx, dweights)
+        results += [y, dx, dweights]
+    return results
+
+
+def _products(dtype):
+    strided = kernels.Geometry((3, 2), (2, 3), (1, 2), (2, 1), group=2)
+    return [
+        *_convolutions(dtype, (1, 2, 1, WIDE), 1, kernels.Geometry((2, 3), pad=(1, 1))),
+        *_convolutions(dtype, (1, 2, 4, 3), 10, strided),
+        *_convolutions(dtype, (2, 1, 1, 3), 2, kernels.Geometry((1, 1))),
+        *_in_bands(dtype),
+    ]
+
+
+def _in_bands(dtype):
+    """A batch cut into single rows, as a large one is cut into bands."""
+    plain = convolution._chunks
+    convolution._chunks = lambda like, images, depth, rows, width: [
+        convolution._Chunk(image, 1, row, 1) for image in range(images) for row in range(rows)
+    ]
+    try:
+        return _convolutions(dtype, (1, 1, 2, 5), 1, kernels.Geometry((3, 2), (1, 2), (1, 1)))
+    finally:
+        convolution._chunks = plain
+
+
+def _gathers(dtype):
+    return [
+        *_convolutions(dtype, (1, 2, 2, WIDE // 2 + 1), 2, kernels.Geometry((4, 4), (2, 2), (1, 1), group=2)),
+        *_convolutions(dtype, (1, 4, 2, 3), 4, kernels.Geometry((3, 2), (1, 2), (1, 0), (2, 2), group=2)),
+    ]
+
+
+def _max_pools(dtype):
+    results = []
+    cases = [
+        ((2, 2), (2, 2), (0, 0), (5, 2 * WIDE + 1)),
+        ((3, 3), (2, 2), (1, 1), (5, 9)),
+        ((2, 3), (3, 3), (1, 2), (4, WIDE)),
+    ]
+    for kernel, stride, pad, size in [*cases, ((1, 1), (1, 3), (0, 0), (2, 5))]:
+        window = _window(kernel, stride, pad)
+        x = put(spaced(1, 2, *size, dtype=dtype))
+        out = (1, 2, *window.output_size(*size))
+        y, switches, dx = empty(*out, dtype=dtype), empty(*out, dtype=dtype), empty(*x.shape, dtype=dtype)
+        kernels.max_pool(x, window, y, switches)
+        kernels.max_pool_backward(_numbers(dtype, *out), switches, window, dx)
+        results += [y, switches, dx]
+    return results
+
+
+def _average_pools(dtype):
+    results = []
+    for kernel, stride, pad, size in [
+        ((3, 3), (2, 2), (1, 1), (5, WIDE)),
+        ((2, 2), (3, 3), (1, 1), (4, 5)),
+        ((1, 1), (1, 3), (0, 0), (2, 5)),
+    ]:
+        window = _window(kernel, stride, pad)
+        out = (1, 2, *window.output_size(*size))
+        y, dx = empty(*out, dtype=dtype), empty(1, 2, *size, dtype=dtype)
+        kernels.average_pool(_numbers(dtype, 1, 2, *size), window, y)
+        kernels.average_pool_backward(_numbers(dtype, *out), window, dx)
+        results += [y, dx]
+    return results
+
+
+def _unpool(dtype):
+    """Switches that name every place of every other row once."""
+    order = np.random.default_rng(0).permutation(2 * WIDE)[:WIDE].astype(dtype)
+    switches = put(np.stack([order, order[::-1]]).reshape(1, 2, 1, WIDE))
+    y, dx = empty(1, 2, 2, WIDE, dtype=dtype), empty(1, 2, 1, WIDE, dtype=dtype)
+    kernels.unpool(_numbers(dtype, 1, 2, 1, WIDE), switches, y, distinct=True)
+    kernels.unpool_backward(_numbers(dtype, 1, 2, 2, WIDE), switches, dx)
+    return [y, dx]
+
+
+def _unpool_last_wins(dtype):
+    """Switches of which many name the same place."""
+    switches = put(np.random.default_rng(1).integers(0, 9, (1, 2, 1, WIDE)).astype(dtype))
+    y, dx = empty(1, 2, 3, 3, dtype=dtype), empty(1, 2, 1, WIDE, dtype=dtype)
+    kernels.unpool(_numbers(dtype, 1, 2, 1, WIDE), switches, y)
+    kernels.unpool_backward(_numbers(dtype, 1, 2, 3, 3), switches, dx)
+    return [y, dx]
+
+
+def _unpool_spreads(dtype):
+    results = []
+    for shares in (True, False):
+        window, out = _window((3, 3), (2, 2)), (1, 2, 6, WIDE)
+        x = _numbers(dtype, 1, 2, 3, WIDE // 2)
+        y, dx = empty(*out, dtype=dtype), empty(*x.shape, dtype=dtype)
+        kernels.unpool_spread(x, window, y, shares)
+        kernels.unpool_spread_backward(_numbers(dtype, *out), window, dx, shares)
+        results += [y, dx]
+    return results
+
+
+def _softmaxes(dtype):
+    results = []
+    for shape in [(2, 3, 1, WIDE), (1, 2, 1, 2 * 256 + 3)]:  # the longer one is several runs of places
+        x, y, dx = _numbers(dtype, *shape), empty(*shape, dtype=dtype), empty(*shape, dtype=dtype)
+        kernels.softmax(x, 1, y)
+        kernels.softmax_backward(_numbers(dtype, *shape, seed=1), y, 1, dx)
+        results += [y, dx]
+    return results
+
+
+def _labels(dtype, *shape):
+    labels = np.random.default_rng(shape).integers(0, 3, shape).astype(dtype)
+    labels[..., ::5] = 255
+    return put(labels)
+
+
+def _softmax_loss(dtype):
+    shape = (2, 3, 1, 256 + 7)
+    labels, p, dx = _labels(dtype, 2, 1, 263), empty(*shape, dtype=dtype), empty(*shape, dtype=dtype)
+    loss, counted = kernels.softmax_loss(_numbers(dtype, *shape), labels, 1, 255, p)
+    kernels.softmax_loss_backward(p, labels, 1, 255, 0.5, dx)
+    return [p, dx, np.array(loss), np.array(counted)]
+
+
+def _rank_labels(dtype):
+    x, labels = put(np.round(numbers(2, 3, 1, 263, dtype=dtype))), _labels(dtype, 2, 1, 263)
+    return [kernels.rank_labels(x, labels, 1, k, 255, ties) for k, ties in ((1, True), (2, False))]
+
+
+def _sgd_update(dtype):
+    w, g, v = (_numbers(dtype, 2 * WIDE, seed=k) for k in range(3))
+    for l1 in (False, True):
+        kernels.sgd_update(w, g, v, scale=0.5, rate=0.1, momentum=0.9, decay=0.01, l1=l1)
+    return [w, g, v]
+
+
+def _sum_of_squares(dtype):
+    return [np.array(kernels.sum_of_squares(_numbers(dtype, size))) for size in (1, WIDE, (1 << 14) + 5)]
+
+
+CALLS = {
+    "relu_forward": _relu_forward,
+    "relu_backward": _relu_backward,
+    "dropout": _dropout,
+    "scale_add": _scale_add,
+    "multiply": _multiply,
+    "divide_multiply": _divide_multiply,
+    "maximum": _maximum,
+    "maximum_backward": _maximum_backward,
+    "add_bias": _bias,
+    "bias_backward": _bias,
+    "batch_norm_forward": _batch_norm,
+    "batch_norm_backward": _batch_norm_in_place,
+    "channel_affine_forward": _channel_affine,
+    "channel_affine_backward": _channel_affine,
+    "im2col": _products,
+    "col2im": _products,
+    "images_from_columns": _products,
+    "columns_from_images": _products,
+    "deconv_gather_forward": _gathers,
+    "deconv_gather_backward_data": _gathers,
+    "deconv_gather_backward_weights": _gathers,
+    "max_pool_forward": _max_pools,
+    "max_pool_backward": _max_pools,
+    "max_pool_backward_overlapping": _max_pools,
+    "average_pool_forward": _average_pools,
+    "average_pool_backward": _average_pools,
+    "unpool_forward": _unpool,
+    "unpool_forward_last_wins": _unpool_last_wins,
+    "unpool_backward": _unpool,
+    "unpool_spread_forward": _unpool_spreads,
+    "unpool_spread_backward": _unpool_spreads,
+    "softmax_forward": _softmaxes,
+    "softmax_backward": _softmaxes,
+    "softmax_loss_forward": _softmax_loss,
+    "softmax_loss_backward": _softmax_loss,
+    "rank_labels": _rank_labels,
+    "sgd_update": _sgd_update,
+    "sum_of_squares": _sum_of_squares,
+}
+
+
+def run(only=None, dtypes=("float32", "float64")) -> tuple[dict[str, np.ndarray], set[str]]:
+    """What the calls compute, {"call/dtype/number": array}, and the names of the kernels that ran."""
+    results, launched = {}, set()
+    plain = host_device.kernel
+
+    def recording(name, dtype):
+        launched.add(name)
+        return plain(name, dtype)
+
+    device.host.kernel = recording
+    try:
+        for call in dict.fromkeys(CALLS.values() if only is None else [CALLS[only]]):
+            for dtype in dtypes:
+                for number, array in enumerate(call(np.dtype(dtype).type)):
+                    results[f"{call.__name__}/{dtype}/{number}"] = host(array)
+    finally:
+        device.host.kernel = plain
+    return results, launched
+
+
+def use_blocks(count: int) -> None:
+    """Let every launch of more than one row take that many blocks, however little there is to do."""
+    host_device._WORTH_A_THREAD = -1
+    host_device.threads.count = lambda: count
+    host_device.kernel.cache_clear()
+
+
+def main() -> None:
+    """See above."""
+    parser = argparse.ArgumentParser(description="Run every kernel once.")
+    parser.add_argument("results")
+    parser.add_argument("--blocks", type=int, default=1)
+    parser.add_argument("--dtypes", default="float32,float64")
+    parser.add_argument("--only", choices=sorted(CALLS))
+    chosen = parser.parse_args()
+    use_blocks(chosen.blocks)
+    results, _ = run(chosen.only, chosen.dtypes.split(","))
+    np.savez(chosen.results, **results)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+"""The host device: kernels through ctypes, any number of blocks, and arrays that do not fit."""
+
+import ctypes
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import kernel_calls
+import numpy as np
+import pytest
+
+from deconvnet.core import kernels
+from deconvnet.core.kernels import host, threads
+
+
+@pytest.fixture
+def blocks(monkeypatch):
+    """Let every launch of more than one row take that many blocks."""
+
+    def use(count):
+        monkeypatch.setattr(host, "_WORTH_A_THREAD", -1)
+        monkeypatch.setattr(threads, "count", lambda: count)
+        host.kernel.cache_clear()
+
+    yield use
+    host.kernel.cache_clear()
+
+
+@pytest.mark.parametrize("count", [2, 3, 7])
+def test_any_number_of_blocks_gives_the_same_bits(blocks, count):
+    """Rows are shared, no sum is: what is computed does not depend on the threads that are there."""
+    one, _ = kernel_calls.run()
+    blocks(count)
+    several, _ = kernel_calls.run()
+    for name, values in one.items():
+        np.testing.assert_array_equal(several[name], values, err_msg=name)
+
+
+def test_small_work_stays_on_one_thread_and_large_work_is_shared(monkeypatch):
+    monkeypatch.setattr(threads, "count", lambda: 3)
+    kernel = host.HostKernel("scale_add", host.signatures()["scale_add"], np.dtype(np.float32))
+    seen = []
+    monkeypatch.setattr(kernel, "_run", lambda blocks, *values: seen.append(blocks))
+    for size in (1, 100, host._WORTH_A_THREAD, host._WORTH_A_THREAD + 1):
+        x = np.zeros(size, np.float32)
+        kernel(size, 1, (x, x, 1.0, 0.0, size))
+    kernel(1, 10**9, (x, x, 1.0, 0.0, 1))  # one row cannot be shared
+    assert seen == [1, 1, 1, 3, 1]
+
+
+WRONG = {
+    "float32 among float64": lambda x: x.astype(np.float32),
+    "integers": lambda x: x.astype(np.int64),
+    "columns": lambda x: x.T,
+    "every other value": lambda x: np.repeat(x, 2, axis=1)[:, ::2],
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_an_array_of_another_type_or_with_gaps_is_refused_by_name(wrong):
+    x = np.zeros((4, 4))
+    with pytest.raises(ValueError, match="kernel multiply: z must be a contiguous float64 array, not"):
+        kernels.multiply(x, WRONG[wrong](x), x)
+
+
+def test_float32_is_refused_where_counts_are_wanted():
+    x = np.zeros((2, 2))
+    with pytest.raises(ValueError, match="kernel maximum: which must be a contiguous int32 array, not float64"):
+        kernels.maximum(x, 0, x, np.zeros((2, 2)))
+
+
+def test_another_library_can_be_named(monkeypatch):
+    """As the sanitizer tests do."""
+    loaded = host._library()._name
+    monkeypatch.setenv("DECONVNET_HOST_LIBRARY", loaded)
+    monkeypatch.setattr(host.host_build, "build", lambda folder: pytest.fail("built though a library is named"))
+    assert isinstance(host.load_library(), ctypes.CDLL)
+
+
+def test_where_the_package_cannot_be_written_the_library_goes_to_the_users_cache(monkeypatch, tmp_path):
+    loaded = host._library()._name
+    monkeypatch.delenv("DECONVNET_HOST_LIBRARY", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(host.host_build, "FOLDER", tmp_path / "read-only")
+    monkeypatch.setattr(host.host_build, "library_name", lambda: "none.so")
+    monkeypatch.setattr(host.os, "access", lambda path, mode: False)
+    asked = []
+    monkeypatch.setattr(host.host_build, "build", lambda folder: asked.append(folder) or loaded)
+    host.load_library()
+    assert asked == [tmp_path / "deconvnet"]
+
+
+@pytest.mark.parametrize("setting, count", [("3", 3), ("4,2", 4), ("0", 1)])
+def test_omp_num_threads_decides(monkeypatch, setting, count):
+    monkeypatch.setenv("OMP_NUM_THREADS", setting)
+    assert threads.count() == count
+
+
+def test_without_a_setting_the_processors_that_may_be_used_count(monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert threads.count() == (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
+
+
+def test_a_setting_that_is_no_number_is_named(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "many")
+    with pytest.raises(ValueError, match="OMP_NUM_THREADS is 'many': it must be a number of threads"):
+        threads.count()
+
+
+def test_idle_threads_are_told_to_sleep_before_any_library_loads():
+    """libgomp reads OMP_WAIT_POLICY when it loads; a user's own choice stays."""
+    program = "import os; from deconvnet.core import kernels; print(os.environ['OMP_WAIT_POLICY'])"
+    root = str(Path(kernels.__file__).parents[1])
+    for given, expected in (({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")):
+        environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+        environment = {**environment, "PYTHONPATH": root, **given}
+        done = subprocess.run(
+            [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
+        )
+        assert done.stdout.strip() == expected

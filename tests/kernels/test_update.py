@@ -1,0 +1,74 @@
+"""The solver's passes over one parameter, and the element-wise functions that no layer shows by themselves."""
+
+import numpy as np
+import pytest
+from arrays import empty, host, numbers, put
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deconvnet.core import kernels
+
+
+@pytest.mark.parametrize("l1", [False, True])
+@pytest.mark.parametrize("shape", [(1,), (3, 5), (2, 3, 4, 5)])
+def test_sgd_moves_weights_by_momentum_rate_and_decay(device, shape, l1):
+    """v = momentum v + rate (scale g + decay w), w -= v, and the gradient becomes the step, as in Caffe."""
+    w, g, v = (numbers(*shape, seed=k) for k in range(3))
+    w.flat[0] = 0  # its sign is 0
+    weights, gradient, velocity = put(w), put(g), put(v)
+    kernels.sgd_update(weights, gradient, velocity, scale=0.25, rate=0.1, momentum=0.9, decay=0.5, l1=l1)
+    step = 0.9 * v + 0.1 * (0.25 * g + 0.5 * (np.sign(w) if l1 else w))
+    np.testing.assert_allclose(host(velocity), step, rtol=0, atol=1e-14)
+    np.testing.assert_allclose(host(gradient), step, rtol=0, atol=1e-14)
+    np.testing.assert_allclose(host(weights), w - step, rtol=0, atol=1e-14)
+
+
+@given(size=st.one_of(st.integers(1, 40), st.sampled_from([(1 << 14) - 1, 1 << 14, (1 << 14) + 1, 50000])))
+def test_sum_of_squares(device, size):
+    for dtype, tolerance in ((np.float64, 1e-13), (np.float32, 1e-6)):
+        x = numbers(size, dtype=dtype)
+        assert kernels.sum_of_squares(put(x)) == pytest.approx(float((x.astype(np.float64) ** 2).sum()), rel=tolerance)
+
+
+def test_sum_of_squares_of_a_large_float32_array_is_exact_to_1e_6(device):
+    """A flat sum in float32 of a million ones would be off by more."""
+    assert kernels.sum_of_squares(put(np.full(1 << 20, 1.1, np.float32))) == pytest.approx(
+        (1 << 20) * float(np.float32(1.1)) ** 2, rel=1e-6
+    )
+
+
+def test_scale_add(device):
+    x, y = numbers(3, 4), numbers(3, 4, seed=1)
+    target = put(y)
+    kernels.scale_add(put(x), 2.0, target, -0.5)
+    np.testing.assert_allclose(host(target), 2 * x - 0.5 * y, rtol=0, atol=1e-14)
+    target = empty(3, 4)
+    kernels.scale_add(put(x), 3.0, target, 0)
+    np.testing.assert_allclose(host(target), 3 * x, rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("backward", [kernels.batch_norm_backward, kernels.channel_affine_backward])
+def test_gradients_of_batch_norm_that_are_not_wanted_are_left_out(device, backward):
+    """dx, dscale and dshift each alone give what they give together; dscale and dshift are added to."""
+    dy, normal, scale, variance = (
+        numbers(2, 3, 4, 5, seed=1),
+        numbers(2, 3, 4, 5, seed=2),
+        numbers(3, seed=3),
+        np.abs(numbers(3, seed=4)),
+    )
+    rest = (put(variance), 1e-9) if backward is kernels.batch_norm_backward else ()
+    together = {"dx": empty(2, 3, 4, 5), "dscale": put(np.ones(3)), "dshift": put(np.ones(3))}
+    backward(put(dy), put(normal), put(scale), *rest, **together)
+    np.testing.assert_allclose(host(together["dshift"]), 1 + dy.sum(axis=(0, 2, 3)), rtol=0, atol=1e-13)
+    np.testing.assert_allclose(host(together["dscale"]), 1 + (dy * normal).sum(axis=(0, 2, 3)), rtol=0, atol=1e-13)
+    for name, whole in together.items():
+        alone = empty(2, 3, 4, 5) if name == "dx" else put(np.ones(3))
+        backward(put(dy), put(normal), put(scale), *rest, **{name: alone})
+        np.testing.assert_array_equal(host(alone), host(whole))
+
+
+def test_add_product_adds(device):
+    a, b, c = numbers(4, 3), numbers(3, 5), numbers(4, 5, seed=1)
+    target = put(c)
+    kernels.add_product(put(a), put(b), target)
+    np.testing.assert_allclose(host(target), c + a @ b, rtol=0, atol=1e-14)

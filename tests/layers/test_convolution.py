@@ -1,0 +1,257 @@
+"""Convolution and Deconvolution against their definitions, over every way a window can move."""
+
+import numpy as np
+import pytest
+import reference
+from arrays import numbers
+from gradient_check import check_gradients
+from hypothesis import given
+from hypothesis import strategies as st
+from one_layer import OneLayer
+
+from deconvnet.core.kernels import convolution
+
+FILLERS = 'weight_filler { type: "gaussian" std: 0.5 } bias_filler { type: "gaussian" std: 0.5 }'
+REFERENCES = {"Convolution": reference.conv, "Deconvolution": reference.deconv}
+
+
+def layer_of(
+    kind, x, outputs, kernel, stride=(1, 1), pad=(0, 0), dilation=(1, 1), group=1, bias=True, dtype=np.float64
+):
+    """The layer over x, and what the definition says about it."""
+    text = (
+        f'type: "{kind}" convolution_param {{ num_output: {outputs} group: {group} {FILLERS} bias_term: {str(bias).lower()} '
+        f"kernel_h: {kernel[0]} kernel_w: {kernel[1]} stride_h: {stride[0]} stride_w: {stride[1]} pad_h: {pad[0]} pad_w: {pad[1]} "
+        f"dilation: {dilation[0]} dilation: {dilation[1]} }}"
+    )
+    case = OneLayer(text, x, dtype=dtype)
+    expected = REFERENCES[kind](x, *case.parameters, stride=stride, pad=pad, dilation=dilation, group=group)
+    return case, expected
+
+
+GEOMETRIES = {
+    "one place": ((2, 3, 1, 1), 2, dict(kernel=(1, 1))),
+    "1x1": ((2, 3, 4, 3), 2, dict(kernel=(1, 1))),
+    "1x1 with stride": ((1, 2, 5, 4), 3, dict(kernel=(1, 1), stride=(2, 2))),
+    "1x1 with padding": ((1, 2, 3, 4), 2, dict(kernel=(1, 1), pad=(1, 1))),
+    "3x3 as in the paper": ((2, 2, 4, 5), 3, dict(kernel=(3, 3), pad=(1, 1))),
+    "whole map": ((2, 2, 3, 3), 2, dict(kernel=(3, 3))),
+    "odd size, stride 2": ((1, 2, 7, 5), 2, dict(kernel=(3, 3), stride=(2, 2), pad=(1, 1))),
+    "stride beyond the kernel": ((1, 1, 7, 8), 2, dict(kernel=(2, 2), stride=(3, 3))),
+    "rectangular": ((2, 2, 5, 6), 2, dict(kernel=(4, 1), stride=(1, 2), pad=(2, 0))),
+    "rectangular, the other way": ((1, 2, 4, 6), 2, dict(kernel=(1, 3), stride=(2, 1), pad=(0, 2))),
+    "dilated": ((1, 2, 7, 6), 2, dict(kernel=(3, 2), dilation=(2, 3), pad=(2, 1))),
+    "dilated with stride": ((1, 2, 8, 7), 2, dict(kernel=(3, 2), dilation=(2, 2), stride=(2, 3), pad=(1, 1))),
+    "padding wider than the map": ((1, 1, 2, 2), 1, dict(kernel=(3, 3), pad=(2, 2), stride=(3, 2))),
+    "groups": ((2, 4, 4, 3), 6, dict(kernel=(3, 2), group=2, pad=(1, 1))),
+    "a group per channel": ((1, 3, 4, 5), 3, dict(kernel=(4, 4), stride=(2, 2), pad=(1, 1), group=3)),
+    "grouped 1x1": ((2, 4, 2, 3), 2, dict(kernel=(1, 1), group=2)),
+    "many channels a group": ((1, 10, 3, 2), 10, dict(kernel=(2, 2), stride=(2, 1), group=2)),
+    "no bias": ((1, 2, 3, 3), 2, dict(kernel=(2, 2), bias=False)),
+}
+
+
+@pytest.fixture(params=GEOMETRIES, ids=lambda name: name.replace(" ", "-"))
+def geometry(request):
+    return GEOMETRIES[request.param]
+
+
+@pytest.mark.parametrize("kind", REFERENCES)
+def test_forward_is_the_definition(device, kind, geometry):
+    shape, outputs, window = geometry
+    case, expected = layer_of(kind, numbers(*shape), outputs, **window)
+    (y,) = case.forward()
+    assert y.shape == expected.shape
+    np.testing.assert_allclose(y, expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", REFERENCES)
+def test_gradients(device, kind, geometry):
+    shape, outputs, window = geometry
+    case, _ = layer_of(kind, numbers(*shape), outputs, **window)
+    check_gradients(case)
+
+
+windows = st.fixed_dictionaries(
+    {
+        "kernel": st.tuples(st.integers(1, 4), st.integers(1, 4)),
+        "stride": st.tuples(st.integers(1, 3), st.integers(1, 3)),
+        "pad": st.tuples(st.integers(0, 2), st.integers(0, 2)),
+        "dilation": st.tuples(st.integers(1, 2), st.integers(1, 3)),
+        "group": st.integers(1, 3),
+    }
+)
+sizes = st.tuples(st.integers(1, 3), st.integers(1, 7), st.integers(1, 7))
+
+
+@pytest.mark.parametrize("kind", REFERENCES)
+@given(window=windows, size=sizes, depth=st.integers(1, 2), share=st.integers(1, 2))
+def test_any_window_forward_and_backward(device, kind, window, size, depth, share):
+    """Forward is the definition; backward is its adjoint: <y(x, w), dy> moves by <x', dx> and by <w', dw>."""
+    images, height, width = size
+    shape = (images, depth * window["group"], height, width)
+    spans = [d * (k - 1) + 1 for k, d in zip(window["kernel"], window["dilation"], strict=True)]
+    if kind == "Convolution":
+        fits = all(n + 2 * p >= span for n, p, span in zip(shape[2:], window["pad"], spans, strict=True))
+    else:
+        results = zip(shape[2:], window["stride"], window["pad"], spans, strict=True)
+        fits = all(s * (n - 1) + span - 2 * p >= 1 for n, s, p, span in results)
+    if not fits:
+        with pytest.raises(ValueError, match="does not fit a map of"):
+            layer_of(kind, numbers(*shape), share * window["group"], **window)
+        return
+    case, expected = layer_of(kind, numbers(*shape), share * window["group"], **window, bias=False)
+    (y,) = case.forward()
+    np.testing.assert_allclose(y, expected, rtol=0, atol=1e-11)
+    dy = numbers(*y.shape, seed=5)
+    case.parameter_diffs[0][...] = 0
+    (dx,) = case.backward(dy)
+    total = float((y * dy).sum())  # y is linear in x and in the weights
+    assert float((dx * case.inputs[0]).sum()) == pytest.approx(total, abs=1e-9)
+    assert float((case.parameter_diffs[0] * case.parameters[0]).sum()) == pytest.approx(total, abs=1e-9)
+    other = numbers(*shape, seed=6)
+    expected = REFERENCES[kind](other, case.parameters[0], **{k: v for k, v in window.items() if k != "kernel"})
+    assert float((dx * other).sum()) == pytest.approx(float((expected * dy).sum()), abs=1e-9)
+
+
+LARGE = {
+    "bands of rows": ((1, 2, 75, 45), 1),
+    "an image at a time": ((3, 2, 9, 7), 1),
+    "two images at a time": ((5, 2, 9, 7), 2),
+    "all images at once": ((3, 2, 9, 7), 10),
+}
+CUTS = {
+    "3x3": dict(kernel=(3, 3), pad=(1, 1)),
+    "1x1": dict(kernel=(1, 1)),
+    "5x3, stride 2 and 1": dict(kernel=(5, 3), stride=(2, 1), pad=(2, 1)),
+    "dilated": dict(kernel=(3, 3), dilation=(3, 2), pad=(3, 2)),
+    "stride 1 and 2 in groups": dict(kernel=(2, 3), stride=(1, 2), pad=(1, 1), group=2),
+}
+
+
+@pytest.mark.parametrize("cut", CUTS)
+@pytest.mark.parametrize("part", LARGE)
+@pytest.mark.parametrize("kind", REFERENCES)
+def test_a_batch_cut_into_parts_gives_what_it_gives_whole(device, monkeypatch, kind, part, cut):
+    """kernels/convolution.py cuts a batch so that its columns stay in the cache; where the cuts fall must not show."""
+    monkeypatch.setattr(convolution, "_GATHER_TAPS", 0)
+    shape, images = LARGE[part]
+    case, expected = layer_of(kind, numbers(*shape), 2, **CUTS[cut])
+    (whole,) = case.forward()
+    dy = numbers(*whole.shape, seed=1)
+    dx, dw = _backward(case, dy)
+    # the columns of one image: a value for each tap at each place where the window stops
+    places = np.prod(case.top[0].shape[2:] if kind == "Convolution" else shape[2:])
+    depth = 2 * np.prod(CUTS[cut]["kernel"])
+    budget = 1 if part == "bands of rows" else int(images * places * depth * 8)
+    monkeypatch.setattr(convolution, "_BAND_BYTES", budget)
+    monkeypatch.setattr(convolution, "_GPU_BAND_BYTES", budget)
+    seen = []
+    plain = convolution._chunks
+    monkeypatch.setattr(convolution, "_chunks", lambda *arguments: seen.append(plain(*arguments)) or seen[-1])
+    (y,) = case.forward()
+    np.testing.assert_allclose(y, expected, rtol=0, atol=1e-11)
+    for found, before in zip(_backward(case, dy), (dx, dw), strict=True):
+        np.testing.assert_allclose(found, before, rtol=0, atol=1e-10)
+    assert len(seen) == 3
+    for chunks in seen:
+        if part == "bands of rows":
+            assert len(chunks) > 2 * shape[0] and len({chunk.first for chunk in chunks}) > 2
+        elif part != "all images at once":
+            assert max(chunk.images for chunk in chunks) == images and len(chunks) == -(-shape[0] // images)
+
+
+def _backward(case, dy):
+    case.parameter_diffs[0][...] = 0
+    (dx,) = case.backward(dy)
+    return dx, np.array(case.parameter_diffs[0])
+
+
+def test_gradients_through_bands(device, monkeypatch):
+    """The same paths in the small: the smallest band that can be, one output row."""
+    monkeypatch.setattr(convolution, "_chunks", lambda like, images, depth, rows, width: _row_by_row(images, rows))
+    for kind in REFERENCES:
+        for window in CUTS.values():
+            case, expected = layer_of(kind, numbers(2, 2, 4, 5), 2, **window)
+            np.testing.assert_allclose(case.forward()[0], expected, rtol=0, atol=1e-12)
+            check_gradients(case)
+
+
+def _row_by_row(images, rows):
+    return [convolution._Chunk(image, 1, row, 1) for image in range(images) for row in range(rows)]
+
+
+def test_the_direct_deconvolution_gives_what_the_product_gives(device, monkeypatch):
+    """Grouped upsampling by gathering (kernels/deconvolution.cu), beside GEMM + col2im."""
+    shape, window = (2, 4, 5, 4), dict(kernel=(4, 3), stride=(2, 3), pad=(1, 1), dilation=(1, 2), group=2)
+    assert convolution.prefers_gather(convolution.Geometry((4, 3), group=2), 4, 2)
+    case, expected = layer_of("Deconvolution", numbers(*shape), 2, **window)
+    (gathered,) = case.forward()
+    dy = numbers(*gathered.shape, seed=1)
+    gradients = _backward(case, dy)
+    np.testing.assert_allclose(gathered, expected, rtol=0, atol=1e-12)
+    monkeypatch.setattr(convolution, "_GATHER_TAPS", 0)
+    np.testing.assert_allclose(case.forward()[0], gathered, rtol=0, atol=1e-12)
+    for product, gather in zip(_backward(case, dy), gradients, strict=True):
+        np.testing.assert_allclose(product, gather, rtol=0, atol=1e-12)
+
+
+def test_bilinear_upsampling_keeps_a_constant_map_inside(device):
+    """Caffe's bilinear filler in a grouped Deconvolution of kernel 2s - s % 2, stride s is bilinear interpolation."""
+    text = (
+        'type: "Deconvolution" convolution_param { num_output: 2 group: 2 kernel_size: 4 stride: 2 pad: 1 bias_term: false '
+        'weight_filler { type: "bilinear" } }'
+    )
+    (y,) = OneLayer(text, np.full((1, 2, 5, 6), 3.0)).forward()
+    assert y.shape == (1, 2, 10, 12)
+    np.testing.assert_allclose(y[:, :, 1:-1, 1:-1], 3.0, rtol=1e-15)
+
+
+@pytest.mark.parametrize("kind", REFERENCES)
+def test_several_bottoms_share_the_filters(device, kind):
+    """Each bottom has its top; the parameters' gradients are summed over them."""
+    text = f'type: "{kind}" convolution_param {{ num_output: 2 kernel_size: 2 {FILLERS} }}'
+    case = OneLayer(text, numbers(1, 2, 3, 3), numbers(2, 2, 4, 3), tops=2)
+    for x, y in zip(case.inputs, case.forward(), strict=True):
+        np.testing.assert_allclose(y, REFERENCES[kind](x, *case.parameters), rtol=0, atol=1e-12)
+    check_gradients(case)
+
+
+@pytest.mark.parametrize("kind", REFERENCES)
+def test_a_nan_reaches_all_that_its_window_reaches_and_nothing_else(device, kind):
+    x = numbers(2, 1, 5, 5)
+    x[1, 0, 2, 2] = np.nan
+    case, expected = layer_of(kind, x, 2, kernel=(3, 3), pad=(1, 1))
+    (y,) = case.forward()
+    np.testing.assert_array_equal(np.isnan(y), np.isnan(expected))
+    assert np.isnan(y).sum() == 18
+
+
+REFUSED = {
+    "num_output: 2": "give kernel_size, or both kernel_h and kernel_w",
+    "num_output: 2 kernel_h: 3": "give kernel_size, or both kernel_h and kernel_w",
+    "num_output: 2 kernel_size: 3 kernel_h: 3 kernel_w: 3": "give kernel_size, or kernel_h and kernel_w; not both",
+    "num_output: 2 kernel_size: 0": "kernel_size must be at least 1",
+    "num_output: 2 kernel_size: 3 stride: 0": "stride must be at least 1",
+    "num_output: 2 kernel_size: 3 dilation: 0": "dilation must be at least 1",
+    "num_output: 2 kernel_size: 3 pad: 1 pad: 1 pad: 1": "pad is given 3 times",
+    "kernel_size: 3": "num_output must be at least 1",
+    "num_output: 3 kernel_size: 1 group: 2": "group 2 must divide the 4 input and the 3 output channels",
+    "num_output: 2 kernel_size: 1 axis: 2": "axis must be 1",
+}
+
+
+@pytest.mark.parametrize("kind", REFERENCES)
+@pytest.mark.parametrize("param", REFUSED)
+def test_a_window_that_cannot_be_is_refused_by_name(kind, param):
+    with pytest.raises(ValueError, match=REFUSED[param]):
+        OneLayer(f'type: "{kind}" convolution_param {{ {param} }}', numbers(1, 4, 5, 5))
+
+
+def test_the_input_must_be_images_of_the_channels_it_was_made_for():
+    text = 'type: "Convolution" convolution_param { num_output: 2 kernel_size: 1 }'
+    with pytest.raises(ValueError, match=r"shape \(N, C, H, W\), not \(4, 5\)"):
+        OneLayer(text, numbers(4, 5))
+    case = OneLayer(text, numbers(1, 4, 3, 3))
+    with pytest.raises(ValueError, match=r"made for 4 input channels; its bottom now has the shape \(1, 3, 3, 3\)"):
+        case.reshape(numbers(1, 3, 3, 3))

@@ -1,0 +1,202 @@
+"""What every layer keeps: shapes that change, gradients that are not wanted, parameters that do not learn, counts of bottoms and tops."""
+
+import numpy as np
+import pytest
+from arrays import numbers, spaced
+from one_layer import TRAIN, OneLayer
+
+from deconvnet.core.layers import layer, layer_type
+
+FILLERS = 'weight_filler { type: "gaussian" std: 0.5 } bias_filler { type: "gaussian" std: 0.5 }'
+
+
+def labels(*shape):
+    return np.random.default_rng(shape).integers(0, 3, shape).astype(float)
+
+
+def like(images, height, width):
+    """The bottoms of each example for a batch of images: {name: (text, bottoms, tops)}."""
+    x = spaced(images, 4, height, width)
+    half = spaced(images, 4, -(-height // 2), -(-width // 2))
+    window = f"num_output: 6 kernel_size: 3 stride: 2 pad: 1 {FILLERS}"
+    switches = np.tile(np.arange(half[0, 0].size, dtype=float).reshape(half.shape[2:]), (images, 4, 1, 1))
+    return {
+        "Convolution": (f'type: "Convolution" convolution_param {{ {window} }}', [x], 1),
+        "Convolution in groups": (f'type: "Convolution" convolution_param {{ {window} group: 2 }}', [x], 1),
+        "Deconvolution": (f'type: "Deconvolution" convolution_param {{ {window} }}', [x], 1),
+        "Deconvolution in groups": (f'type: "Deconvolution" convolution_param {{ {window} group: 2 }}', [x], 1),
+        "Pooling": ('type: "Pooling" pooling_param { pool: MAX kernel_size: 2 stride: 2 }', [x], 1),
+        "Pooling, overlapping": ('type: "Pooling" pooling_param { pool: MAX kernel_size: 3 stride: 2 }', [x], 2),
+        "Pooling, average": ('type: "Pooling" pooling_param { pool: AVE kernel_size: 3 stride: 2 pad: 1 }', [x], 1),
+        "Pooling, global": ('type: "Pooling" pooling_param { pool: AVE global_pooling: true }', [x], 1),
+        "Unpooling": (
+            'type: "Unpooling" unpooling_param { kernel_size: 2 stride: 2 unpool_size: 9 }',
+            [half, switches],
+            1,
+        ),
+        "Unpooling, average": (
+            'type: "Unpooling" unpooling_param { unpool: AVE kernel_size: 2 stride: 2 unpool_size: 9 }',
+            [half],
+            1,
+        ),
+        "BN": ('type: "BN"', [x], 3),
+        "BN, inference": ('type: "BN" bn_param { bn_mode: INFERENCE }', [x], 1),
+        "ReLU": ('type: "ReLU"', [x], 1),
+        "Dropout": ('type: "Dropout"', [x], 1),
+        "Softmax": ('type: "Softmax"', [x], 1),
+        "SoftmaxWithLoss": ('type: "SoftmaxWithLoss"', [x, labels(images, 1, height, width)], 2),
+        "Accuracy": ('type: "Accuracy"', [x, labels(images, 1, height, width)], 2),
+        "EltwiseAccuracy": ('type: "EltwiseAccuracy"', [x, labels(images, 1, height, width)], 1),
+        "Eltwise": ('type: "Eltwise"', [x, -2 * x], 1),
+        "Eltwise, product": ('type: "Eltwise" eltwise_param { operation: PROD }', [x, x + 1], 1),
+        "Eltwise, maximum": ('type: "Eltwise" eltwise_param { operation: MAX }', [x, -2 * x], 1),
+        "Split": ('type: "Split"', [x], 2),
+        "Concat": ('type: "Concat"', [x, x[:, :1]], 1),
+        "Crop": ('type: "Crop" crop_param { offset: 1 }', [x, x[:, :, 1:-1, 1:]], 1),
+        "Silence": ('type: "Silence"', [x], 0),
+        "InnerProduct": (
+            f'type: "InnerProduct" inner_product_param {{ num_output: 3 axis: 2 {FILLERS} }}',
+            [x.reshape(images, 4, -1)],
+            1,
+        ),
+    }
+
+
+EXAMPLES = list(like(1, 3, 3))
+FIXED_SIZE = {"InnerProduct"}  # its weights know the size
+
+
+def example(name, images=2, height=5, width=7, **options):
+    text, bottoms, tops = like(images, height, width)[name]
+    return OneLayer(text, *bottoms, tops=tops, phase=TRAIN, **options)
+
+
+def test_every_type_with_bottoms_has_an_example():
+    with_bottoms = {name for name, kind in layer._registry.items() if kind.bottoms[1] > 0}
+    assert {name.split(",")[0].split(" in ")[0] for name in EXAMPLES} == with_bottoms
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_after_a_reshape_a_layer_is_as_if_made_for_the_new_shape(device, name):
+    """Larger, smaller, another batch; no value of an earlier shape shows."""
+    case = example(name)
+    for sizes in [
+        (3, 5, 7) if name in FIXED_SIZE else (3, 8, 6),
+        (1, 5, 7) if name in FIXED_SIZE else (1, 3, 4),
+        (2, 5, 7),
+    ]:
+        fresh = example(name, *sizes, parameters=case.parameters)
+        case.reshape(*fresh.inputs)
+        if case.layer.position is not None:
+            case.layer.position = 0
+        ours, theirs = case.forward(), fresh.forward()
+        assert [y.shape for y in ours] == [y.shape for y in theirs]
+        for a, b in zip(ours, theirs, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
+        diffs = [numbers(*y.shape, seed=k) for k, y in enumerate(ours)]
+        for a, b in zip(case.backward(*diffs), fresh.backward(*diffs), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_forward_again_gives_the_same_and_keeps_the_bottoms(device, name):
+    case = example(name)
+    first = case.forward()
+    if case.layer.position is not None:
+        case.layer.position = 0
+    for a, b in zip(first, case.forward(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    for blob, array in zip(case.bottom, case.inputs, strict=True):
+        np.testing.assert_array_equal(blob.host_data, array)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_a_gradient_that_is_not_wanted_is_not_written(device, name):
+    """propagate_down false for one bottom after another; the others get what they get anyway."""
+    case = example(name)
+    diffs = [numbers(*y.shape, seed=k) for k, y in enumerate(case.forward())]
+    everything = case.backward(*diffs)
+    for left_out in range(len(case.bottom)):
+        if left_out in case.layer.without_gradient:
+            continue
+        wanted = [
+            number != left_out and number not in case.layer.without_gradient for number in range(len(case.bottom))
+        ]
+        found = case.backward(*diffs, propagate_down=wanted)
+        for number, (a, b) in enumerate(zip(found, everything, strict=True)):
+            np.testing.assert_array_equal(a, np.full(a.shape, np.nan) if number == left_out else b)
+
+
+@pytest.mark.parametrize("name", [name for name in EXAMPLES if example(name).layer.blobs])
+def test_a_parameter_that_does_not_learn_gets_no_gradient(device, name):
+    case = example(name)
+    diffs = [numbers(*y.shape, seed=k) for k, y in enumerate(case.forward())]
+    for frozen in range(len(case.parameters)):
+        case.layer.param_propagate_down = [number != frozen for number in range(len(case.parameters))]
+        for diff in case.parameter_diffs:
+            diff[...] = 0
+        case.backward(*diffs)
+        assert [bool(diff.any()) for diff in case.parameter_diffs] == case.layer.param_propagate_down
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_backward_leaves_data_and_the_tops_gradients_alone(device, name):
+    case = example(name)
+    tops = case.forward()
+    diffs = [numbers(*y.shape, seed=k) for k, y in enumerate(tops)]
+    case.backward(*diffs)
+    for blob, data, diff in zip(case.top, tops, diffs, strict=True):
+        np.testing.assert_array_equal(blob.host_data, data)
+        np.testing.assert_array_equal(blob.host_diff, diff)
+    for blob, array in zip(case.bottom, case.inputs, strict=True):
+        np.testing.assert_array_equal(blob.host_data, array)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_float32_agrees_with_float64(device, name):
+    single, double = example(name, dtype=np.float32), example(name)
+    for values, theirs in zip(double.parameters, single.parameters, strict=True):
+        values[...] = theirs
+    for a, b in zip(single.forward(), double.forward(), strict=True):
+        assert a.dtype == np.float32
+        np.testing.assert_allclose(a, b, rtol=0, atol=2e-6 * max(1, np.abs(b).max(initial=0)))
+
+
+# a window of three does not fit one place, nothing is left to crop
+@pytest.mark.parametrize("name", [name for name in EXAMPLES if name not in ("Pooling, overlapping", "Crop")])
+def test_a_layer_works_on_a_map_of_one_place(device, name):
+    case = example(name, 1, 1, 1)
+    assert all(np.isfinite(y).all() for y in case.forward())
+
+
+@pytest.mark.parametrize(
+    "text, bottoms, tops, said",
+    [
+        ('type: "ReLU"', 0, 1, "takes 1 bottom, not 0"),
+        ('type: "ReLU"', 1, 2, "takes 1 top, not 2"),
+        ('type: "Unpooling"', 3, 1, "takes 1 to 2 bottoms, not 3"),
+        ('type: "SoftmaxWithLoss"', 1, 1, "takes 2 bottoms, not 1"),
+        ('type: "Eltwise"', 1, 1, "takes at least 2 bottoms, not 1"),
+        ('type: "Silence"', 1, 1, "takes 0 tops, not 1"),
+    ],
+)
+def test_the_numbers_of_bottoms_and_tops_are_checked(text, bottoms, tops, said):
+    with pytest.raises(ValueError, match=said):
+        OneLayer(text, *[numbers(1, 1, 2, 2)] * bottoms, tops=tops)
+
+
+def test_an_unknown_type_is_answered_with_the_nearest_and_all_known_ones():
+    with pytest.raises(ValueError, match=r"unknown layer type 'Convolutoin'.*Convolution.*known types: .*Unpooling"):
+        layer_type("Convolutoin")
+
+
+def test_parameters_follow_from_seed_layer_name_and_their_number():
+    def weights(seed=1, name="a"):
+        text = f'name: "{name}" type: "InnerProduct" inner_product_param {{ num_output: 4 {FILLERS} }}'
+        return [np.array(p) for p in OneLayer(text, numbers(1, 4), seed=seed).parameters]
+
+    first, again = weights(), weights()
+    np.testing.assert_array_equal(first[0], again[0])
+    for other in (weights(seed=2)[0], weights(name="b")[0]):
+        assert not np.array_equal(first[0], other)
+    assert not np.array_equal(first[0].ravel()[:4], first[1])

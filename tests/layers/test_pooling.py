@@ -1,0 +1,219 @@
+"""Pooling: sizes, maxima with switches, averages, and their gradients."""
+
+import numpy as np
+import pytest
+import reference
+from arrays import numbers, put, spaced
+from gradient_check import check_gradients
+from hypothesis import given
+from hypothesis import strategies as st
+from one_layer import OneLayer
+
+from deconvnet.core import kernels
+
+
+def layer_of(method, x, kernel, stride=(1, 1), pad=(0, 0), tops=1, dtype=np.float64):
+    """A Pooling layer over x, every window field given per axis."""
+    text = (
+        f'type: "Pooling" pooling_param {{ pool: {method} kernel_h: {kernel[0]} kernel_w: {kernel[1]} '
+        f"stride_h: {stride[0]} stride_w: {stride[1]} pad_h: {pad[0]} pad_w: {pad[1]} }}"
+    )
+    return OneLayer(text, x, tops=tops, dtype=dtype)
+
+
+WINDOWS = {
+    "one place": ((2, 2, 1, 1), dict(kernel=(1, 1))),
+    "2x2 as in the paper": ((2, 2, 4, 6), dict(kernel=(2, 2), stride=(2, 2))),
+    "2x2 over odd sizes": ((1, 2, 5, 7), dict(kernel=(2, 2), stride=(2, 2))),
+    "2x2 over one place": ((1, 2, 1, 1), dict(kernel=(2, 2), stride=(2, 2), pad=(1, 1))),
+    "2x2 over odd rows only": ((1, 1, 5, 6), dict(kernel=(2, 2), stride=(2, 2))),
+    "2x2, overlapping across": ((1, 2, 4, 5), dict(kernel=(2, 2), stride=(2, 1))),
+    "2x2, overlapping down": ((1, 2, 5, 4), dict(kernel=(2, 2), stride=(1, 2))),
+    "3x3 overlapping": ((2, 1, 7, 6), dict(kernel=(3, 3), stride=(2, 2))),
+    "3x3 overlapping, padded": ((1, 2, 5, 6), dict(kernel=(3, 3), stride=(2, 2), pad=(1, 1))),
+    "padding, the last window dropped": ((1, 1, 4, 5), dict(kernel=(2, 2), stride=(3, 3), pad=(1, 1))),
+    "padding, windows apart": ((1, 2, 6, 5), dict(kernel=(3, 2), stride=(3, 2), pad=(2, 1))),
+    "rectangular": ((1, 2, 6, 7), dict(kernel=(3, 2), stride=(1, 3), pad=(1, 0))),
+    "whole map": ((2, 3, 3, 4), dict(kernel=(3, 4))),
+}
+
+
+@pytest.fixture(params=WINDOWS, ids=lambda name: name.replace(" ", "-"))
+def case(request):
+    shape, window = WINDOWS[request.param]
+    complete = {"stride": (1, 1), "pad": (0, 0), **window}
+    return spaced(*shape), complete
+
+
+def test_the_maximum_and_its_switch(device, case):
+    x, window = case
+    y, switches = layer_of("MAX", x, **window, tops=2).forward()
+    expected, expected_switches = reference.max_pool(x, **window)
+    np.testing.assert_array_equal(y, expected)
+    np.testing.assert_array_equal(switches, expected_switches)
+
+
+def test_gradients_of_the_maximum(device, case):
+    x, window = case
+    check_gradients(layer_of("MAX", x, **window))
+
+
+def test_a_top_for_the_switches_changes_nothing(device, case):
+    x, window = case
+    layer = layer_of("MAX", x, **window, tops=2)
+    np.testing.assert_array_equal(layer.forward()[0], layer_of("MAX", x, **window).forward()[0])
+    check_gradients(layer, differentiable_tops=[0])
+
+
+def test_the_average(device, case):
+    x, window = case
+    (y,) = layer_of("AVE", x, **window).forward()
+    np.testing.assert_allclose(y, reference.average_pool(x, **window), rtol=0, atol=1e-14)
+
+
+def test_gradients_of_the_average(device, case):
+    x, window = case
+    check_gradients(layer_of("AVE", x, **window))
+
+
+@st.composite
+def any_windows(draw):
+    """(shape, window) with pad < kernel, as Caffe asks."""
+    kernel = draw(st.tuples(st.integers(1, 4), st.integers(1, 4)))
+    pad = tuple(draw(st.integers(0, k - 1)) for k in kernel)
+    shape = (draw(st.integers(1, 2)), draw(st.integers(1, 2)), draw(st.integers(1, 8)), draw(st.integers(1, 8)))
+    return shape, {"kernel": kernel, "stride": draw(st.tuples(st.integers(1, 4), st.integers(1, 4))), "pad": pad}
+
+
+@given(chosen=any_windows(), ties=st.booleans())
+def test_any_window_forward_and_backward(device, chosen, ties):
+    """Also where values are equal: the first maximum in scan order wins the tie."""
+    shape, window = chosen
+    x = np.round(numbers(*shape)) if ties else numbers(*shape)
+    if any(len(list(reference.windows(n, *w))) < 1 for n, *w in zip(shape[2:], *window.values(), strict=True)):
+        with pytest.raises(ValueError, match="does not fit a map of"):
+            layer_of("MAX", x, **window)
+        return
+    layer = layer_of("MAX", x, **window, tops=2)
+    y, switches = layer.forward()
+    expected, expected_switches = reference.max_pool(x, **window)
+    np.testing.assert_array_equal(y, expected)
+    np.testing.assert_array_equal(switches, expected_switches)
+    dy = numbers(*y.shape, seed=1)
+    np.testing.assert_allclose(
+        layer.backward(dy, dy)[0], reference.max_pool_backward(dy, switches, shape), rtol=0, atol=1e-13
+    )
+    layer = layer_of("AVE", x, **window)
+    np.testing.assert_allclose(layer.forward()[0], reference.average_pool(x, **window), rtol=0, atol=1e-14)
+    np.testing.assert_allclose(
+        layer.backward(dy)[0], reference.average_pool_backward(dy, shape, **window), rtol=0, atol=1e-13
+    )
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_of_equal_values_the_first_in_scan_order_wins(device, dtype):
+    layer = layer_of("MAX", np.zeros((1, 1, 4, 5)), kernel=(2, 2), stride=(2, 2), tops=2, dtype=dtype)
+    np.testing.assert_array_equal(layer.forward()[1][0, 0], [[0, 2, 4], [10, 12, 14]])
+
+
+@pytest.mark.parametrize(
+    "size, kernel, stride, pad, count",
+    [
+        (224, 2, 2, 0, 112),  # the paper's
+        (5, 2, 2, 0, 3),  # rounded up: the last window is cut
+        (4, 2, 3, 1, 2),  # rounded up it would be 3; the third window would start in the padding behind the map
+        (5, 3, 2, 1, 3),
+        (1, 1, 1, 0, 1),
+        (1, 2, 2, 1, 1),
+        (7, 3, 3, 2, 3),
+        (3, 1, 2, 0, 2),
+    ],
+)
+def test_sizes_round_up_and_the_last_window_starts_inside_the_padded_map(size, kernel, stride, pad, count):
+    for method in ("MAX", "AVE"):
+        layer = layer_of(method, numbers(1, 1, size, size + stride), (kernel,) * 2, (stride,) * 2, (pad,) * 2)
+        assert layer.top[0].shape == (1, 1, count, count + 1)
+
+
+def test_round_mode_floor_drops_the_window_that_is_cut(device):
+    text = 'type: "Pooling" pooling_param { pool: MAX kernel_size: 2 stride: 2 round_mode: FLOOR }'
+    x = spaced(1, 2, 5, 7)
+    layer = OneLayer(text, x)
+    np.testing.assert_array_equal(layer.forward()[0], reference.max_pool(x[:, :, :4, :6], (2, 2), (2, 2), (0, 0))[0])
+    check_gradients(layer)
+
+
+def test_a_window_wholly_beyond_the_map_gives_what_caffe_gives(device):
+    """A stride larger than the kernel and a size rounded up: the lowest float and switch -1, which takes no gradient; average 0."""
+    layer = layer_of("MAX", np.ones((1, 1, 1, 5)), kernel=(1, 1), stride=(1, 3), tops=2, dtype=np.float32)
+    y, switches = layer.forward()
+    np.testing.assert_array_equal(y[0, 0, 0], [1, 1, np.finfo(np.float32).min])
+    np.testing.assert_array_equal(switches[0, 0, 0], [0, 3, -1])
+    np.testing.assert_array_equal(layer.backward(np.ones((1, 1, 1, 3)))[0][0, 0, 0], [1, 0, 0, 1, 0])
+    layer = layer_of("AVE", np.ones((1, 1, 1, 5)), kernel=(1, 1), stride=(1, 3))
+    np.testing.assert_array_equal(layer.forward()[0][0, 0, 0], [1, 1, 0])
+
+
+@pytest.mark.parametrize("method", ["MAX", "AVE"])
+def test_global_pooling_takes_the_whole_map_whatever_its_size(device, method):
+    layer = OneLayer(f'type: "Pooling" pooling_param {{ pool: {method} global_pooling: true }}', spaced(2, 3, 4, 5))
+    for x in (spaced(2, 3, 4, 5), spaced(1, 3, 7, 2), spaced(1, 3, 1, 1)):
+        layer.reshape(x)
+        expected = x.max(axis=(2, 3)) if method == "MAX" else x.mean(axis=(2, 3))
+        np.testing.assert_allclose(layer.forward()[0], expected[:, :, None, None], rtol=0, atol=1e-14)
+        check_gradients(layer)
+
+
+@pytest.mark.parametrize("place", [(0, 0), (0, 1), (1, 0), (1, 1), (4, 4)])
+@pytest.mark.parametrize("window", [dict(kernel=(2, 2), stride=(2, 2)), dict(kernel=(3, 3), stride=(2, 2))])
+def test_a_nan_wins_its_windows_wherever_it_stands(device, place, window):
+    """It must reach the loss: `>` alone would drop it."""
+    x = spaced(1, 1, 5, 5)
+    x[(0, 0, *place)] = np.nan
+    y, switches = layer_of("MAX", x, **window, tops=2).forward()
+    seen = [
+        (i, j)
+        for i, (top, end, _) in enumerate(reference.windows(5, window["kernel"][0], 2, 0))
+        for j, (left, right, _) in enumerate(reference.windows(5, window["kernel"][1], 2, 0))
+        if top <= place[0] < end and left <= place[1] < right
+    ]
+    assert [tuple(int(k) for k in at) for at in np.argwhere(np.isnan(y[0, 0]))] == seen
+    assert all(switches[(0, 0, *at)] == place[0] * 5 + place[1] for at in seen)
+
+
+@pytest.mark.parametrize("method", ["MAX", "AVE"])
+def test_minus_infinity_and_large_values_pass(device, method):
+    x = np.full((1, 1, 2, 2), -np.inf)
+    np.testing.assert_array_equal(layer_of(method, x, kernel=(2, 2)).forward()[0], -np.inf)
+
+
+def test_a_plane_too_large_for_float32_switches_is_refused(device):
+    window = kernels.Window((1, 1))
+    x = put(np.zeros((1, 1, 1, 1), np.float32))
+    large = np.lib.stride_tricks.as_strided(np.zeros(1, np.float32), (1, 1, 4097, 4096), (0, 0, 0, 0))
+    with pytest.raises(ValueError, match=r"4097 x 4096 has more places than float32 switches can name \(2\^24\)"):
+        kernels.max_pool(large, window, x, x)
+
+
+REFUSED = {
+    "pool: STOCHASTIC kernel_size: 2": "STOCHASTIC is not supported; use MAX or AVE",
+    "pool: MAX": "give kernel_size, or both kernel_h and kernel_w",
+    "pool: MAX kernel_size: 2 kernel_w: 3": "not both",
+    "pool: MAX kernel_size: 2 pad: 2": "must be smaller than the kernel",
+    "pool: MAX kernel_size: 0": "kernel_size must be at least 1",
+    "pool: MAX kernel_size: 2 stride: 0": "stride must be at least 1",
+    "pool: MAX global_pooling: true kernel_size: 2": "give no kernel_size",
+    "pool: MAX global_pooling: true stride: 2": "takes no pad and no stride",
+    "pool: MAX kernel_size: 9": "does not fit a map of 5x5",
+}
+
+
+@pytest.mark.parametrize("param", REFUSED)
+def test_a_window_that_cannot_be_is_refused_by_name(param):
+    with pytest.raises(ValueError, match=REFUSED[param]):
+        OneLayer(f'type: "Pooling" pooling_param {{ {param} }}', numbers(1, 1, 5, 5))
+
+
+def test_average_pooling_has_no_switches():
+    with pytest.raises(ValueError, match="second top, the switches, exists for pool: MAX only"):
+        layer_of("AVE", numbers(1, 1, 4, 4), kernel=(2, 2), tops=2)

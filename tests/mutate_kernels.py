@@ -1,0 +1,321 @@
+"""Does the suite catch mistakes? Flip a sign or an index in each kernel, one at a time, and see that its tests fail.
+
+    python tests/mutate_kernels.py [--quick] [--only KERNEL]
+
+Every change is compiled into a library of its own and the tests of that kernel's layers run on it. Then every barrier of every
+kernel is left out, one at a time: ThreadSanitizer must see the race. Prints a line a change and ends with exit status 1 where one
+survives. --quick takes one change a file and no barriers. Minutes, on all processors.
+"""
+
+import argparse
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import sanitized
+
+ROOT = Path(__file__).resolve().parents[1]
+KERNELS = ROOT / "kernels"
+
+# the tests that are to notice a change in a file
+TESTS = {
+    "accuracy": ["layers/test_accuracy.py"],
+    "activation": ["layers/test_activation.py"],
+    "batch_norm": ["layers/test_batch_norm.py", "kernels/test_update.py"],
+    "bias": ["layers/test_convolution.py", "layers/test_inner_product.py"],
+    "deconvolution": ["layers/test_convolution.py"],
+    "elementwise": ["layers/test_eltwise.py", "layers/test_structure.py", "kernels/test_update.py"],
+    "im2col": ["layers/test_convolution.py"],
+    "pooling": ["layers/test_pooling.py"],
+    "softmax": ["layers/test_softmax.py"],
+    "unpooling": ["layers/test_unpooling.py"],
+    "update": ["kernels/test_update.py"],
+}
+
+
+class Mutation(NamedTuple):
+    """In the kernel (or device function) `kernel`, `old` stands exactly once and becomes `new`."""
+
+    kernel: str
+    old: str
+    new: str
+
+
+MUTATIONS = [
+    Mutation("rank_labels", "c > own", "c < own"),
+    Mutation("rank_labels", "above < top_k", "above <= top_k"),
+    Mutation("rank_labels", "(index)c * inner];\n          above", "(index)own * inner];\n          above"),
+    Mutation("relu_forward", "slope * value", "-slope * value"),
+    Mutation("relu_backward", "slope * dy[i]", "-slope * dy[i]"),
+    Mutation("relu_backward", "sign[i] > 0", "sign[i] < 0"),
+    Mutation("relu_backward", "sign[i] > 0", "sign[i] >= 0"),
+    Mutation("dropout", ">= threshold", "< threshold"),
+    Mutation("dropout", "x[i] * gain", "x[i]"),
+    Mutation("scatter_bits", "(unsigned long long)(i + 1)", "(unsigned long long)(i / 2 + 1)"),
+    Mutation("batch_norm_forward", "(from[i] - mu) * (from[i] - mu)", "(from[i] - mu) * (from[i] + mu)"),
+    Mutation("batch_norm_forward", "a * z + b", "a * z - b"),
+    Mutation("batch_norm_forward", "normal[at + i] = z", "normal[at + i] = -z"),
+    Mutation("batch_norm_forward", "1 / sqrt(var + eps)", "1 / sqrt(var - eps)"),
+    Mutation("batch_norm_forward", "variance[c] = var", "variance[c] = mu"),
+    Mutation("batch_norm_backward", "- normal[at + i] * slope", "+ normal[at + i] * slope"),
+    Mutation("batch_norm_backward", "- mean_dy", "+ mean_dy"),
+    Mutation("batch_norm_backward", "dscale[c] += total_scale", "dscale[c] -= total_scale"),
+    Mutation("batch_norm_backward", "dscale[c] += total_scale", "dscale[c] = total_scale"),
+    Mutation("batch_norm_backward", "dshift[c] += total_shift", "dshift[c] += total_scale"),
+    Mutation("batch_norm_backward", "sqrt(variance[c] + eps)", "(variance[c] + eps)"),
+    Mutation("channel_affine_forward", "a * x[at + i] + b", "a * x[at + i] - b"),
+    Mutation("channel_affine_forward", "scale[r % channels]", "scale[r / images]"),
+    Mutation("channel_affine_backward", "scale[c] * dy[at + i]", "-scale[c] * dy[at + i]"),
+    Mutation("channel_affine_backward", "dy[at + i] * x[at + i]", "dy[at + i] * x[i]"),
+    Mutation("channel_affine_backward", "dshift[c] += total_shift", "dshift[c] = total_shift"),
+    Mutation("add_bias", "to[i] += b", "to[i] -= b"),
+    Mutation("add_bias", "bias[r % channels]", "bias[r / images]"),
+    Mutation("bias_backward", "dbias[c] += total", "dbias[c] -= total"),
+    Mutation("bias_backward", "dbias[c] += total", "dbias[c] = total"),
+    Mutation("bias_backward", "(index)n * channels + c", "(index)n + c"),
+    Mutation("deconv_gather_forward", "h + pad_h - i * dilation_h", "h - pad_h - i * dilation_h"),
+    Mutation("deconv_gather_forward", "reached % stride_h", "reached % stride_w"),
+    Mutation("deconv_gather_forward", "j * dilation_w - pad_w", "j * dilation_w + pad_w"),
+    Mutation(
+        "deconv_gather_backward_data", "h * stride_h - pad_h + i * dilation_h", "h * stride_h - pad_h - i * dilation_h"
+    ),
+    Mutation("deconv_gather_backward_data", "w * stride_w + shift", "w * stride_w - shift"),
+    Mutation("deconv_gather_backward_data", "+= tap * from[at]", "-= tap * from[at]"),
+    Mutation("deconv_gather_backward_data", "(g * in + c) * out + o", "(g * in + c) * out"),
+    Mutation("deconv_gather_backward_weights", "dweights[r] += total", "dweights[r] = total"),
+    Mutation("deconv_gather_backward_weights", "a[w] * b[at]", "-a[w] * b[at]"),
+    Mutation("deconv_gather_backward_weights", "- pad_h + i * dilation_h", "+ pad_h + i * dilation_h"),
+    Mutation("deconv_gather_backward_weights", "* in + c) * height + h", "* in + c) * height + i"),
+    Mutation("scale_add", "+ b * y[j]", "- b * y[j]"),
+    Mutation("scale_add", "y[i] = a * x[i]", "y[i] = -a * x[i]"),
+    Mutation("multiply", "x[i] * z[i]", "x[i] * x[i]"),
+    Mutation("divide_multiply", "x[i] / z[i] * w[i]", "x[i] * z[i] * w[i]"),
+    Mutation("maximum", "x[i] > y[i]", "x[i] < y[i]"),
+    Mutation("maximum", "x[i] > y[i]", "x[i] >= y[i]"),
+    Mutation("maximum_backward", "? dy[i] : 0", "? -dy[i] : 0"),
+    Mutation("maximum_backward", "which[i] == k", "which[i] != k"),
+    Mutation("span_of", "-shift + stride - 1", "-shift"),
+    Mutation("span_of", "width - shift + stride - 1", "width - shift"),
+    Mutation("im2col", "j * dilation_w - pad_w", "j * dilation_w + pad_w"),
+    Mutation("im2col", "- pad_h + i * dilation_h", "- pad_h - i * dilation_h"),
+    Mutation("im2col", "(first + row)", "(row)"),
+    Mutation("im2col", "from[(span.first + w) * stride_w]", "from[span.first + w]"),
+    Mutation("im2col", "k / kernel_w % kernel_h", "k / kernel_h % kernel_h"),
+    Mutation("col2im", "dilation_w - pad_w", "dilation_w + pad_w"),
+    Mutation("col2im", "dilation_h - pad_h", "dilation_h + pad_h"),
+    Mutation("col2im", "to[span.first + w] += from", "to[span.first + w] -= from"),
+    Mutation("col2im", "to[(span.first + w) * stride_w] += from", "to[(span.first + w) * stride_w] -= from"),
+    Mutation("col2im", "to[(span.first + w) * stride_w] += from", "to[(span.first + w) * stride_w] = from"),
+    Mutation("col2im", "(first + row)", "(row)"),
+    Mutation("col2im", "+ tap) * images + image", "+ tap) * images"),
+    Mutation("images_from_columns", "(index)c * images + image", "(index)image * channels + c"),
+    Mutation("columns_from_images", "(index)image * channels + c", "(index)c * images + image"),
+    Mutation("beats", "value > best", "value >= best"),
+    Mutation("beats", "value != value", "value == value"),
+    Mutation("pool_pairs", "at + width + 2 * i + 1", "at + width + 2 * i"),
+    Mutation("pool_pairs", "beats(lower[2 * i], best)", "beats(lower[2 * i + 1], best)"),
+    Mutation("max_pool_forward", "place = h * width + w;", "place = h * height + w;"),
+    Mutation("max_pool_forward", "ow * stride_w - pad_w, 0", "ow * stride_w + pad_w, 0"),
+    Mutation("max_pool_forward", "done = min(width / 2, out_width)", "done = out_width"),
+    Mutation("max_pool_backward", "to[at] = dy[from]", "to[at] = -dy[from]"),
+    Mutation("max_pool_backward", "(index)p * windows + i", "(index)p * size + i"),
+    Mutation("max_pool_backward", "to[i] = 0", "to[i] += 0"),
+    Mutation("max_pool_backward_overlapping", "sum += dy[", "sum -= dy["),
+    Mutation("max_pool_backward_overlapping", "sum += dy[", "sum = dy["),
+    Mutation(
+        "max_pool_backward_overlapping",
+        "min(out_height - 1, (h + pad_h) / stride_h)",
+        "min(out_height - 1, (h - pad_h) / stride_h)",
+    ),
+    Mutation(
+        "max_pool_backward_overlapping",
+        "(w + pad_w - kernel_w + stride_w) / stride_w",
+        "(w + pad_w - kernel_w) / stride_w + 2",
+    ),
+    Mutation("average_pool_forward", "min(from_w + kernel_w, width + pad_w)", "min(from_w + kernel_w, width)"),
+    Mutation("average_pool_forward", "% out_height * stride_h - pad_h", "% out_height * stride_h"),
+    Mutation("average_pool_backward", "sum += windows", "sum -= windows"),
+    Mutation(
+        "average_pool_backward", "(w + pad_w - kernel_w + stride_w) / stride_w", "(w + pad_w - kernel_w) / stride_w + 2"
+    ),
+    Mutation("average_pool_backward", "min(from_h + kernel_h, height + pad_h)", "min(from_h + kernel_h, height)"),
+    Mutation("average_pool_backward", "ow * stride_w - pad_w", "ow * stride_w"),
+    Mutation("softmax_at", "- most", "+ most"),
+    Mutation("softmax_at", "> most ?", "< most ?"),
+    Mutation("softmax_forward", "r % runs * run", "0"),
+    Mutation("softmax_backward", "- dot", "+ dot"),
+    Mutation("softmax_backward", "r % runs * run", "0"),
+    Mutation("softmax_loss_forward", "sum -= log", "sum += log"),
+    Mutation("softmax_loss_forward", "label < classes", "label <= classes"),
+    Mutation("softmax_loss_backward", "- ((int)label == c ? 1 : 0)", "+ ((int)label == c ? 1 : 0)"),
+    Mutation("softmax_loss_backward", "label == ignored ? 0 : weight", "label == ignored ? 0 : -weight"),
+    Mutation("softmax_loss_backward", "(index)(r / classes) * inner", "(index)(r % classes) * inner"),
+    Mutation("place_of", "at < size", "at <= size"),
+    Mutation("place_of", "0 <= at", "0 < at"),
+    Mutation("unpool_forward", "to[at] = x[(index)p * windows + i]", "to[at] = -x[(index)p * windows + i]"),
+    Mutation("unpool_forward_last_wins", "raise_to(won + at, i + 1)", "raise_to(won + at, windows - i)"),
+    Mutation("unpool_forward_last_wins", "won[i] - 1", "won[i] - 2"),
+    Mutation("unpool_backward", "dy[(index)p * size + at]", "-dy[(index)p * size + at]"),
+    Mutation("unpool_backward", "dy[(index)p * size + at]", "dy[(index)p * windows + at]"),
+    Mutation("unpool_spread_forward", "plane[i * width + j] / size", "plane[i * width + j] * size"),
+    Mutation("unpool_spread_forward", "(h - kernel_h + stride_h) / stride_h", "(h - kernel_h) / stride_h + 2"),
+    Mutation("unpool_spread_backward", "sum += plane", "sum -= plane"),
+    Mutation("unpool_spread_backward", "min(from_h + kernel_h, out_height)", "min(from_h + kernel_h - 1, out_height)"),
+    Mutation("unpool_spread_backward", "% height * stride_h", "% height * stride_w"),
+    Mutation("sgd_update", "decay * pull", "-decay * pull"),
+    Mutation("sgd_update", "w[i] -= step", "w[i] += step"),
+    Mutation("sgd_update", "(w[i] < 0)", "(w[i] > 0)"),
+    Mutation("sgd_update", "g[i] = step", "g[i] = g[i]"),
+    Mutation("sum_of_squares", "from[i] * from[i]", "from[i]"),
+    Mutation("sum_of_squares", "n - (index)r * run", "n - (index)r"),
+]
+
+_START = re.compile(r"^(?:KERNEL\(|DEVICE [^(]*?)(\w+)[,(]", re.MULTILINE)
+
+
+def places(source: str) -> dict[str, tuple[int, int]]:
+    """Where each kernel and device function of a file begins and ends."""
+    starts = [(found.group(1), found.start()) for found in _START.finditer(source)]
+    ends = [start for _, start in starts[1:]] + [len(source)]
+    return {name: (start, end) for (name, start), end in zip(starts, ends, strict=True)}
+
+
+def find(mutation: Mutation) -> tuple[Path, str]:
+    """The file of a mutation and that file's text after it. Raises ValueError where `old` does not stand there exactly once."""
+    for file in sorted(KERNELS.glob("*.cu")):
+        source = file.read_text()
+        if mutation.kernel in places(source):
+            start, end = places(source)[mutation.kernel]
+            count = source.count(mutation.old, start, end)
+            if count != 1:
+                raise ValueError(f"{file.name}: {mutation.kernel} has {mutation.old!r} {count} times, not once")
+            return file, source[:start] + source[start:end].replace(mutation.old, mutation.new) + source[end:]
+    raise ValueError(f"no kernel or device function is called {mutation.kernel}")
+
+
+def build(folder: Path) -> Path:
+    """The library of the kernels in `folder`, by the builder that lies there, little optimised."""
+    spec = importlib.util.spec_from_file_location(f"builder_{folder.name}", folder / "host_build.py")
+    builder = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(builder)
+    builder.FLAGS = [{"-O3": "-O1"}.get(flag, flag) for flag in builder.FLAGS]
+    return builder.build(folder)
+
+
+def copy_kernels(folder: Path) -> None:
+    """The sources and the builder."""
+    for file in [*KERNELS.glob("*.cu"), KERNELS / "kernel.h", KERNELS / "host_build.py"]:
+        shutil.copy(file, folder)
+
+
+def run_tests(library: Path, stems: list[str]) -> tuple[bool, str]:
+    """Whether the tests of these kernel files pass on a library, and the last thing that was said."""
+    files = sorted({str(ROOT / "tests" / test) for stem in stems for test in TESTS[stem]})
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-x",
+        "-q",
+        "--no-header",
+        "--tb=line",
+        "-p",
+        "no:cacheprovider",
+        "--device",
+        "cpu",
+        *files,
+    ]
+    paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    environment = {**os.environ, "DECONVNET_HOST_LIBRARY": str(library), "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
+    try:
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+    except subprocess.TimeoutExpired:
+        return False, "hangs"
+    if done.returncode not in (0, 1) and done.returncode > 0:
+        raise RuntimeError(f"pytest ended with {done.returncode}:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+    failed = re.findall(r"^FAILED \S*?tests/(\S+)", done.stdout, re.MULTILINE)
+    return done.returncode == 0, failed[0] if failed else "crashes"
+
+
+def survives(mutation: Mutation) -> tuple[bool, str]:
+    """Whether the tests pass in spite of a mutation, and what noticed it."""
+    file, text = find(mutation)
+    with tempfile.TemporaryDirectory() as scratch:
+        copy_kernels(Path(scratch))
+        Path(scratch, file.name).write_text(text)
+        return run_tests(build(Path(scratch)), [file.stem])
+
+
+def barriers() -> list[tuple[str, Path, int]]:
+    """(kernel, file, where it stands) of every sync_block() in a kernel."""
+    found = []
+    for file in sorted(KERNELS.glob("*.cu")):
+        source = file.read_text()
+        for name, (start, end) in places(source).items():
+            found += [(name, file, start + at.start()) for at in re.finditer(r"sync_block\(\);", source[start:end])]
+    return found
+
+
+def survives_without(barrier: tuple[str, Path, int]) -> tuple[bool, str]:
+    """Whether ThreadSanitizer finds nothing where a barrier is left out."""
+    name, file, at = barrier
+    source = file.read_text()
+    with tempfile.TemporaryDirectory() as scratch:
+        text = source[:at] + source[at:].replace("sync_block();", ";", 1)
+        library = sanitized.build_changed(Path(scratch), file.name, text, 33, "thread", alone=False)
+        done = sanitized.run(library, "thread", Path(scratch, "results.npz"), "--only", name, "--dtypes", "float32")
+    race = done.returncode == sanitized.FOUND_SOMETHING and "data race" in done.stderr
+    if not race and done.returncode:
+        raise RuntimeError(f"{name} under ThreadSanitizer ended with {done.returncode}:\n{done.stderr[-2000:]}")
+    return not race, "ThreadSanitizer: data race"
+
+
+def one_per_file(mutations: list[Mutation]) -> list[Mutation]:
+    """The first mutation of a backward kernel of each file, else of any."""
+    chosen = {}
+    for mutation in sorted(mutations, key=lambda m: "backward" not in m.kernel):
+        chosen.setdefault(find(mutation)[0], mutation)
+    return list(chosen.values())
+
+
+def main() -> None:
+    """See above."""
+    parser = argparse.ArgumentParser(description="Change each kernel and see that its tests fail.")
+    parser.add_argument("--quick", action="store_true", help="one change a file")
+    parser.add_argument("--only", help="the changes of one kernel")
+    chosen = parser.parse_args()
+    mutations = [m for m in MUTATIONS if chosen.only in (None, m.kernel)]
+    mutations = one_per_file(mutations) if chosen.quick else mutations
+    with tempfile.TemporaryDirectory() as scratch:
+        copy_kernels(Path(scratch))
+        passed, said = run_tests(build(Path(scratch)), list(TESTS))
+        if not passed:
+            sys.exit(f"the kernels as they are do not pass: {said}")
+    changes = [(m.kernel, f"{m.old} -> {m.new}".replace("\n", " ")) for m in mutations]
+    jobs = [(survives, mutation) for mutation in mutations]
+    for barrier in [] if chosen.quick else barriers():
+        name, file, at = barrier
+        if chosen.only in (None, name):
+            changes.append((name, f"without the barrier in line {file.read_text().count(chr(10), 0, at) + 1}"))
+            jobs.append((survives_without, barrier))
+    left = 0
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for (kernel, change), (survived, said) in zip(changes, pool.map(lambda job: job[0](job[1]), jobs), strict=True):
+            left += survived
+            print(
+                f"{'SURVIVES' if survived else 'killed  '}  {kernel}: {change}{'' if survived else f'  [{said}]'}",
+                flush=True,
+            )
+    print(f"{len(changes) - left} of {len(changes)} changes were noticed")
+    sys.exit(1 if left else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,197 @@
+from collections import Counter
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deconvnet.core.segmentation import examples, synthetic, voc
+
+
+def write_image(folder, image_id, classes, objects):
+    """An image in VOC layout whose grey levels are its column numbers."""
+    for name in ("JPEGImages", "SegmentationClass", "SegmentationObject"):
+        (folder.root / name).mkdir(parents=True, exist_ok=True)
+    grey = np.tile(np.arange(classes.shape[1], dtype=np.uint8), (classes.shape[0], 1))
+    cv2.imwrite(str(folder.image(image_id)), cv2.merge([grey] * 3), [cv2.IMWRITE_JPEG_QUALITY, 100])
+    voc.write_label(folder.classes(image_id), classes)
+    voc.write_label(folder.objects(image_id), objects)
+
+
+@pytest.fixture
+def one_image(tmp_path):
+    """40x60 pixels: object 1, class 3, fills rows 10-19, columns 20-29; object 2, class 5, columns 32-41; void between."""
+    classes, objects = np.zeros((40, 60), np.uint8), np.zeros((40, 60), np.uint8)
+    classes[10:20, 20:30], objects[10:20, 20:30] = 3, 1
+    classes[10:20, 32:42], objects[10:20, 32:42] = 5, 2
+    classes[10:20, 30:32] = objects[10:20, 30:32] = voc.VOID
+    folder = voc.VocFolder(tmp_path)
+    write_image(folder, "i", classes, objects)
+    voc.write_ids(folder.split("train"), ["i"])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def data_set(tmp_path_factory):
+    return synthetic.write_dataset(tmp_path_factory.mktemp("data"), train=12, val=1)
+
+
+def test_a_stage_1_crop_is_the_tight_box_enlarged_by_its_context(one_image):
+    lines = examples.write_stage1(one_image.root, "train", one_image.root / "list.txt", context=1.2)
+    assert lines == [
+        "/stage1/JPEGImages/i_1.jpg /stage1/SegmentationClass/i_1.png",
+        "/stage1/JPEGImages/i_2.jpg /stage1/SegmentationClass/i_2.png",
+    ]
+    assert (one_image.root / "list.txt").read_text().splitlines() == lines
+    image = voc.read_image(one_image.root / "stage1/JPEGImages/i_1.jpg")
+    assert image.shape == (12, 12, 3)
+    np.testing.assert_allclose(image[5, :, 0], np.arange(19, 31), atol=2)  # columns 19 to 30 of the image
+
+
+def test_a_stage_1_label_keeps_the_centre_objects_class_and_void_only(one_image):
+    examples.write_stage1(one_image.root, "train", one_image.root / "list.txt", context=2)
+    label = voc.read_label(one_image.root / "stage1/SegmentationClass/i_1.png")
+    expected = np.zeros((20, 20), np.uint8)  # rows 5 to 24, columns 15 to 34
+    expected[5:15, 5:15], expected[5:15, 15:17] = 3, voc.VOID
+    np.testing.assert_array_equal(label, expected)
+
+
+def test_a_stage_1_crop_over_the_border_is_black_and_void_outside(tmp_path):
+    folder, classes = voc.VocFolder(tmp_path), np.zeros((10, 10), np.uint8)
+    classes[:, :5] = 2
+    write_image(folder, "i", classes, (classes > 0).astype(np.uint8))
+    voc.write_ids(folder.split("val"), ["i"])
+    examples.write_stage1(tmp_path, "val", tmp_path / "list.txt", context=1.4)
+    label = voc.read_label(tmp_path / "stage1/SegmentationClass/i_1.png")
+    assert label.shape == (14, 7)
+    assert (label[:2] == voc.VOID).all() and (label[-2:] == voc.VOID).all() and (label[:, 0] == voc.VOID).all()
+    assert (label[2:-2, 1:6] == 2).all() and (label[2:-2, 6] == 0).all()
+    assert voc.read_image(tmp_path / "stage1/JPEGImages/i_1.jpg")[0].max() <= 2  # JPEG's black
+
+
+def test_stage_2_lines_name_image_label_and_a_square_window(data_set):
+    lines = examples.write_stage2(data_set.root, "train", data_set.root / "list.txt", per_image=20)
+    assert (data_set.root / "list.txt").read_text().splitlines() == lines
+    for line in lines:
+        image, label, *window = line.split()
+        assert image.startswith("/") and label.startswith("/")
+        assert voc.read_image(f"{data_set.root}{image}").shape[:2] == voc.read_label(f"{data_set.root}{label}").shape
+        x1, y1, x2, y2 = map(int, window)
+        assert x2 - x1 == y2 - y1 >= 0
+
+
+def test_every_stage_2_window_overlaps_an_object_enough(data_set):
+    for line in examples.write_stage2(
+        data_set.root, "train", data_set.root / "list.txt", per_image=20, min_overlap=0.6
+    ):
+        _, label, *window = line.split()
+        objects = voc.read_label(str(data_set.root) + label.replace("Class", "Object"))
+        assert examples.object_overlap(objects, tuple(map(int, window)))[1] >= 0.6
+
+
+def test_windows_around_an_object_hold_its_centre_and_keep_to_the_zoom(one_image):
+    lines = examples.write_stage2(
+        one_image.root, "train", one_image.root / "list.txt", per_image=200, around=1, zoom=(1.5, 2), min_overlap=0,
+        balance=False,
+    )  # fmt: skip
+    for line in lines:
+        x1, y1, x2, y2 = map(int, line.split()[2:])
+        assert 15 <= x2 - x1 + 1 <= 20
+        assert any(x1 <= centre <= x2 for centre in (24, 36)) and y1 <= 14 <= y2
+    assert len(lines) == 200
+
+
+def test_windows_anywhere_keep_to_their_sides_and_stay_inside_where_they_fit(one_image):
+    lines = examples.write_stage2(
+        one_image.root, "train", one_image.root / "list.txt", per_image=200, around=0, sides=(5, 50), min_overlap=0
+    )
+    windows = np.array([line.split()[2:] for line in lines], int)
+    sides = windows[:, 2] - windows[:, 0] + 1
+    assert 5 <= sides.min() <= 8 and 47 <= sides.max() <= 50
+    inside = windows[sides <= 40]
+    assert inside[:, :2].min() >= 0 and inside[:, 2].max() < 60 and inside[:, 3].max() < 40
+    over = windows[sides > 40]
+    assert over[:, 1].max() <= 0 and over[:, 3].min() >= 39
+
+
+def test_the_share_of_windows_around_an_object_is_kept(one_image):
+    lines = examples.write_stage2(
+        one_image.root, "train", one_image.root / "list.txt", per_image=50, around=0.7, zoom=(1, 1), sides=(30, 30),
+        min_overlap=0, balance=False,
+    )  # fmt: skip
+    sides = Counter(int(x2) - int(x1) + 1 for x1, _, x2, _ in (line.split()[2:] for line in lines))
+    assert sides == {10: 35, 30: 15}
+
+
+def test_both_lists_are_the_same_at_every_call_and_another_seed_moves_the_windows(data_set):
+    def write(seed):
+        return examples.write_stage2(data_set.root, "train", data_set.root / "list.txt", per_image=5, seed=seed)
+
+    assert write(0) == write(0) != write(1)
+
+
+def test_an_image_without_objects_gives_no_examples(tmp_path):
+    folder, empty = voc.VocFolder(tmp_path), np.zeros((8, 8), np.uint8)
+    write_image(folder, "i", empty, empty)
+    voc.write_ids(folder.split("train"), ["i"])
+    assert examples.write_stage1(tmp_path, "train", tmp_path / "a.txt") == []
+    assert examples.write_stage2(tmp_path, "train", tmp_path / "b.txt") == []
+
+
+def test_class_and_object_labels_of_two_sizes_are_an_error_that_names_the_file(one_image):
+    voc.write_label(one_image.objects("i"), np.zeros((40, 59), np.uint8))
+    with pytest.raises(ValueError, match=r"SegmentationObject/i\.png: its size \(40, 59\) differs from \(40, 60\)"):
+        examples.write_stage1(one_image.root, "train", one_image.root / "list.txt")
+
+
+def test_rare_classes_are_repeated_until_all_are_equally_frequent():
+    lines = examples.balanced(list("abcdefg"), [1, 1, 1, 1, 2, 2, 3])
+    assert Counter(lines) == Counter("abcd" + "efef" + "gggg")
+
+
+def test_balancing_nothing_gives_nothing():
+    assert examples.balanced([], []) == []
+
+
+@pytest.mark.parametrize(
+    "window, best",
+    [
+        ((20, 10, 29, 19), (1, 1.0)),  # the object's own box
+        ((0, 0, 59, 39), (1, 1.0)),  # the whole image: the first of two that are seen whole
+        ((22, 12, 25, 15), (1, 1.0)),  # inside the object: it fills the window
+        ((20, 5, 29, 14), (1, 0.5)),  # its upper half
+        ((25, 10, 36, 19), (1, 0.5)),  # half of either: the first
+        ((37, 10, 60, 19), (2, 0.5)),
+        ((0, 0, 9, 9), (0, 0.0)),  # background only
+        ((-9, -9, -1, -1), (0, 0.0)),  # outside of the image
+    ],
+)
+def test_overlap_is_the_share_seen_of_an_object_or_filled_by_it(one_image, window, best):
+    assert examples.object_overlap(voc.read_label(one_image.objects("i")), window) == best
+
+
+def test_boxes_are_tight_and_leave_void_out(one_image):
+    assert examples.object_boxes(voc.read_label(one_image.objects("i"))) == {1: (20, 10, 29, 19), 2: (32, 10, 41, 19)}
+
+
+@given(st.integers(-20, 20), st.integers(-20, 20), st.integers(1, 30), st.integers(1, 30), st.floats(1, 3))
+def test_a_scaled_box_keeps_its_centre_and_grows_by_the_factor(x, y, width, height, factor):
+    x1, y1, x2, y2 = examples.scaled((x, y, x + width - 1, y + height - 1), factor)
+    assert x2 - x1 + 1 == round(width * factor) and y2 - y1 + 1 == round(height * factor)
+    assert abs((x1 + x2) - (2 * x + width - 1)) <= 1 and abs((y1 + y2) - (2 * y + height - 1)) <= 1
+
+
+@given(st.integers(-8, 8), st.integers(-8, 8), st.integers(1, 12), st.integers(1, 12))
+def test_a_crop_agrees_with_padding_the_image_first(x, y, width, height):
+    image = np.arange(5 * 7 * 3, dtype=np.uint8).reshape(5, 7, 3)
+    padded = np.pad(image, ((20, 20), (20, 20), (0, 0)), constant_values=9)
+    np.testing.assert_array_equal(
+        examples.crop(image, (x, y, x + width - 1, y + height - 1), fill=9),
+        padded[20 + y : 20 + y + height, 20 + x : 20 + x + width],
+    )
+
+
+def test_an_empty_window_is_refused():
+    with pytest.raises(ValueError, match="window 3 0 2 5 is empty"):
+        examples.crop(np.zeros((9, 9), np.uint8), (3, 0, 2, 5), fill=0)

@@ -1,0 +1,67 @@
+"""What the tools share: errors in one line, the choice of the device, and the package found in a checkout."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+if importlib.util.find_spec("deconvnet") is None:
+    # a checkout that is not installed
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from deconvnet.core import kernels
+from deconvnet.core.net import NetError
+from deconvnet.core.proto import PrototxtError, caffe_pb2
+from deconvnet.core.solver import SolverError
+
+_USER_ERRORS = (PrototxtError, NetError, SolverError, kernels.DeviceError, kernels.BuildError, OSError, MemoryError)
+
+
+def run(main) -> None:
+    """Call a tool's `main`; an error of its user's ends in one line on stderr, `TOOL: error: ...`, and status 1."""
+    tool = Path(sys.argv[0]).stem
+    try:
+        main()
+    except _USER_ERRORS as error:
+        sys.exit(f"{tool}: error: {_said(error)}")
+    except KeyboardInterrupt:
+        print(f"\n{tool}: interrupted", file=sys.stderr)
+        sys.exit(130)
+
+
+def _said(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return str(error) or type(error).__name__
+
+
+def add_gpu(parser) -> None:
+    """The option --gpu of an argparse parser."""
+    parser.add_argument("--gpu", type=int, metavar="N", help="compute on GPU number N")
+
+
+def use_device(gpu: int | None, solver=None, solver_file: str = "") -> None:
+    """Compute on the GPU of that number, else where the SolverParameter says, else on the CPU.
+
+    Raises DeviceError with the remedy where a GPU is asked for and absent.
+    """
+    if gpu is not None:
+        kernels.set_mode("gpu")
+        kernels.set_gpu(gpu)
+    elif solver is not None and solver.HasField("solver_mode") and solver.solver_mode == caffe_pb2.SolverParameter.GPU:
+        try:
+            kernels.set_mode("gpu")
+            kernels.set_gpu(solver.device_id)
+        except kernels.DeviceError as error:
+            remedy = str(error).replace("run without --gpu", "write solver_mode: CPU")
+            raise kernels.DeviceError(f"{solver_file} asks for a GPU (solver_mode: GPU); {remedy}") from None
+    else:
+        kernels.set_mode("cpu")
+
+
+def progress(what: str):
+    """A function that wraps a range of batches in a progress bar where stdout is a terminal."""
+    if not sys.stdout.isatty():
+        return iter
+    from tqdm import tqdm
+
+    return lambda batches: tqdm(batches, what, unit="batch", file=sys.stdout)

@@ -1,0 +1,85 @@
+"""Turn trained weights into inference weights: batch norm's averaged statistics, folded into scale and shift.
+
+    python tools/fold_batch_norm.py --model train_net.prototxt --weights x.caffemodel --output inference.caffemodel
+                                    [--batches 40] [--batch-norm-rule unbiased|release] [--tolerance 0.05] [--gpu 0]
+
+The result is for nets with bn_mode: INFERENCE. It is written only where the folded net's accuracy on those training
+batches is that of the unfolded one.
+"""
+
+import argparse
+import os
+
+import command_line
+
+from deconvnet.core.net import Net, NetError
+from deconvnet.core.net.fold import average_statistics, fold_batch_norm, mean_accuracy, rewind
+from deconvnet.core.proto import caffe_pb2, find_file
+
+RULES = ("unbiased", "release")
+
+
+def main():
+    arguments = parse()
+    if arguments.batches < 1:
+        raise NetError(f"--batches must be at least 1, not {arguments.batches}")
+    weights = find_file(arguments.weights)
+    folder = os.path.dirname(arguments.output) or "."
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(f"no such folder: {folder}, for --output {arguments.output}")
+    command_line.use_device(arguments.gpu)
+    # seed 0: the same batches at every call
+    net = Net(arguments.model, caffe_pb2.TRAIN, weights, seed=0)
+    try:
+        fold(net, arguments)
+    finally:
+        net.close()
+
+
+def fold(net, arguments):
+    """Fold, compare the accuracies, save. Raises NetError where they disagree."""
+    unbiased = arguments.batch_norm_rule == "unbiased"
+    statistics, before = average_statistics(net, arguments.batches, unbiased, command_line.progress("statistics"))
+    fold_batch_norm(net, statistics)
+    rewind(net)
+    after = mean_accuracy(net, arguments.batches, command_line.progress("comparison"))
+    compared = f"accuracy on {arguments.batches} training batches: {before:.4f} by batch statistics, {after:.4f} folded"
+    print(f"{compared} (difference {after - before:+.4f}, allowed {arguments.tolerance:g})")
+    if not abs(after - before) <= arguments.tolerance:
+        raise NetError(
+            f"the folded net disagrees with the trained one, so {arguments.output} is not written; "
+            "more --batches may help, --tolerance allows more"
+        )
+    beside = f"{arguments.output}.part"
+    (net.save_hdf5 if arguments.output.endswith(".h5") else net.save)(beside)
+    os.replace(beside, arguments.output)
+    print(f"{len(statistics)} BN layers folded into {arguments.output}, for bn_mode: INFERENCE")
+
+
+def parse():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--model", required=True, metavar="FILE", help="the prototxt that the weights were trained with"
+    )
+    parser.add_argument("--weights", required=True, metavar="FILE", help="trained .caffemodel or .h5 file")
+    parser.add_argument("--output", required=True, metavar="FILE", help="the .caffemodel (or .h5) to write")
+    parser.add_argument(
+        "--batches", type=int, default=40, metavar="N", help="training batches to average over (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--batch-norm-rule", choices=RULES, default=RULES[0],
+        help="unbiased: variance times m / (m - 1); release: as the release's script left it (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--tolerance",
+        type=float,
+        default=0.05,
+        metavar="X",
+        help="most that the accuracies may differ (default: %(default)s)",
+    )
+    command_line.add_gpu(parser)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    command_line.run(main)

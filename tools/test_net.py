@@ -1,0 +1,69 @@
+"""Print the mean of each output of a net, in the TEST phase, over a number of batches.
+
+    python tools/test_net.py --model net.prototxt --weights x.caffemodel [--iterations N] [--gpu 0]
+    python tools/test_net.py --solver solver/stage2.prototxt --weights x.caffemodel
+
+With --solver it is the solver's test net and its test_iter batches. Lines on stdout: `loss = 0.61`.
+"""
+
+import argparse
+import sys
+
+import command_line
+
+from deconvnet.core.net import Net
+from deconvnet.core.proto import caffe_pb2, find_file, read_solver
+from deconvnet.core.solver import SolverError, find_test_nets, mean_outputs
+
+ITERATIONS = 50  # with --model, as Caffe's `caffe test`
+
+
+def main():
+    arguments = parse()
+    weights = find_file(arguments.weights)
+    if arguments.iterations is not None and arguments.iterations < 1:
+        raise SolverError(f"--iterations must be at least 1, not {arguments.iterations}")
+    if arguments.model:
+        command_line.use_device(arguments.gpu)
+        test(lambda: Net(arguments.model, caffe_pb2.TEST), weights, arguments.iterations or ITERATIONS)
+        return
+    param = read_solver(arguments.solver)
+    sources = find_test_nets(param, arguments.solver)
+    if not sources:
+        raise SolverError(f"{arguments.solver}: has no test net: give test_iter and test_interval, or use --model")
+    command_line.use_device(arguments.gpu, param, arguments.solver)
+    for number, source in enumerate(sources):
+        if len(sources) > 1:
+            print(f"test net #{number}")
+        test(lambda source=source: source.build(seed=0), weights, arguments.iterations or param.test_iter[number])
+
+
+def test(build, weights, iterations):
+    """Load weights into a net and print its outputs' means."""
+    net = build()
+    try:
+        report = net.copy_from(weights)
+        if report.missing:
+            print(f"not in {weights}, so left at their fillers: {', '.join(report.missing)}", file=sys.stderr)
+        _, outputs = mean_outputs(net, iterations, command_line.progress("test"))
+    finally:
+        net.close()
+    for output in outputs:
+        print(f"{output.blob} = {output.value:g}")
+
+
+def parse():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    tested = parser.add_mutually_exclusive_group(required=True)
+    tested.add_argument("--model", metavar="FILE", help="the net's prototxt")
+    tested.add_argument("--solver", metavar="FILE", help="a solver's prototxt, for its test net")
+    parser.add_argument("--weights", required=True, metavar="FILE", help=".caffemodel or .h5 file")
+    parser.add_argument(
+        "--iterations", type=int, metavar="N", help=f"batches (default: {ITERATIONS}, or the solver's test_iter)"
+    )
+    command_line.add_gpu(parser)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    command_line.run(main)

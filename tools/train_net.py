@@ -1,0 +1,67 @@
+"""Train a net by a solver file, from weights or from a snapshot.
+
+    python tools/train_net.py --solver solver/stage2.prototxt [--weights a.caffemodel[,b.caffemodel]]
+                              [--snapshot x.solverstate] [--gpu 0]
+
+Without --gpu it computes where solver_mode says. The log goes to stderr in Caffe's form.
+"""
+
+import argparse
+
+import command_line
+
+from deconvnet.core.proto import read_solver
+from deconvnet.core.solver import (
+    SolverError,
+    check_files,
+    find_test_nets,
+    find_train_net,
+    get_solver,
+    logger,
+    read_state,
+    weights_to_load,
+)
+
+# where a missing list of examples comes from
+LISTS = {
+    "ImageSegData": "a list of examples, `/image /label` on each line; "
+    "write_stage1 in segmentation/examples.py makes it from a VOC folder",
+    "WindowSegData": "a list of examples, `/image /label x1 y1 x2 y2` on each line; "
+    "write_stage2 in segmentation/examples.py makes it from a VOC folder",
+}
+
+
+def main():
+    arguments = parse()
+    if arguments.snapshot and arguments.weights:
+        raise SolverError("give --snapshot to resume or --weights to start from, not both")
+    param = read_solver(arguments.solver)
+    weights = [path.strip() for path in arguments.weights.split(",")] if arguments.weights else None
+    if arguments.snapshot:
+        read_state(arguments.snapshot)
+        weights = []
+    # what is missing is said before anything is built, files before the device
+    weights_to_load(param, arguments.solver, weights)
+    check_files([find_train_net(param, arguments.solver), *find_test_nets(param, arguments.solver)], LISTS)
+    command_line.use_device(arguments.gpu, param, arguments.solver)
+    solver = get_solver(arguments.solver, weights)
+    try:
+        logger.info("Starting Optimization")
+        solver.solve(arguments.snapshot)
+    finally:
+        solver.close()
+
+
+def parse():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--solver", required=True, metavar="FILE", help="the solver's prototxt")
+    parser.add_argument(
+        "--weights", metavar="A[,B]", help=".caffemodel or .h5 files to start from, matched by layer name"
+    )
+    parser.add_argument("--snapshot", metavar="FILE", help="the .solverstate to resume from")
+    command_line.add_gpu(parser)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    command_line.run(main)
