@@ -74,5 +74,8 @@ class BN(Layer):
     def _keeps_input(self, bottom, top) -> bool:
         return top[0] is bottom[0] and self.may_need_backward
 
+    def buffers(self):
+        return [self._kept]
+
     def coordinate_map(self):
         return ((1, 0), (1, 0))

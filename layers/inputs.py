@@ -11,6 +11,7 @@ class Input(Layer):
 
     bottoms = (0, 0)
     tops = (1, float("inf"))
+    keeps_tops = True
 
     def setup(self, bottom, top):
         shapes = self.param.input_param.shape
@@ -33,6 +34,7 @@ class DummyData(Layer):
 
     bottoms = (0, 0)
     tops = (1, float("inf"))
+    keeps_tops = True
     position = 0
 
     def setup(self, bottom, top):

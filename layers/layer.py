@@ -45,6 +45,10 @@ class Layer:
     # bottoms that no gradient can flow into (labels, switches)
     without_gradient: tuple[int, ...] = ()
     position: int | None = None
+    # whether its tops hold what was put there once, for more than one forward
+    keeps_tops = False
+    # whether parameters are filled; not where another net's take their place
+    fills = True
 
     def __init__(self, param, *, dtype=np.float32, seed: int = 0, model_file: str | None = None):
         """`param` is a V2 LayerParameter with its phase set; `model_file` names the prototxt it stands in."""
@@ -79,6 +83,10 @@ class Layer:
         """Per axis (a, b) with input coordinate = a * output coordinate + b; None where the layer keeps no such map."""
         return None
 
+    def buffers(self) -> list[Blob]:
+        """The layer's own blobs that hold nothing from one iteration to the next, so that a test net may use them too."""
+        return []
+
     def close(self) -> None:
         """Give back threads and files."""
 
@@ -98,7 +106,8 @@ class Layer:
     def add_parameter(self, shape: tuple[int, ...], filler) -> Blob:
         """A new parameter, filled; its draws depend on the seed, the layer's name and its number alone."""
         blob = Blob(shape, self.dtype)
-        fill(blob.host_data, filler, generator(self.seed, self.name, len(self.blobs)))
+        if self.fills:
+            fill(blob.host_data, filler, generator(self.seed, self.name, len(self.blobs)))
         self.blobs.append(blob)
         return blob
 

@@ -76,6 +76,9 @@ class Pooling(Layer):
     def _switches_of(self, top):
         return top[1] if len(top) > 1 else self._switches
 
+    def buffers(self):
+        return [self._switches]
+
     def coordinate_map(self):
         return tuple((s, (k - 1) / 2 - p) for k, s, p in zip(*self.window, strict=True))
 

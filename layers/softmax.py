@@ -84,3 +84,6 @@ class SoftmaxWithLoss(Layer):
             weight = float(top[0].host_diff) / self._divisor
             probabilities, labels = self._probabilities.data, bottom[1].data
             kernels.softmax_loss_backward(probabilities, labels, self.axis, self.ignored, weight, bottom[0].diff)
+
+    def buffers(self):
+        return [self._probabilities]

@@ -35,11 +35,12 @@ class Net:
 
     model: path of a prototxt, or a NetParameter; phase: TRAIN or TEST; weights: path of a .caffemodel or .h5.
     stages, level: what include and exclude rules are held against; dtype: float32, or float64 for gradient checks; seed: of the fillers
-    and of every other draw (default: set_random_seed's, else a fresh one).
+    and of every other draw (default: set_random_seed's, else a fresh one); beside: a net whose parameters, by layer name, and whose
+    buffers this one uses as its own, as a test net beside its train net does: what one computes, the other overwrites.
     Raises FileNotFoundError, PrototxtError, NetError.
     """
 
-    def __init__(self, model, phase, weights=None, *, stages=(), level=0, dtype=np.float32, seed=None):
+    def __init__(self, model, phase, weights=None, *, stages=(), level=0, dtype=np.float32, seed=None, beside=None):
         if isinstance(phase, (str, os.PathLike)):
             phase, weights = weights, phase
         self.phase = phase
@@ -57,7 +58,10 @@ class Net:
             self._param = insert_splits(filtered)
         except ValueError as error:
             raise NetError(f"{self.model_file or 'net'}: {error}") from None
+        self._beside: dict[str, Layer] = {layer.name: layer for layer in beside.layers} if beside else {}
         self._build()
+        if beside:
+            self._share_buffers(beside)
         if weights is not None:
             self.copy_from(weights)
 
@@ -95,6 +99,8 @@ class Net:
         """Make one layer, its tops and parameters, and give them their shapes."""
         layer = layer_type(param.type)(param, dtype=self.dtype, seed=self.seed, model_file=self.model_file)
         layer.check_counts(len(param.bottom), len(param.top))
+        trained = self._beside[layer.name].blobs if layer.name in self._beside else []
+        layer.fills = not trained
         bottom = [self._blobs[name] for name in param.bottom]
         first = self._sources[param.bottom[0]] if param.bottom else None
         self._hand_down(layer, param, bottom)
@@ -123,9 +129,31 @@ class Net:
         if isinstance(layer, Input):
             self.inputs.extend(param.top)
         layer.setup(bottom, top)
+        self._share_trained(layer, trained)
         layer.reshape(bottom, top)
         layer.loss_weights = self._loss_weights(layer, param)
         self._append_parameters(layer, param)
+
+    @staticmethod
+    def _share_trained(layer: Layer, trained: list[Blob]) -> None:
+        """Make the parameters of the layer of the same name one's own."""
+        if trained and [blob.count for blob in trained] != [blob.count for blob in layer.blobs]:
+            shapes = ([blob.shape for blob in blobs] for blobs in (layer.blobs, trained))
+            raise ValueError("its parameters have the shapes {} here and {} in the net beside it".format(*shapes))
+        for blob, source in zip(layer.blobs, trained, strict=False):
+            blob.share_data(source)
+
+    def _share_buffers(self, beside: "Net") -> None:
+        """Use the memory of the blobs and layers of the same names, save where a layer keeps what was put into it."""
+        kept = {name for net in (self, beside) for layer in net.layers if layer.keeps_tops for name in layer.param.top}
+        for name, blob in self._blobs.items():
+            if name in beside._blobs and name not in kept:
+                blob.share_data(beside._blobs[name])
+                blob.share_diff(beside._blobs[name])
+        for layer in self.layers:
+            if layer.name in self._beside:
+                for blob, source in zip(layer.buffers(), self._beside[layer.name].buffers(), strict=False):
+                    blob.share_data(source)
 
     def _hand_down(self, layer: Layer, param, bottom: list[Blob]) -> None:
         """What a layer must know of the graph: the pooling layer behind switches, the offset of a crop."""
@@ -320,19 +348,6 @@ class Net:
         """Write the parameters (and their gradients) in Caffe's HDF5 layout."""
         diffs = {layer.name: [blob.host_diff for blob in layer.blobs] for layer in self.layers if layer.blobs}
         write_hdf5(os.fspath(path), self.arrays(), diffs if gradients else None)
-
-    def share_trained_layers_with(self, other: "Net") -> None:
-        """Use the other net's parameters, by layer name, as one's own: a test net follows its train net without a copy."""
-        theirs = {layer.name: layer for layer in other.layers}
-        for layer in self.layers:
-            for blob, source in zip(
-                layer.blobs, theirs[layer.name].blobs if layer.name in theirs else [], strict=False
-            ):
-                if blob.count != source.count:
-                    raise NetError(
-                        f"{self.model_file}: layer '{layer.name}' has {blob.shape} here and {source.shape} in the other net"
-                    )
-                blob.share_data(source)
 
     def close(self) -> None:
         """Give back the threads and files of the layers."""

@@ -40,10 +40,10 @@ class Solver:
         self.iter = 0
         self.losses: deque[float] = deque(maxlen=param.average_loss)
         self.net = self._build(train, "Creating training net")
-        self.test_nets = [self._build(test, f"Creating test net (#{number})") for number, test in enumerate(tests)]
+        self.test_nets = [
+            self._build(test, f"Creating test net (#{number})", self.net) for number, test in enumerate(tests)
+        ]
         self.history = [Blob(parameter.blob.shape, self.net.dtype) for parameter in self.net.learnable]
-        for net in self.test_nets:
-            net.share_trained_layers_with(self.net)
         self._load(weights)
         self._watch_plateau()
         if param.snapshot:
@@ -61,10 +61,10 @@ class Solver:
         if param.snapshot_diff and param.snapshot_format != caffe_pb2.SolverParameter.HDF5:
             raise SolverError(f"{self.name}: snapshot_diff needs snapshot_format: HDF5")
 
-    def _build(self, source, what: str):
+    def _build(self, source, what: str, beside=None):
         place = f"net file: {source.model}" if isinstance(source.model, str) else source.field
         logger.info("%s from %s", what, place)
-        return source.build(self.seed)
+        return source.build(self.seed, beside)
 
     def _load(self, weights: list[str]) -> None:
         """Copy weights into the train net, and into what a test net has of its own."""
