@@ -32,12 +32,12 @@ def training_net(batch: int):
     for channels in (3, 1):
         data.input_param.shape.add().dim.extend([batch, channels, 224, 224])
     param.layer.extend(layers)
-    return deconvnet.Net(param, deconvnet.TRAIN, seed=1)
+    return deconvnet.Net(param, deconvnet.TRAIN, seed=1, share=True)
 
 
 def inference_net(batch: int):
     """The deploy net at that batch size."""
-    net = deconvnet.Net(ROOT / "prototxt" / "deconvnet_deploy.prototxt", deconvnet.TEST, seed=1)
+    net = deconvnet.Net(ROOT / "prototxt" / "deconvnet_deploy.prototxt", deconvnet.TEST, seed=1, share=True)
     net.blobs["data"].reshape(batch, 3, 224, 224)
     net.reshape()
     return net

@@ -58,8 +58,8 @@ class Blob:
 
     def __init__(self, shape: tuple[int, ...] = (), dtype=np.float32):
         self.dtype = np.dtype(dtype)
-        self._data = Memory(dtype)
-        self._diff = Memory(dtype)
+        self.data_memory = Memory(dtype)
+        self.diff_memory = Memory(dtype)
         self.reshape(*shape)
 
     def reshape(self, *shape: int) -> None:
@@ -72,46 +72,60 @@ class Blob:
     @property
     def data(self):
         """The values on the device that computes."""
-        return self._data.view(self.count, self.shape)
+        return self.data_memory.view(self.count, self.shape)
 
     @property
     def diff(self):
         """The gradients on the device that computes."""
-        return self._diff.view(self.count, self.shape)
+        return self.diff_memory.view(self.count, self.shape)
 
     @property
     def host_data(self) -> np.ndarray:
         """The values in host memory."""
-        return self._data.host_view(self.count, self.shape)
+        return self.data_memory.host_view(self.count, self.shape)
 
     @property
     def host_diff(self) -> np.ndarray:
         """The gradients in host memory."""
-        return self._diff.host_view(self.count, self.shape)
+        return self.diff_memory.host_view(self.count, self.shape)
 
     def share_data(self, other: "Blob") -> None:
         """Use the other blob's values as one's own (Split, Flatten, shared parameters)."""
-        self._data = other._data
+        self.data_memory = other.data_memory
 
     def share_diff(self, other: "Blob") -> None:
         """Use the other blob's gradients as one's own."""
-        self._diff = other._diff
+        self.diff_memory = other.diff_memory
 
 
 class HostBlob:
-    """What Python sees of a blob, as in pycaffe: `data` and `diff` are NumPy arrays, whatever device computes."""
+    """What Python sees of a blob, as in pycaffe: `data` and `diff` are NumPy arrays, whatever device computes.
 
-    def __init__(self, blob: Blob):
+    recycled: "data" or "diff" where other blobs use that memory after this one; asking for it raises RuntimeError.
+    """
+
+    def __init__(self, blob: Blob, name: str = "", recycled: str | None = None):
         self._blob = blob
+        self._name = name
+        self._recycled = recycled
+
+    def _require(self, side: str) -> None:
+        if side == self._recycled:
+            raise RuntimeError(
+                f"the {side} of blob '{self._name}' is gone: the net was made with share=True and its memory serves other blobs "
+                f"since; make it with keep=['{self._name}'], or without share"
+            )
 
     @property
     def data(self) -> np.ndarray:
         """The values; writing into them is seen by the next layer that runs."""
+        self._require("data")
         return self._blob.host_data
 
     @property
     def diff(self) -> np.ndarray:
         """The gradients."""
+        self._require("diff")
         return self._blob.host_diff
 
     @property

@@ -13,6 +13,7 @@ from ..proto import PrototxtError, caffe_pb2, filter_net, line_of_layer, read_ne
 from .caffemodel import write_caffemodel
 from .crop_offset import Source, computed_offset
 from .needs_backward import Passes, find_passes
+from .planner import recycle
 from .splits import insert_splits
 from .weights import LoadReport, load_into, read_weights, write_hdf5
 
@@ -37,10 +38,25 @@ class Net:
     stages, level: what include and exclude rules are held against; dtype: float32, or float64 for gradient checks; seed: of the fillers
     and of every other draw (default: set_random_seed's, else a fresh one); beside: a net whose parameters, by layer name, and whose
     buffers this one uses as its own, as a test net beside its train net does: what one computes, the other overwrites.
+    share: let blobs whose lives do not meet use one memory (gradients in TRAIN, data in TEST, which then cannot run backward); asking for
+    one that is gone raises RuntimeError; keep: names of blobs to spare.
     Raises FileNotFoundError, PrototxtError, NetError.
     """
 
-    def __init__(self, model, phase, weights=None, *, stages=(), level=0, dtype=np.float32, seed=None, beside=None):
+    def __init__(
+        self,
+        model,
+        phase,
+        weights=None,
+        *,
+        stages=(),
+        level=0,
+        dtype=np.float32,
+        seed=None,
+        beside=None,
+        share=False,
+        keep=(),
+    ):
         if isinstance(phase, (str, os.PathLike)):
             phase, weights = weights, phase
         self.phase = phase
@@ -60,6 +76,7 @@ class Net:
             raise NetError(f"{self.model_file or 'net'}: {error}") from None
         self._beside: dict[str, Layer] = {layer.name: layer for layer in beside.layers} if beside else {}
         self._build()
+        self._make_public(share, set(keep))
         if beside:
             self._share_buffers(beside)
         if weights is not None:
@@ -90,7 +107,17 @@ class Net:
         self._passes: Passes = find_passes(self)
         for layer, needed in zip(self.layers, self._passes.layers, strict=True):
             layer.may_need_backward = needed and (self.phase == caffe_pb2.TRAIN or self._param.force_backward)
-        self.blobs = OrderedDict((name, HostBlob(blob)) for name, blob in self._blobs.items())
+
+    def _make_public(self, share: bool, kept: set[str]) -> None:
+        """What pycaffe shows of a net, its memory planned first."""
+        if unknown := kept - set(self._blobs):
+            raise NetError(f"{self.model_file or 'net'}: keep names no blob of the net: {', '.join(sorted(unknown))}")
+        self._forward_only = share and not (self.phase == caffe_pb2.TRAIN or self._param.force_backward)
+        side = "data" if self._forward_only else "diff"
+        recycled = recycle(self, self._blobs, self._passes, side, kept) if share else set()
+        self.blobs = OrderedDict(
+            (name, HostBlob(blob, name, side if name in recycled else None)) for name, blob in self._blobs.items()
+        )
         with_parameters = [(layer.name, layer.blobs) for layer in self.layers if layer.blobs]
         self.params = OrderedDict((name, [HostBlob(blob) for blob in blobs]) for name, blobs in with_parameters)
         self.layer_dict = OrderedDict(zip(self.layer_names, self.layers, strict=True))
@@ -261,8 +288,10 @@ class Net:
         first = self._index(start) if start else 0
         last = self._index(end) if end else len(self.layers) - 1
         self._run(first, last)
-        wanted = [*(self.top_names[end] if end else self.outputs), *(blobs or [])]
-        return {name: self.blobs[name].data for name in wanted}
+        ends = self.top_names[end] if end else self.outputs
+        return {name: self._blobs[name].host_data for name in ends} | {
+            name: self.blobs[name].data for name in blobs or []
+        }
 
     def backward(
         self, diffs=None, start: str | None = None, end: str | None = None, **top_diffs
@@ -271,6 +300,8 @@ class Net:
 
         Keywords set the gradients of output blobs (or of the tops of `start`) first; losses start from their weights by themselves.
         """
+        if self._forward_only:
+            raise NetError("backward on a net made with share=True in TEST: its data is gone; make it without share")
         startable = self.top_names[start] if start else self.outputs
         for name, array in top_diffs.items():
             if name not in startable:

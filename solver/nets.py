@@ -17,13 +17,13 @@ class NetSource(NamedTuple):
     field: str
     state: caffe_pb2.NetState
 
-    def build(self, seed: int, beside: Net | None = None) -> Net:
-        """The net, its fillers and draws derived from `seed`, on the parameters and buffers of the net `beside` it.
+    def build(self, seed: int, beside: Net | None = None, share: bool = False) -> Net:
+        """The net, its fillers and draws derived from `seed`, on the parameters and buffers of the net `beside` it; `share` as Net's.
 
         Raises FileNotFoundError, PrototxtError, NetError.
         """
         stages, level = tuple(self.state.stage), self.state.level
-        return Net(self.model, self.state.phase, stages=stages, level=level, seed=seed, beside=beside)
+        return Net(self.model, self.state.phase, stages=stages, level=level, seed=seed, beside=beside, share=share)
 
 
 def find_train_net(param, solver_file: str | None = None) -> NetSource:

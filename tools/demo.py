@@ -88,7 +88,7 @@ def segment_split(folder, split):
 
     The predictions are also written to demo/results as palette PNGs.
     """
-    net = deconvnet.Net(DEPLOY_NET, deconvnet.TEST, weights=str(INFERENCE_WEIGHTS))
+    net = deconvnet.Net(DEPLOY_NET, deconvnet.TEST, weights=str(INFERENCE_WEIGHTS), share=True)
     mean, scale = input_transform(TRAIN_NET)
     (DEMO / "results").mkdir(exist_ok=True)
     predictions, matrix = {}, 0

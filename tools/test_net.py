@@ -25,7 +25,7 @@ def main():
         raise SolverError(f"--iterations must be at least 1, not {arguments.iterations}")
     if arguments.model:
         command_line.use_device(arguments.gpu)
-        test(lambda: Net(arguments.model, caffe_pb2.TEST), weights, arguments.iterations or ITERATIONS)
+        test(lambda: Net(arguments.model, caffe_pb2.TEST, share=True), weights, arguments.iterations or ITERATIONS)
         return
     param = read_solver(arguments.solver)
     sources = find_test_nets(param, arguments.solver)
@@ -35,7 +35,11 @@ def main():
     for number, source in enumerate(sources):
         if len(sources) > 1:
             print(f"test net #{number}")
-        test(lambda source=source: source.build(seed=0), weights, arguments.iterations or param.test_iter[number])
+        test(
+            lambda source=source: source.build(seed=0, share=True),
+            weights,
+            arguments.iterations or param.test_iter[number],
+        )
 
 
 def test(build, weights, iterations):

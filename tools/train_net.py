@@ -44,7 +44,7 @@ def main():
     weights_to_load(param, arguments.solver, weights)
     check_files([find_train_net(param, arguments.solver), *find_test_nets(param, arguments.solver)], LISTS)
     command_line.use_device(arguments.gpu, param, arguments.solver)
-    solver = get_solver(arguments.solver, weights)
+    solver = get_solver(arguments.solver, weights, share=True)
     try:
         logger.info("Starting Optimization")
         solver.solve(arguments.snapshot)
