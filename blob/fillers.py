@@ -56,7 +56,7 @@ def _bilinear(shape, filler, draw):
         raise ValueError(f"the bilinear filler is for square kernels (N, C, k, k), not {tuple(shape)}")
     size = shape[3]
     half = math.ceil(size / 2)
-    slope = 1 - np.abs(np.arange(size) / half - (2 * half - 1 - half % 2) / (2 * half))
+    slope = 1 - np.abs(np.arange(size) - (size - 1) / 2) / half
     return np.broadcast_to(np.outer(slope, slope), shape)
 
 

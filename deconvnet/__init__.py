@@ -8,6 +8,7 @@ out = net.forward(data=x)
 from . import proto
 from .core.blob import set_seed as set_random_seed
 from .core.kernels import DeviceError, set_gpu, set_mode
+from .core.layers import PythonLayer as Layer
 from .core.net import Net, NetError
 from .core.proto import PrototxtError
 from .core.solver import SGDSolver, SolverError, get_solver
@@ -36,6 +37,7 @@ __all__ = [
     "TEST",
     "TRAIN",
     "DeviceError",
+    "Layer",
     "Net",
     "NetError",
     "PrototxtError",

@@ -1,6 +1,7 @@
 """Arrays in, arrays out: our CUDA kernels behind plain functions. A NumPy array computes on the host, a CuPy array on its GPU."""
 
 from .activation import dropout, relu, relu_backward
+from .columns import col2im, im2col
 from .convolution import (
     Geometry,
     add_bias,
@@ -21,7 +22,20 @@ from .device import (
     to_host,
 )
 from .elementwise import divide_multiply, maximum, maximum_backward, multiply, scale_add
+from .embed import embed, embed_backward
 from .host_build import BuildError
+from .losses import (
+    contrastive,
+    contrastive_backward,
+    hinge,
+    hinge_backward,
+    multinomial_loss,
+    multinomial_loss_backward,
+    sigmoid_loss,
+    sigmoid_loss_backward,
+)
+from .lrn import lrn, lrn_backward
+from .neuron import neuron, neuron_backward, prelu, prelu_backward
 from .normalization import batch_norm_backward, batch_norm_forward, channel_affine_backward, channel_affine_forward
 from .pooling import (
     Window,
@@ -33,6 +47,16 @@ from .pooling import (
     unpool_backward,
     unpool_spread,
     unpool_spread_backward,
+)
+from .reduction import (
+    ASUM,
+    SUM,
+    SUMSQ,
+    best_classes,
+    reduce_rows,
+    reduce_rows_backward,
+    standardize_rows,
+    standardize_rows_backward,
 )
 from .softmax import rank_labels, softmax, softmax_backward, softmax_loss, softmax_loss_backward
 from .update import sgd_update, sum_of_squares

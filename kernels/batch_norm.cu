@@ -68,11 +68,11 @@ KERNEL(batch_norm_backward, const real* dy, const real* __restrict__ normal, con
   }
 }
 
-// A scale and shift per channel, what is left of batch norm in inference; y may be x.
+// A scale and shift per channel, what is left of batch norm in inference; y may be x, a null shift is 0.
 KERNEL(channel_affine_forward, const real* x, const real* __restrict__ scale, const real* __restrict__ shift, real* y, int images,
        int channels, int size) {
   for_blocks(r, images * channels) {
-    const acc a = scale[r % channels], b = shift[r % channels];
+    const acc a = scale[r % channels], b = shift ? shift[r % channels] : 0;
     const index at = (index)r * size;
     for_threads(i, size) y[at + i] = a * x[at + i] + b;
   }

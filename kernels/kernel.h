@@ -49,8 +49,13 @@ DEVICE T block_sum(T value) {  // launches use whole warps, so every lane takes 
 #include <cfloat>
 #include <cmath>
 using std::exp;
+using std::expm1;
+using std::fabs;
 using std::log;
+using std::log1p;
+using std::pow;
 using std::sqrt;
+using std::tanh;
 template <class T>
 static inline T max(T a, T b) { return a > b ? a : b; }
 template <class T>

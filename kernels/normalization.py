@@ -25,7 +25,7 @@ def batch_norm_backward(dy, normal, scale, variance, eps: float, dx=None, dscale
 
 
 def channel_affine_forward(x, scale, shift, out) -> None:
-    """out = scale * x + shift per channel; out may be x."""
+    """out = scale * x + shift per channel; out may be x, a shift of None is 0."""
     n, c, size = _sizes(x)
     launch("channel_affine_forward", n * c, size, x, scale, shift, out, n, c, size)
 

@@ -1,37 +1,50 @@
 """One class per Caffe layer type, found by its name."""
 
+# importing a family registers its types
 from . import (
     accuracy,
     activation,
     batch_norm,
     convolution,
     eltwise,
+    embed,
+    hdf5,
+    image_data,
     inner_product,
     inputs,
+    losses,
+    memory_data,
+    neuron,
+    normalization,
     pooling,
+    python_layer,
+    reduction,
+    scale,
     seg_data,
+    shape,
     softmax,
     structure,
+    windows,
 )
 from .batch_norm import BN
 from .inputs import Input
 from .layer import Layer, layer_type, register
+from .memory_data import MemoryData
 from .pooling import Pooling, Unpooling
+from .python_layer import Python, PythonLayer
 from .structure import Crop, Split
 
-__all__ = ["BN", "Crop", "Input", "Layer", "Pooling", "Split", "Unpooling", "layer_type", "register"]
-
-# importing a family registers its types
-_FAMILIES = (
-    accuracy,
-    activation,
-    batch_norm,
-    convolution,
-    eltwise,
-    inner_product,
-    inputs,
-    pooling,
-    seg_data,
-    softmax,
-    structure,
-)
+__all__ = [
+    "BN",
+    "Crop",
+    "Input",
+    "Layer",
+    "MemoryData",
+    "Pooling",
+    "Python",
+    "PythonLayer",
+    "Split",
+    "Unpooling",
+    "layer_type",
+    "register",
+]

@@ -6,7 +6,7 @@ from ..proto import caffe_pb2
 from .layer import Layer, register
 
 
-class _Elementwise(Layer):
+class Elementwise(Layer):
     """A layer whose top has its bottom's shape and may be its bottom."""
 
     def reshape(self, bottom, top):
@@ -18,7 +18,7 @@ class _Elementwise(Layer):
 
 
 @register("ReLU")
-class ReLU(_Elementwise):
+class ReLU(Elementwise):
     """y = x where positive, negative_slope * x elsewhere (Caffe's ReLU). bottom and top: any shape, may be one blob."""
 
     def setup(self, bottom, top):
@@ -35,7 +35,7 @@ class ReLU(_Elementwise):
 
 
 @register("Dropout")
-class Dropout(_Elementwise):
+class Dropout(Elementwise):
     """In TRAIN, zero a share dropout_ratio of the values and scale up the rest (Caffe's Dropout); the identity in TEST.
 
     bottom and top: any shape, may be one blob. What is dropped follows from (seed, layer name, number of forwards) alone.

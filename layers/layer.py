@@ -44,6 +44,8 @@ class Layer:
     is_loss = False
     # bottoms that no gradient can flow into (labels, switches)
     without_gradient: tuple[int, ...] = ()
+    # parameters that forward itself keeps (running statistics): no solver moves them
+    statistics: tuple[int, ...] = ()
     position: int | None = None
     # whether its tops hold what was put there once, for more than one forward
     keeps_tops = False

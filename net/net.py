@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..blob import Blob, HostBlob, current_seed
-from ..layers import Crop, Input, Layer, Pooling, Split, Unpooling, layer_type
+from ..layers import Crop, Input, Layer, MemoryData, Pooling, Python, Split, Unpooling, layer_type
 from ..proto import PrototxtError, caffe_pb2, filter_net, line_of_layer, read_net, upgrade_net
 from .caffemodel import write_caffemodel
 from .crop_offset import Source, computed_offset
@@ -40,6 +40,7 @@ class Net:
     buffers this one uses as its own, as a test net beside its train net does: what one computes, the other overwrites.
     share: let blobs whose lives do not meet use one memory (gradients in TRAIN, data in TEST, which then cannot run backward); asking for
     one that is gone raises RuntimeError; keep: names of blobs to spare.
+    allow_python_layers: whether Python layers may import and run the modules that the model names.
     Raises FileNotFoundError, PrototxtError, NetError.
     """
 
@@ -56,12 +57,14 @@ class Net:
         beside=None,
         share=False,
         keep=(),
+        allow_python_layers=False,
     ):
         if isinstance(phase, (str, os.PathLike)):
             phase, weights = weights, phase
         self.phase = phase
         self.dtype = np.dtype(dtype)
         self.seed = current_seed() if seed is None else seed
+        self._allows_python_layers = allow_python_layers
         self.model_file = None if isinstance(model, caffe_pb2.NetParameter) else os.fspath(model)
         written = upgrade_net(model) if self.model_file is None else read_net(self.model_file)
         self.name = written.name
@@ -191,6 +194,8 @@ class Net:
         if isinstance(layer, Crop) and param.crop_param.computed:
             cropped, reference = (self._sources[name] for name in param.bottom)
             layer.computed_offset = computed_offset(cropped, reference, self.layers, self._first_sources)
+        if isinstance(layer, Python):
+            layer.allowed = self._allows_python_layers
 
     def _origin(self, name: str) -> Source:
         """Where a blob was made, behind any splits."""
@@ -215,7 +220,13 @@ class Net:
                 f"has {len(layer.blobs)} parameters and {len(param.param)} param {{ }}: give at most one for each"
             )
         for number, blob in enumerate(layer.blobs):
-            spec = param.param[number] if number < len(param.param) else caffe_pb2.ParamSpec()
+            kept = number in layer.statistics
+            default = caffe_pb2.ParamSpec(lr_mult=0, decay_mult=0) if kept else caffe_pb2.ParamSpec()
+            spec = param.param[number] if number < len(param.param) else default
+            if kept and spec.lr_mult:
+                raise ValueError(
+                    f"parameter {number} holds statistics, which are not learned: set lr_mult: 0 in param {{ }} {number}"
+                )
             layer.param_propagate_down.append(spec.lr_mult != 0)
             name = f"{param.name}/{number}"
             if spec.name and spec.name in self._owners:
@@ -335,6 +346,19 @@ class Net:
             if layer.position is not None and not bottom:  # data layers settle in setup what they draw
                 layer.close()
                 layer.setup(bottom, top)
+
+    def set_input_arrays(self, data, labels) -> None:
+        """Give the net's (first) MemoryData layer its arrays: data (N, C, H, W), N labels, N a multiple of its batch_size.
+
+        Raises NetError where there is no such layer or the arrays do not fit it.
+        """
+        layer = next((layer for layer in self.layers if isinstance(layer, MemoryData)), None)
+        if layer is None:
+            raise NetError(f"{self.model_file or 'net'}: set_input_arrays needs a MemoryData layer, and there is none")
+        try:
+            layer.set_arrays(data, labels)
+        except ValueError as error:
+            raise self._located(error, layer.param) from error
 
     def clear_param_diffs(self) -> None:
         """Set the gradients of all parameters to zero; backward adds to them."""

@@ -17,13 +17,13 @@ class NetSource(NamedTuple):
     field: str
     state: caffe_pb2.NetState
 
-    def build(self, seed: int, beside: Net | None = None, share: bool = False) -> Net:
-        """The net, its fillers and draws derived from `seed`, on the parameters and buffers of the net `beside` it; `share` as Net's.
+    def build(self, seed: int, **options) -> Net:
+        """The net, its fillers and draws derived from `seed`; options as Net's (beside, share, allow_python_layers).
 
         Raises FileNotFoundError, PrototxtError, NetError.
         """
-        stages, level = tuple(self.state.stage), self.state.level
-        return Net(self.model, self.state.phase, stages=stages, level=level, seed=seed, beside=beside, share=share)
+        state = {"stages": tuple(self.state.stage), "level": self.state.level}
+        return Net(self.model, self.state.phase, **state, seed=seed, **options)
 
 
 def find_train_net(param, solver_file: str | None = None) -> NetSource:

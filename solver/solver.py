@@ -24,12 +24,12 @@ class Solver:
 
     solver: path of a solver prototxt, or a SolverParameter
     weights: .caffemodel or .h5 files to start from instead of the solver's own; an empty list: none
-    share: let the nets recycle the memory of blobs (see Net), as the tools do
+    net_options: for the nets, as Net takes them (share, allow_python_layers)
     net, test_nets: the nets; iter: updates done; losses: the last `average_loss` losses
     Raises FileNotFoundError, PrototxtError, NetError, SolverError.
     """
 
-    def __init__(self, solver, weights: list[str] | None = None, share: bool = False):
+    def __init__(self, solver, weights: list[str] | None = None, **net_options):
         self.file = None if isinstance(solver, caffe_pb2.SolverParameter) else os.fspath(solver)
         self.param = param = upgrade_solver(solver) if self.file is None else read_solver(self.file)
         self.name = self.file or "solver"
@@ -38,7 +38,7 @@ class Solver:
         train, tests = find_train_net(param, self.file), find_test_nets(param, self.file)
         weights = weights_to_load(param, self.file, weights)
         self.seed = param.random_seed if param.random_seed >= 0 else current_seed()
-        self._share = share
+        self._net_options = net_options
         self.iter = 0
         self.losses: deque[float] = deque(maxlen=param.average_loss)
         self.net = self._build(train, "Creating training net")
@@ -66,7 +66,7 @@ class Solver:
     def _build(self, source, what: str, beside=None):
         place = f"net file: {source.model}" if isinstance(source.model, str) else source.field
         logger.info("%s from %s", what, place)
-        return source.build(self.seed, beside, self._share)
+        return source.build(self.seed, beside=beside, **self._net_options)
 
     def _load(self, weights: list[str]) -> None:
         """Copy weights into the train net, and into what a test net has of its own."""
@@ -293,7 +293,7 @@ _CAFFES_TYPES = ("SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam")
 SOLVERS: dict[str, type[Solver]] = {"SGD": SGDSolver}
 
 
-def get_solver(path, weights: list[str] | None = None, share: bool = False) -> Solver:
+def get_solver(path, weights: list[str] | None = None, **net_options) -> Solver:
     """The solver of the type that a solver file (or SolverParameter) names.
 
     Raises SolverError for a type that is not known here, and what that solver raises.
@@ -305,4 +305,4 @@ def get_solver(path, weights: list[str] | None = None, share: bool = False) -> S
         raise SolverError(
             f"{'solver' if given else os.fspath(path)}: solver type '{kind}' {said} (known types: {', '.join(SOLVERS)})"
         )
-    return SOLVERS[kind](path, weights, share)
+    return SOLVERS[kind](path, weights, **net_options)

@@ -7,6 +7,7 @@ writes what the calls compute with the host library that DECONVNET_HOST_LIBRARY 
 
 import argparse
 
+import kernel_calls_bvlc
 import numpy as np
 from arrays import empty, host, numbers, put, spaced
 
@@ -318,6 +319,7 @@ CALLS = {
     "rank_labels": _rank_labels,
     "sgd_update": _sgd_update,
     "sum_of_squares": _sum_of_squares,
+    **kernel_calls_bvlc.CALLS,
 }
 
 

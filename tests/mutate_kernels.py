@@ -19,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+import mutations_bvlc
 import sanitized
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -37,6 +38,7 @@ TESTS = {
     "softmax": ["layers/test_softmax.py"],
     "unpooling": ["layers/test_unpooling.py"],
     "update": ["kernels/test_update.py"],
+    **mutations_bvlc.TESTS,
 }
 
 
@@ -175,6 +177,7 @@ MUTATIONS = [
     Mutation("sgd_update", "g[i] = step", "g[i] = g[i]"),
     Mutation("sum_of_squares", "from[i] * from[i]", "from[i]"),
     Mutation("sum_of_squares", "n - (index)r * run", "n - (index)r"),
+    *(Mutation(*change) for change in mutations_bvlc.CHANGES),
 ]
 
 _START = re.compile(r"^(?:KERNEL\(|DEVICE [^(]*?)(\w+)[,(]", re.MULTILINE)

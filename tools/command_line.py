@@ -39,6 +39,12 @@ def add_gpu(parser) -> None:
     parser.add_argument("--gpu", type=int, metavar="N", help="compute on GPU number N")
 
 
+def add_python_layers(parser) -> None:
+    """The option --allow-python-layers of an argparse parser."""
+    told = "run the Python modules that the net's Python layers name: only for files that you trust"
+    parser.add_argument("--allow-python-layers", action="store_true", help=told)
+
+
 def use_device(gpu: int | None, solver=None, solver_file: str = "") -> None:
     """Compute on the GPU of that number, else where the SolverParameter says, else on the CPU.
 

@@ -29,7 +29,7 @@ def main():
         raise FileNotFoundError(f"no such folder: {folder}, for --output {arguments.output}")
     command_line.use_device(arguments.gpu)
     # seed 0: the same batches at every call
-    net = Net(arguments.model, caffe_pb2.TRAIN, weights, seed=0)
+    net = Net(arguments.model, caffe_pb2.TRAIN, weights, seed=0, allow_python_layers=arguments.allow_python_layers)
     try:
         fold(net, arguments)
     finally:
@@ -78,6 +78,7 @@ def parse():
         help="most that the accuracies may differ (default: %(default)s)",
     )
     command_line.add_gpu(parser)
+    command_line.add_python_layers(parser)
     return parser.parse_args()
 
 

@@ -23,9 +23,10 @@ def main():
     weights = find_file(arguments.weights)
     if arguments.iterations is not None and arguments.iterations < 1:
         raise SolverError(f"--iterations must be at least 1, not {arguments.iterations}")
+    options = {"share": True, "allow_python_layers": arguments.allow_python_layers}
     if arguments.model:
         command_line.use_device(arguments.gpu)
-        test(lambda: Net(arguments.model, caffe_pb2.TEST, share=True), weights, arguments.iterations or ITERATIONS)
+        test(lambda: Net(arguments.model, caffe_pb2.TEST, **options), weights, arguments.iterations or ITERATIONS)
         return
     param = read_solver(arguments.solver)
     sources = find_test_nets(param, arguments.solver)
@@ -36,7 +37,7 @@ def main():
         if len(sources) > 1:
             print(f"test net #{number}")
         test(
-            lambda source=source: source.build(seed=0, share=True),
+            lambda source=source: source.build(seed=0, **options),
             weights,
             arguments.iterations or param.test_iter[number],
         )
@@ -66,6 +67,7 @@ def parse():
         "--iterations", type=int, metavar="N", help=f"batches (default: {ITERATIONS}, or the solver's test_iter)"
     )
     command_line.add_gpu(parser)
+    command_line.add_python_layers(parser)
     return parser.parse_args()
 
 

@@ -44,7 +44,7 @@ def main():
     weights_to_load(param, arguments.solver, weights)
     check_files([find_train_net(param, arguments.solver), *find_test_nets(param, arguments.solver)], LISTS)
     command_line.use_device(arguments.gpu, param, arguments.solver)
-    solver = get_solver(arguments.solver, weights, share=True)
+    solver = get_solver(arguments.solver, weights, share=True, allow_python_layers=arguments.allow_python_layers)
     try:
         logger.info("Starting Optimization")
         solver.solve(arguments.snapshot)
@@ -60,6 +60,7 @@ def parse():
     )
     parser.add_argument("--snapshot", metavar="FILE", help="the .solverstate to resume from")
     command_line.add_gpu(parser)
+    command_line.add_python_layers(parser)
     return parser.parse_args()
 
 

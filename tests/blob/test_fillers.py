@@ -91,14 +91,17 @@ def test_positive_unitball_rows_sum_to_one():
     "size, row",
     [
         (1, [1]),
-        (2, [1, 0]),
-        (3, [0.25, 0.75, 0.75]),
+        (2, [0.5, 0.5]),
+        (3, [0.5, 1, 0.5]),
         (4, [0.25, 0.75, 0.75, 0.25]),
         (5, [1 / 3, 2 / 3, 1, 2 / 3, 1 / 3]),
     ],
 )
 def test_bilinear(size, row):
-    """Caffe's formula, the same for every channel: the tent of upsampling where the size is 2s - s % 2 for a stride s."""
+    """The same for every channel: a tent around the middle, that of upsampling where the size is 2s - s % 2 for a stride s.
+
+    Caffe's formula since the end of 2017; in 1.0 tents of sizes such as 3, 6 and 7 lay off the middle.
+    """
     values = filled('type: "bilinear"', (3, 2, size, size))
     np.testing.assert_allclose(values, np.broadcast_to(np.outer(row, row), values.shape))
 

@@ -16,11 +16,15 @@ from deconvnet.core.proto import caffe_pb2
 GOLDEN = Path(__file__).parents[1] / "golden"
 
 LAYERS = """
-accuracy accuracy_per_class concat concat_axis2 conv_1x1 conv_3x3_pad1 conv_3x3_pad1_big conv_7x7_full conv_dilation2 conv_rect
-conv_stride2_group2 crop deconv_3x3_pad1 deconv_7x7_from_1x1 deconv_stride2_bilinear dropout_test eltwise_max eltwise_prod
-eltwise_prod_unstable eltwise_sum ip ip_axis2_nobias ip_transpose pool_ave_pad pool_global pool_max_2x2 pool_max_3x3_s2 pool_max_mask
-pool_max_pad relu relu_leaky softmax softmax_axis2 softmaxloss softmaxloss_batch_size softmaxloss_full softmaxloss_ignore
-softmaxloss_none
+absval accuracy accuracy_per_class argmax argmax_val batchnorm_test batchnorm_train bias bias_two_bottoms bnll clip
+concat concat_axis2 contrastive conv_1x1 conv_3x3_pad1 conv_3x3_pad1_big conv_7x7_full conv_dilation2 conv_rect
+conv_stride2_group2 crop deconv_3x3_pad1 deconv_7x7_from_1x1 deconv_stride2_bilinear dropout_test eltwise_max
+eltwise_prod eltwise_prod_unstable eltwise_sum elu embed euclidean exp flatten flatten_axes hinge_l1 hinge_l2 im2col
+inplace_chain ip ip_axis2_nobias ip_transpose log lrn_across lrn_within mll mvn mvn_across pool_ave_pad pool_global
+pool_max_2x2 pool_max_3x3_s2 pool_max_mask pool_max_pad power prelu prelu_shared reduction_asum reduction_mean
+reduction_sum reduction_sumsq relu relu_leaky reshape reshape_mixed scale scale_axis0 scale_two_bottoms sigmoid
+sigmoidce sigmoidce_ignore slice slice_even softmax softmax_axis2 softmaxloss softmaxloss_batch_size softmaxloss_full
+softmaxloss_ignore softmaxloss_none split_shared spp swish tanh threshold tile
 """.split()
 RELEASE = """
 noh_bn_inference noh_bn_learn noh_bn_learn_stats noh_eltwise_accuracy noh_fcn_auto_crop noh_softmax_loss_normalize_false
@@ -30,7 +34,7 @@ noh_unpool_max_odd noh_unpool_max_overlap
 CASES = [f"layers/{name}" for name in LAYERS] + [f"release/{name}" for name in RELEASE]
 
 # layers that only move values: what comes out is equal to the bit, forward and backward
-COPIES = {"Concat", "Crop", "Split", "Unpooling", "Silence"}
+COPIES = {"ArgMax", "Concat", "Crop", "Flatten", "Reshape", "Silence", "Slice", "Split", "Threshold", "Unpooling"}
 TOLERANCE = 1e-4  # of the largest value
 TOLERANCE_OF_NETS = 3e-4  # parameter gradients that came through many layers
 SMALLEST = 1e-6
@@ -95,7 +99,7 @@ def test_the_golden_cases_are_those_that_are_expected():
 
 @pytest.mark.parametrize("case", CASES)
 def test_forward_and_backward_agree_with_caffe(device, case):
-    """Outputs, every blob that is given, gradients of inputs and of parameters."""
+    """Outputs, every blob that is given, parameters that forward changes, gradients of inputs and of parameters."""
     arrays, attributes = read(case)
     net = build(arrays, attributes, case)
     last = net.layers[-1].param
@@ -103,6 +107,9 @@ def test_forward_and_backward_agree_with_caffe(device, case):
     net.forward()
     for name, theirs in {**group(arrays, "blobs"), **group(arrays, "outputs")}.items():
         assert_close(net.blobs[name].data, theirs, f"blob {name}", exact=len(net.params) == 0 and exact(last))
+    for path, theirs in group(arrays, "params_after").items():
+        layer, number = path.rsplit("/", 1)
+        assert_close(net.params[layer][int(number)].data, theirs, f"parameter {path} after forward")
     bottom_diffs, parameter_diffs = group(arrays, "bottom_diffs"), group(arrays, "param_diffs")
     if bottom_diffs or parameter_diffs:
         net.backward(**{name: diff.reshape(net.blobs[name].shape) for name, diff in group(arrays, "top_diffs").items()})
@@ -118,7 +125,7 @@ def test_forward_and_backward_agree_with_caffe(device, case):
 
 def test_the_tests_of_the_golden_cases_read_everything_in_them():
     """No group in a case goes unread."""
-    known = {"inputs", "params", "outputs", "blobs", "top_diffs", "bottom_diffs", "param_diffs"}
+    known = {"inputs", "params", "outputs", "blobs", "top_diffs", "bottom_diffs", "param_diffs", "params_after"}
     for case in CASES:
         arrays, attributes = read(case)
         assert {path.split("/")[0] for path in arrays} <= known, case

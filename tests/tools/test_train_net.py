@@ -102,3 +102,24 @@ def test_a_loss_that_is_not_finite_ends_in_one_line_with_no_snapshot(tmp_path):
     said = error_of(finished, TOOL)
     assert re.search(r"iteration \d+: the loss is (nan|inf), first in layer '\w+'|parameter \w+/\d is not finite", said)
     assert not (tmp_path / "snapshots/run_iter_8.caffemodel").exists()
+
+
+def test_a_python_layer_runs_only_when_it_is_allowed(tmp_path, monkeypatch):
+    (tmp_path / "doubling.py").write_text(
+        "import deconvnet\n\n\nclass Doubling(deconvnet.Layer):\n"
+        "    def reshape(self, bottom, top):\n        top[0].reshape(*bottom[0].shape)\n\n"
+        "    def forward(self, bottom, top):\n        top[0].data[...] = 2 * bottom[0].data\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    net = tmp_path / "net.prototxt"
+    net.write_text(
+        'layer { name: "x" type: "DummyData" top: "x" dummy_data_param { shape { dim: 2 dim: 3 } } }\n'
+        'layer { name: "p" type: "Python" bottom: "x" top: "y" python_param { module: "doubling" layer: "Doubling" } }\n'
+    )
+    solver = tmp_path / "solver.prototxt"
+    solver.write_text(f'net: "{net}" base_lr: 0.1 lr_policy: "fixed" max_iter: 1 snapshot_after_train: false\n')
+    refused = error_of(call(TOOL, tmp_path, "--solver", solver), TOOL)
+    assert "--allow-python-layers" in refused and "'doubling'" in refused
+    allowed = call(TOOL, tmp_path, "--solver", solver, "--allow-python-layers")
+    assert allowed.returncode == 0, allowed.stderr
+    assert "layer 'p' imports the Python module 'doubling'" in allowed.stderr

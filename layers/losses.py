@@ -1,0 +1,202 @@
+"""Losses beside the softmax: Euclidean, sigmoid cross entropy, hinge, multinomial logistic, contrastive."""
+
+from .. import kernels
+from ..blob import Blob
+from ..proto import caffe_pb2
+from .layer import Layer, register
+
+
+@register("EuclideanLoss")
+class EuclideanLoss(Layer):
+    """The sum of (a - b)^2 over 2 N (Caffe's EuclideanLoss). bottoms: a and b of N items and equal counts, both with gradients; top: ()."""
+
+    bottoms = (2, 2)
+    is_loss = True
+
+    def setup(self, bottom, top):
+        self._difference = Blob(dtype=self.dtype)
+
+    def buffers(self):
+        return [self._difference]
+
+    def reshape(self, bottom, top):
+        shapes = [blob.shape for blob in bottom]
+        if not shapes[0] or bottom[0].count != bottom[1].count or shapes[0][:1] != shapes[1][:1]:
+            raise ValueError(
+                f"its bottoms have the shapes {shapes}: they must hold the same number of items and values"
+            )
+        self._difference.reshape(*shapes[0])
+        top[0].reshape()
+
+    def forward(self, bottom, top):
+        difference = self._difference.data
+        kernels.scale_add(bottom[0].data, 1, difference, 0)
+        kernels.scale_add(bottom[1].data, -1, difference, 1)
+        top[0].host_data[...] = kernels.sum_of_squares(difference) / (2 * bottom[0].shape[0])
+
+    def backward(self, top, propagate_down, bottom):
+        weight = float(top[0].host_diff) / bottom[0].shape[0]
+        for blob, sign, wanted in zip(bottom, (1, -1), propagate_down, strict=True):
+            if wanted:
+                kernels.scale_add(self._difference.data, sign * weight, blob.diff, 0)
+
+
+@register("SigmoidCrossEntropyLoss")
+class SigmoidCrossEntropyLoss(Layer):
+    """The sum of -t ln p - (1 - t) ln(1 - p), p = sigmoid(x), over a divisor (Caffe's SigmoidCrossEntropyLoss).
+
+    bottoms: scores x (N, ...); targets t of the same count, 0 to 1; top: the loss, ()
+    loss_param: ignore_label leaves targets out; normalization divides by BATCH_SIZE (N, the default), VALID (counted targets, at least 1),
+    FULL (all of them) or NONE.
+    """
+
+    bottoms = (2, 2)
+    is_loss = True
+    without_gradient = (1,)
+
+    def setup(self, bottom, top):
+        param, modes = self.param.loss_param, caffe_pb2.LossParameter
+        self.ignored = param.ignore_label if param.HasField("ignore_label") else None
+        normalized = param.HasField("normalize") and param.normalize
+        self.normalization = (
+            param.normalization if param.HasField("normalization") else modes.VALID if normalized else modes.BATCH_SIZE
+        )
+
+    def reshape(self, bottom, top):
+        if not bottom[0].shape or bottom[0].count != bottom[1].count:
+            raise ValueError(
+                f"scores {bottom[0].shape} and targets {bottom[1].shape}: there must be one target for each score"
+            )
+        top[0].reshape()
+
+    def forward(self, bottom, top):
+        loss, counted = kernels.sigmoid_loss(bottom[0].data, bottom[1].data, self.ignored)
+        modes = caffe_pb2.LossParameter
+        choices = {
+            modes.VALID: counted,
+            modes.FULL: bottom[0].count,
+            modes.BATCH_SIZE: bottom[0].shape[0],
+            modes.NONE: 1,
+        }
+        self._divisor = max(1, choices[self.normalization])
+        top[0].host_data[...] = loss / self._divisor
+
+    def backward(self, top, propagate_down, bottom):
+        if propagate_down[0]:
+            weight = float(top[0].host_diff) / self._divisor
+            kernels.sigmoid_loss_backward(bottom[0].data, bottom[1].data, self.ignored, weight, bottom[0].diff)
+
+
+@register("HingeLoss")
+class HingeLoss(Layer):
+    """One-against-all margins max(0, 1 - x) for the label's class and max(0, 1 + x) for the others, summed (norm L1, the default) or
+    squared and summed (L2), over N (Caffe's HingeLoss). bottoms: scores (N, C, ...), labels of N values; top: the loss, ()."""
+
+    bottoms = (2, 2)
+    is_loss = True
+    without_gradient = (1,)
+
+    def setup(self, bottom, top):
+        self._squared = self.param.hinge_loss_param.norm == caffe_pb2.HingeLossParameter.L2
+        self._margins = Blob(dtype=self.dtype)
+
+    def buffers(self):
+        return [self._margins]
+
+    def reshape(self, bottom, top):
+        scores, labels = bottom
+        if len(scores.shape) < 2 or labels.count != scores.shape[0]:
+            raise ValueError(
+                f"scores {scores.shape} and labels {labels.shape}: there must be one label an item, scores (N, C, ...)"
+            )
+        self._margins.reshape(scores.shape[0], scores.count // max(1, scores.shape[0]))
+        top[0].reshape()
+
+    def forward(self, bottom, top):
+        x = bottom[0].data.reshape(self._margins.shape)
+        loss = kernels.hinge(x, bottom[1].data, self._squared, self._margins.data)
+        top[0].host_data[...] = loss / bottom[0].shape[0]
+
+    def backward(self, top, propagate_down, bottom):
+        if propagate_down[0]:
+            weight = float(top[0].host_diff) / bottom[0].shape[0]
+            kernels.hinge_backward(self._margins.data, self._squared, weight, bottom[0].diff)
+
+
+@register("MultinomialLogisticLoss")
+class MultinomialLogisticLoss(Layer):
+    """The mean of -ln(probability of the label), the probabilities given (Caffe's MultinomialLogisticLoss; 1e-20 is the least).
+
+    bottoms: probabilities (N, C, ...), labels of N values; top: the loss, (). SoftmaxWithLoss computes better from scores.
+    """
+
+    bottoms = (2, 2)
+    is_loss = True
+    without_gradient = (1,)
+
+    def reshape(self, bottom, top):
+        p, labels = bottom
+        if len(p.shape) < 2 or labels.count != p.shape[0]:
+            raise ValueError(
+                f"probabilities {p.shape} and labels {labels.shape}: there must be one label an item, probabilities (N, C, ...)"
+            )
+        self._sizes = (p.shape[0], p.count // max(1, p.shape[0]))
+        top[0].reshape()
+
+    def forward(self, bottom, top):
+        loss = kernels.multinomial_loss(bottom[0].data.reshape(self._sizes), bottom[1].data)
+        top[0].host_data[...] = loss / self._sizes[0]
+
+    def backward(self, top, propagate_down, bottom):
+        if propagate_down[0]:
+            weight = float(top[0].host_diff) / self._sizes[0]
+            p, dp = bottom[0].data.reshape(self._sizes), bottom[0].diff.reshape(self._sizes)
+            kernels.multinomial_loss_backward(p, bottom[1].data, weight, dp)
+
+
+@register("ContrastiveLoss")
+class ContrastiveLoss(Layer):
+    """Over 2 N pairs of features: |a - b|^2 where they are similar, else max(0, margin - |a - b|)^2 (Caffe's ContrastiveLoss;
+    Hadsell et al. 2006); legacy_version: max(0, margin - |a - b|^2).
+
+    bottoms: a and b (N, ...), N labels, not 0 where a pair is similar; top: the loss, ()
+    """
+
+    bottoms = (3, 3)
+    is_loss = True
+    without_gradient = (2,)
+
+    def setup(self, bottom, top):
+        self._difference, self._squared = Blob(dtype=self.dtype), Blob(dtype=self.dtype)
+
+    def buffers(self):
+        return [self._difference, self._squared]
+
+    def reshape(self, bottom, top):
+        shapes = [blob.shape for blob in bottom]
+        if not shapes[0] or shapes[0] != shapes[1] or bottom[2].count != shapes[0][0]:
+            raise ValueError(f"its bottoms have the shapes {shapes}: two alike (N, ...) and N labels are expected")
+        self._difference.reshape(shapes[0][0], bottom[0].count // max(1, shapes[0][0]))
+        self._squared.reshape(shapes[0][0])
+        top[0].reshape()
+
+    def forward(self, bottom, top):
+        param, size = self.param.contrastive_loss_param, self._difference.shape
+        a, b = bottom[0].data.reshape(size), bottom[1].data.reshape(size)
+        kept = (self._difference.data, self._squared.data)
+        loss = kernels.contrastive(a, b, bottom[2].data, param.margin, param.legacy_version, *kept)
+        top[0].host_data[...] = loss / (2 * size[0])
+
+    def backward(self, top, propagate_down, bottom):
+        param, kept = self.param.contrastive_loss_param, (self._difference.data, self._squared.data)
+        for blob, sign, wanted in zip(bottom[:2], (1, -1), propagate_down, strict=False):
+            if wanted:
+                weight = sign * float(top[0].host_diff) / blob.shape[0]
+                kernels.contrastive_backward(
+                    *kept,
+                    bottom[2].data,
+                    param.margin,
+                    param.legacy_version,
+                    weight,
+                    blob.diff.reshape(self._difference.shape),
+                )

@@ -1,0 +1,163 @@
+"""BVLC Caffe's normalisations: BatchNorm with running statistics, LRN and MVN."""
+
+import math
+
+from .. import kernels
+from ..blob import Blob
+from ..proto import caffe_pb2
+from .layer import Layer, register
+
+
+@register("BatchNorm")
+class BatchNorm(Layer):
+    """Normalise each channel by the batch, or by running statistics (Caffe's BatchNorm; a Scale layer often follows).
+
+    bottom: x (N, C, ...) or (C,); top: as x, may be x
+    blobs:  sums of means (C,) and variances (C,), and the weight (1,) to divide both by; forward changes them, a solver never does
+    use_global_stats (by default in TEST) takes the running statistics. Otherwise the batch's own; each forward then multiplies the
+    three by moving_average_fraction and adds the batch's mean, its variance (times m / (m - 1) for m values) and 1.
+    """
+
+    statistics = (0, 1, 2)
+
+    def setup(self, bottom, top):
+        param = self.param.batch_norm_param
+        self.uses_running = (
+            param.use_global_stats if param.HasField("use_global_stats") else self.phase == caffe_pb2.TEST
+        )
+        self.channels = self._channels(bottom[0])
+        for shape in ((self.channels,), (self.channels,), (1,)):
+            self.add_parameter(shape, caffe_pb2.FillerParameter())
+        self._normal = Blob(dtype=self.dtype)
+        # of the batch: mean, variance; then what the map takes: factor, summand
+        self._mean, self._variance, self._factor, self._summand = (Blob((self.channels,), self.dtype) for _ in range(4))
+
+    def buffers(self):
+        return [self._normal]
+
+    @staticmethod
+    def _channels(blob: Blob) -> int:
+        if not blob.shape:
+            raise ValueError("needs a bottom with channels, (N, C, ...), not a single value")
+        return blob.shape[1] if len(blob.shape) > 1 else 1
+
+    def reshape(self, bottom, top):
+        if self._channels(bottom[0]) != self.channels:
+            raise ValueError(f"was made for {self.channels} channels; its bottom now has the shape {bottom[0].shape}")
+        if top[0] is not bottom[0]:
+            top[0].reshape(*bottom[0].shape)
+        self._sizes = (bottom[0].shape[0], self.channels, math.prod(bottom[0].shape[2:]))
+
+    def forward(self, bottom, top):
+        x, y = bottom[0].data.reshape(self._sizes), top[0].data.reshape(self._sizes)
+        factor, summand = self._factor.data, self._summand.data
+        eps = self.param.batch_norm_param.eps
+        if self.uses_running:
+            mean, variance, weight = (blob.data for blob in self.blobs)
+            over = 1 / weight if float(weight[0]) else weight
+            factor[...] = (variance * over + eps) ** -0.5
+            summand[...] = -mean * over * factor
+            kernels.channel_affine_forward(x, factor, summand, y)
+            return
+        factor[...], summand[...] = 1, 0
+        self._normal.reshape(*self._sizes)
+        kernels.batch_norm_forward(x, factor, summand, eps, y, self._normal.data, self._mean.data, self._variance.data)
+        self._move_averages(bottom[0].count // max(1, self.channels))
+
+    def _move_averages(self, values: int) -> None:
+        """Take the batch into the running statistics; `values` a channel."""
+        unbiased = values / (values - 1) if values > 1 else 1
+        for blob, new in zip(self.blobs, (self._mean.data, unbiased * self._variance.data, 1), strict=True):
+            running = blob.data
+            running *= self.param.batch_norm_param.moving_average_fraction
+            running += new
+
+    def backward(self, top, propagate_down, bottom):
+        if not propagate_down[0]:
+            return
+        dy, dx = top[0].diff.reshape(self._sizes), bottom[0].diff.reshape(self._sizes)
+        if self.uses_running:
+            kernels.channel_affine_forward(dy, self._factor.data, None, dx)
+        else:
+            eps = self.param.batch_norm_param.eps
+            kernels.batch_norm_backward(dy, self._normal.data, self._factor.data, self._variance.data, eps, dx)
+
+    def coordinate_map(self):
+        return ((1, 0), (1, 0))
+
+
+@register("LRN")
+class LRN(Layer):
+    """y = x * (k + alpha * mean of x^2 over the window)^-beta (Caffe's LRN; Krizhevsky et al. 2012).
+
+    bottom and top: (N, C, H, W). norm_region ACROSS_CHANNELS: local_size channels; WITHIN_CHANNEL: local_size x local_size places, k is 1.
+    """
+
+    def setup(self, bottom, top):
+        param = self.param.lrn_param
+        if param.local_size % 2 == 0:
+            raise ValueError(f"lrn_param.local_size must be odd, not {param.local_size}")
+        if top[0] is bottom[0]:
+            raise ValueError("cannot work in place: give the top a name of its own")
+        self.within = param.norm_region == caffe_pb2.LRNParameter.WITHIN_CHANNEL
+        self._q = Blob(dtype=self.dtype)
+
+    def buffers(self):
+        return [self._q]
+
+    def reshape(self, bottom, top):
+        if len(bottom[0].shape) != 4:
+            raise ValueError(f"needs a bottom of shape (N, C, H, W), not {bottom[0].shape}")
+        top[0].reshape(*bottom[0].shape)
+        self._q.reshape(*bottom[0].shape)
+
+    def forward(self, bottom, top):
+        param = self.param.lrn_param
+        k = 1 if self.within else param.k
+        kernels.lrn(
+            bottom[0].data, param.local_size, param.alpha, param.beta, k, self.within, self._q.data, top[0].data
+        )
+
+    def backward(self, top, propagate_down, bottom):
+        if propagate_down[0]:
+            param, x = self.param.lrn_param, bottom[0].data
+            dy, q, dx = top[0].diff, self._q.data, bottom[0].diff
+            kernels.lrn_backward(dy, x, q, param.local_size, param.alpha, param.beta, self.within, dx)
+
+    def coordinate_map(self):
+        return ((1, 0), (1, 0))
+
+
+@register("MVN")
+class MVN(Layer):
+    """Each plane less its mean and, by default, over its deviation plus eps (Caffe's MVN); across_channels: each image as a whole.
+
+    bottom and top: (N, C, ...), may be one blob.
+    """
+
+    def setup(self, bottom, top):
+        if len(bottom[0].shape) < 2:
+            raise ValueError(f"needs a bottom with channels, (N, C, ...), not {bottom[0].shape}")
+        self._kept, self._spread = Blob(dtype=self.dtype), Blob(dtype=self.dtype)
+
+    def buffers(self):
+        return [self._kept, self._spread]
+
+    def reshape(self, bottom, top):
+        rows = math.prod(bottom[0].shape[: 1 if self.param.mvn_param.across_channels else 2])
+        self._sizes = (rows, bottom[0].count // max(1, rows))
+        self._spread.reshape(rows)
+        self._kept.reshape(*bottom[0].shape)
+        if top[0] is not bottom[0]:
+            top[0].reshape(*bottom[0].shape)
+
+    def forward(self, bottom, top):
+        param, y = self.param.mvn_param, self._kept.data
+        x = bottom[0].data.reshape(self._sizes)
+        kernels.standardize_rows(x, param.eps, param.normalize_variance, y.reshape(self._sizes), self._spread.data)
+        top[0].data[...] = y
+
+    def backward(self, top, propagate_down, bottom):
+        if propagate_down[0]:
+            dy, y, dx = (array.reshape(self._sizes) for array in (top[0].diff, self._kept.data, bottom[0].diff))
+            kernels.standardize_rows_backward(dy, y, self._spread.data, self.param.mvn_param.normalize_variance, dx)

@@ -1,0 +1,109 @@
+"""Python layers: a layer that the user writes as a Python class (pycaffe's caffe.Layer)."""
+
+import importlib
+import logging
+
+from ..blob import Blob, HostBlob
+from .layer import Layer, register
+
+_log = logging.getLogger("deconvnet")
+
+
+class _Parameters(list):
+    """A Python layer's parameters, as HostBlobs; `add_blob` makes one more."""
+
+    def __init__(self, layer: Layer):
+        super().__init__()
+        self._layer = layer
+
+    def add_blob(self, *shape: int) -> HostBlob:
+        """A new parameter of that shape, all zeros. Only setup may call it."""
+        blob = Blob(shape, self._layer.dtype)
+        self._layer.blobs.append(blob)
+        self.append(HostBlob(blob))
+        return self[-1]
+
+
+class PythonLayer:
+    """Base of users' layers, known as `deconvnet.Layer`. Override the four steps; bottom and top are lists of blobs with `data` and `diff`
+    as NumPy arrays, `reshape`, `shape`, `count`, `num`, `channels`, `height`, `width`.
+
+    param_str: what the prototxt says in python_param.param_str; phase: TRAIN or TEST;
+    blobs: the parameters, made in setup by `self.blobs.add_blob(*shape)`; backward adds to their `diff`
+    """
+
+    param_str: str = ""
+    phase: int
+    blobs: _Parameters
+
+    def setup(self, bottom, top) -> None:
+        """Read param_str, check the numbers of bottoms and tops, make parameters; once."""
+
+    def reshape(self, bottom, top) -> None:
+        """Give the tops their shapes; before every forward."""
+        raise NotImplementedError(f"{type(self).__name__} must define reshape(self, bottom, top)")
+
+    def forward(self, bottom, top) -> None:
+        """Write the tops' data."""
+        raise NotImplementedError(f"{type(self).__name__} must define forward(self, bottom, top)")
+
+    def backward(self, top, propagate_down, bottom) -> None:
+        """Write the diffs of those bottoms whose propagate_down is true, from the tops' diffs."""
+        raise NotImplementedError(
+            f"{type(self).__name__} must define backward(self, top, propagate_down, bottom), or get no gradient"
+        )
+
+
+@register("Python")
+class Python(Layer):
+    """Run the class python_param.layer of the Python module python_param.module (Caffe's Python), which derives from deconvnet.Layer.
+
+    A prototxt that runs code must be trusted: the layer refuses unless the net was made with allow_python_layers.
+    The module is looked for where Python looks for modules (PYTHONPATH).
+    """
+
+    bottoms = (0, float("inf"))
+    tops = (0, float("inf"))
+    # set by the net
+    allowed = False
+
+    def setup(self, bottom, top):
+        param = self.param.python_param
+        if not param.module or not param.layer:
+            raise ValueError("python_param needs module (a Python module) and layer (a class in it)")
+        if not self.allowed:
+            raise ValueError(
+                f"runs code of the Python module '{param.module}', which must be allowed: "
+                "Net(..., allow_python_layers=True), or --allow-python-layers on the command line"
+            )
+        self._user = self._class(param)()
+        self._user.param_str, self._user.phase = param.param_str, self.phase
+        self._user.blobs = _Parameters(self)
+        self._bottom, self._top = [HostBlob(blob) for blob in bottom], [HostBlob(blob) for blob in top]
+        self._user.setup(self._bottom, self._top)
+
+    def _class(self, param) -> type[PythonLayer]:
+        """The user's class. Raises ValueError naming what is missing."""
+        _log.info("layer '%s' imports the Python module '%s'", self.name, param.module)
+        try:
+            module = importlib.import_module(param.module)
+        except ModuleNotFoundError as error:
+            if error.name is None or not f"{param.module}.".startswith(f"{error.name}."):
+                raise  # the module is there and misses something itself
+            raise ValueError(f"there is no Python module '{param.module}': put its folder on PYTHONPATH") from None
+        found = getattr(module, param.layer, None)
+        derives = isinstance(found, type) and issubclass(found, PythonLayer)
+        if not derives:
+            raise ValueError(
+                f"the Python module '{param.module}' ({module.__file__}) has no class '{param.layer}' that derives from deconvnet.Layer"
+            )
+        return found
+
+    def reshape(self, bottom, top):
+        self._user.reshape(self._bottom, self._top)
+
+    def forward(self, bottom, top):
+        self._user.forward(self._bottom, self._top)
+
+    def backward(self, top, propagate_down, bottom):
+        self._user.backward(self._top, list(propagate_down), self._bottom)

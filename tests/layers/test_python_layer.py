@@ -1,0 +1,185 @@
+"""Python layers: the user's class in a net, and only where it is allowed."""
+
+import logging
+
+import numpy as np
+import pytest
+from arrays import numbers
+from gradient_check import check_gradients
+from one_layer import OneLayer
+
+import deconvnet
+from deconvnet.core import proto
+from deconvnet.core.blob import Blob
+from deconvnet.core.layers import layer_type
+from deconvnet.core.net import Net, NetError
+from deconvnet.core.proto import caffe_pb2
+
+MODULE = """
+import json
+import numpy as np
+import deconvnet as caffe
+
+
+class Weighted(caffe.Layer):
+    '''y = weight * factor * x^2, the weight learned, the factor from param_str.'''
+
+    def setup(self, bottom, top):
+        if len(bottom) != 1:
+            raise ValueError("Weighted takes one bottom")
+        self.factor = json.loads(self.param_str)["factor"]
+        self.blobs.add_blob(1)
+        self.blobs[0].data[...] = 3
+
+    def reshape(self, bottom, top):
+        top[0].reshape(*bottom[0].data.shape)
+
+    def forward(self, bottom, top):
+        top[0].data[...] = self.blobs[0].data * self.factor * bottom[0].data ** 2
+
+    def backward(self, top, propagate_down, bottom):
+        self.blobs[0].diff[...] += (self.factor * top[0].diff * bottom[0].data ** 2).sum()
+        if propagate_down[0]:
+            bottom[0].diff[...] = top[0].diff * self.blobs[0].data * self.factor * 2 * bottom[0].data
+
+
+class Phase(caffe.Layer):
+    '''A data layer: the phase it runs in.'''
+
+    def reshape(self, bottom, top):
+        top[0].reshape(1)
+
+    def forward(self, bottom, top):
+        top[0].data[...] = self.phase
+
+
+class Bare(caffe.Layer):
+    pass
+
+
+class Stranger:
+    pass
+"""
+
+
+@pytest.fixture
+def module(tmp_path, monkeypatch):
+    """The name of a module of layers on Python's path; a fresh one for each test."""
+    name = f"layers_of_{tmp_path.name}".replace("-", "_")
+    (tmp_path / f"{name}.py").write_text(MODULE)
+    monkeypatch.syspath_prepend(tmp_path)
+    return name
+
+
+def text_of(module, layer="Weighted", param_str='{"factor": 0.5}'):
+    return f"""type: "Python" python_param {{ module: '{module}' layer: '{layer}' param_str: '{param_str}' }}"""
+
+
+def net_of(layer, **options):
+    text = f"""
+    force_backward: true
+    layer {{ name: "x" type: "Input" top: "x" input_param {{ shape {{ dim: 2 dim: 3 }} }} }}
+    layer {{ name: "own" {layer} bottom: "x" top: "y" }}
+    """
+    return Net(proto.parse(text, caffe_pb2.NetParameter()), caffe_pb2.TRAIN, **options)
+
+
+def test_a_python_layer_runs_forward_and_backward_in_a_net(device, module):
+    net = net_of(text_of(module), allow_python_layers=True)
+    for shape in ((2, 3), (4, 5)):
+        x, dy = numbers(*shape, dtype=np.float32), numbers(*shape, seed=1, dtype=np.float32)
+        np.testing.assert_allclose(net.forward(x=x)["y"], 1.5 * x**2, rtol=1e-6)
+        net.clear_param_diffs()
+        np.testing.assert_allclose(net.backward(y=dy)["x"], dy * 3 * x, rtol=1e-5)
+        np.testing.assert_allclose(net.params["own"][0].diff, [(0.5 * dy * x**2).sum()], rtol=1e-5)
+
+
+def test_gradients_through_a_python_layer(device, module):
+    check_gradients(OneLayer(text_of(module), numbers(2, 3), before_setup={"allowed": True}))
+
+
+def test_its_parameters_are_saved_and_loaded_and_learn(device, module, tmp_path):
+    net = net_of(text_of(module), allow_python_layers=True)
+    assert [parameter.name for parameter in net.learnable] == ["own/0"]
+    net.params["own"][0].data[...] = 7
+    net.save(tmp_path / "own.caffemodel")
+    other = net_of(text_of(module), allow_python_layers=True)
+    other.copy_from(tmp_path / "own.caffemodel")
+    assert other.params["own"][0].data.tolist() == [7]
+
+
+def test_a_layer_without_bottoms_knows_its_phase(device, module):
+    text = f'layer {{ name: "phase" {text_of(module, "Phase", "")} top: "phase" }}'
+    for phase in (caffe_pb2.TRAIN, caffe_pb2.TEST):
+        net = Net(proto.parse(text, caffe_pb2.NetParameter()), phase, allow_python_layers=True)
+        assert net.forward()["phase"].tolist() == [phase]
+
+
+def test_it_runs_only_where_it_is_allowed(module, tmp_path):
+    (tmp_path / f"{module}.py").write_text("raise SystemExit('this was run')")
+    with pytest.raises(
+        NetError,
+        match=rf"layer 'own' \(Python\): runs code .* '{module}', .*allow_python_layers=True.*--allow-python-layers",
+    ):
+        net_of(text_of(module))
+
+
+def test_the_log_names_the_module(module, caplog):
+    with caplog.at_level(logging.INFO, logger="deconvnet"):
+        net_of(text_of(module), allow_python_layers=True)
+    assert f"layer 'own' imports the Python module '{module}'" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "layer, said",
+    [
+        ("Missing", "has no class 'Missing' that derives from deconvnet.Layer"),
+        ("Stranger", "has no class 'Stranger' that derives from deconvnet.Layer"),
+        ("json", "has no class 'json' that derives from deconvnet.Layer"),
+    ],
+)
+def test_a_class_that_is_no_layer_is_named(module, layer, said):
+    with pytest.raises(NetError, match=said):
+        net_of(text_of(module, layer), allow_python_layers=True)
+
+
+def test_a_missing_module_is_named():
+    for name in ("no_such_module", "no_such_package.module"):
+        with pytest.raises(NetError, match=f"there is no Python module '{name}': put its folder on PYTHONPATH"):
+            net_of(text_of(name), allow_python_layers=True)
+
+
+def test_an_import_that_fails_inside_the_module_is_shown_as_it_is(module, tmp_path):
+    (tmp_path / f"{module}.py").write_text("import no_such_thing")
+    with pytest.raises(ModuleNotFoundError, match="no_such_thing"):
+        net_of(text_of(module), allow_python_layers=True)
+
+
+def test_module_and_layer_must_be_given():
+    with pytest.raises(NetError, match="python_param needs module .* and layer"):
+        net_of('type: "Python"', allow_python_layers=True)
+
+
+def test_a_layers_own_error_names_the_layer_in_the_net(module):
+    text = f"""layer {{ name: "x" type: "Input" top: "x" top: "z" }}
+    layer {{ name: "own" {text_of(module)} bottom: "x" bottom: "z" top: "y" }}"""
+    with pytest.raises(NetError, match=r"layer 'own' \(Python\): Weighted takes one bottom"):
+        Net(proto.parse(text, caffe_pb2.NetParameter()), caffe_pb2.TRAIN, allow_python_layers=True)
+
+
+def test_a_step_that_is_not_defined_is_named(module):
+    with pytest.raises(NotImplementedError, match="Bare must define reshape"):
+        net_of(text_of(module, "Bare"), allow_python_layers=True)
+    bare = deconvnet.Layer()
+    for step, said in (
+        (bare.forward, "must define forward"),
+        (lambda a, b: bare.backward(a, [], b), "must define backward"),
+    ):
+        with pytest.raises(NotImplementedError, match=said):
+            step([], [])
+
+
+def test_a_python_layer_made_without_a_net_is_not_allowed(module):
+    param = proto.parse(text_of(module), caffe_pb2.LayerParameter())
+    with pytest.raises(ValueError, match="must be allowed"):
+        layer_type("Python")(param).setup([Blob((1,))], [Blob()])
