@@ -14,12 +14,11 @@ import time
 from collections import defaultdict
 from pathlib import Path
 
-import numpy as np
-
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-import deconvnet  # noqa: E402
+import deconvnet  # noqa: E402, I001  before NumPy, so that idle BLAS threads sleep (deconvnet/core/__init__.py)
+import numpy as np  # noqa: E402
 from deconvnet.core.proto import read_net  # noqa: E402
 
 
@@ -41,6 +40,14 @@ def inference_net(batch: int):
     net.blobs["data"].reshape(batch, 3, 224, 224)
     net.reshape()
     return net
+
+
+def algorithm(net, name: str) -> str:
+    """How a convolution or deconvolution is computed; nothing for another layer."""
+    layer = net.layer_dict[name]
+    if not hasattr(layer, "algorithm"):
+        return ""
+    return layer.algorithm([net.blobs[net.bottom_names[name][0]]], [net.blobs[net.top_names[name][0]]])
 
 
 def iterate(net, training: bool, times: dict | None = None) -> None:
@@ -86,7 +93,7 @@ def main() -> None:
         times: dict = defaultdict(float)
         iterate(net, training, times)
         for (name, direction), spent in times.items():
-            print(f"{name:28} {direction:8} {spent * 1e3:9.2f} ms")
+            print(f"{name:28} {direction:8} {spent * 1e3:9.2f} ms  {algorithm(net, name)}")
     print(
         json.dumps(
             {"work": chosen.work, "batch": batch, "best_s": min(seconds[1:]), "all_s": seconds[1:], "peak_gb": peak}

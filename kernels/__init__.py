@@ -6,6 +6,7 @@ from .convolution import (
     Geometry,
     add_bias,
     add_product,
+    algorithm,
     bias_backward,
     conv_backward,
     conv_forward,

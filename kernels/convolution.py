@@ -1,29 +1,36 @@
-"""Convolution and transposed convolution by products: im2col + GEMM, its adjoints, and a direct gather where a product has nothing to share.
+"""Convolution and transposed convolution: im2col + GEMM, Winograd's tiles, one pass over the weights, or a direct gather; `algorithm` chooses.
 
 The three functions `correlate`, `correlate_backward_data` and `correlate_backward_weights` are one linear map and its two adjoints;
 a deconvolution is the same map with forward and backward-data exchanged.
 """
 
+import os
 from typing import NamedTuple
 
 import numpy as np
 
+from . import dense, winograd
 from .device import array_module, launch, on_gpu, workspace
 
 _BAND_BYTES = 6 << 20  # columns that stay in a processor's cache between im2col and the product
 _GPU_BAND_BYTES = 256 << 20
 _WEIGHTS_BLOCK = 1 << 20  # values of a weight gradient that are computed at once before they are added
 _GATHER_TAPS = 4  # up to that many channels a group the direct gather beats the product
+_WINOGRAD_CHANNELS = 16  # fewer leave lanes of the transforms empty
+_WINOGRAD_FILTERS = 16  # tiles that cost as much as transforming the filters does
+_DENSE_IMAGES = 4  # beyond them a general product is as fast
+_DENSE_WEIGHTS = 1 << 20  # fewer stay in the cache, where a second pass over them costs nothing
 
 
 class Geometry(NamedTuple):
-    """How a window moves: pairs (vertical, horizontal), and the number of groups."""
+    """How a window moves: pairs (vertical, horizontal), and the number of groups; `engine` "product" asks for plain im2col."""
 
     kernel: tuple[int, int]
     stride: tuple[int, int] = (1, 1)
     pad: tuple[int, int] = (0, 0)
     dilation: tuple[int, int] = (1, 1)
     group: int = 1
+    engine: str | None = None
 
     def output_size(self, height: int, width: int) -> tuple[int, int]:
         """Of a convolution over height x width; not positive where the window does not fit."""
@@ -224,46 +231,104 @@ def _gather(name: str, x, y, geometry: Geometry, rows: int, *arrays) -> None:
     launch(f"deconv_gather_{name}", rows, y.shape[3], *arrays, *sizes, *geometry.taps)
 
 
+def algorithm(
+    geometry: Geometry, bottom: tuple[int, ...], top: tuple[int, ...], transposed: bool = False, gpu: bool = False
+) -> str:
+    """How a convolution (a deconvolution if transposed) from `bottom` (N, C, H, W) to `top` (N, O, H', W') is computed.
+
+    "gather", "dense", "winograd" or "product". geometry.engine or the environment's DECONVNET_CONVOLUTION, product or winograd, overrules
+    what was measured to be faster; what cannot be computed that way takes the product. Raises ValueError for another word there.
+    """
+    if transposed and prefers_gather(geometry, bottom[1], top[1]):
+        return "gather"
+    asked = geometry.engine or os.environ.get("DECONVNET_CONVOLUTION")
+    if asked and asked not in ("product", "winograd"):
+        raise ValueError(f"DECONVNET_CONVOLUTION is {asked!r}: it must be product or winograd, or not be set")
+    if gpu or asked == "product" or geometry.dilation != (1, 1) or geometry.group != 1:
+        return "product"
+    whole, single = (top, bottom) if transposed else (bottom, top)
+    if single[2:] == (1, 1) and geometry.kernel == whole[2:] and geometry.pad == (0, 0) and top[0] <= _DENSE_IMAGES:
+        large = whole[1] * whole[2] * whole[3] * single[1] >= _DENSE_WEIGHTS
+        return "dense" if large else "product"
+    if (geometry.kernel, geometry.stride) != ((3, 3), (1, 1)) or max(geometry.pad) > 2:
+        return "product"
+    # partly filled tiles count in full, and so do the filters' transforms, which few places do not repay
+    images, height, width = top[0], *top[2:]
+    tiles = images * -(-height // 4) * -(-width // 4)
+    pays = min(bottom[1], top[1]) >= _WINOGRAD_CHANNELS and 4 * (tiles + _WINOGRAD_FILTERS) < images * height * width
+    return "winograd" if pays or asked == "winograd" else "product"
+
+
+def _forward(chosen: str, x, weights, bias, geometry: Geometry, out) -> None:
+    """`correlate` and the bias."""
+    if chosen == "winograd":
+        winograd.correlate(x, weights, geometry.pad, out, bias)
+        return
+    if chosen == "gather":
+        _gather("backward_data", out, x, geometry, out.size // out.shape[3], x, weights, out)
+    elif chosen == "dense":
+        dense.correlate(x, weights, out)
+    else:
+        correlate(x, weights, geometry, out)
+    add_bias(bias, out)
+
+
+def _adjoint(chosen: str, dy, weights, bias, geometry: Geometry, dx) -> None:
+    """`correlate_backward_data` and the bias."""
+    if chosen == "winograd":
+        winograd.correlate(dy, weights, geometry.pad, dx, bias, transposed=True)
+        return
+    if chosen == "gather":
+        _gather("forward", dy, dx, geometry, dx.size // dx.shape[3], dy, weights, dx)
+    elif chosen == "dense":
+        dense.correlate_backward_data(dy, weights, dx)
+    else:
+        correlate_backward_data(dy, weights, geometry, dx)
+    add_bias(bias, dx)
+
+
+def _weights_gradient(chosen: str, x, dy, geometry: Geometry, dweights) -> None:
+    """`correlate_backward_weights`."""
+    if chosen == "winograd":
+        winograd.correlate_backward_weights(x, dy, geometry.pad, dweights)
+    elif chosen == "gather":
+        _gather("backward_weights", dy, x, geometry, dweights.size, dy, x, dweights)
+    elif chosen == "dense":
+        dense.correlate_backward_weights(x, dy, dweights)
+    else:
+        correlate_backward_weights(x, dy, geometry, dweights)
+
+
 def conv_forward(x, weights, bias, geometry: Geometry, out) -> None:
     """Convolution: out (N, O, H', W') from x (N, C, H, W), weights (O, C / group, kh, kw) and bias (O,) or None."""
-    correlate(x, weights, geometry, out)
-    add_bias(bias, out)
+    _forward(algorithm(geometry, x.shape, out.shape, gpu=on_gpu(x)), x, weights, bias, geometry, out)
 
 
 def conv_backward(x, weights, dy, geometry: Geometry, dx=None, dweights=None, dbias=None) -> None:
     """Gradients of a convolution: dx is written, dweights and dbias are added to; None for what is not wanted."""
+    chosen = algorithm(geometry, x.shape, dy.shape, gpu=on_gpu(x))
     if dbias is not None:
         bias_backward(dy, dbias)
     if dweights is not None:
-        correlate_backward_weights(x, dy, geometry, dweights)
+        _weights_gradient(chosen, x, dy, geometry, dweights)
     if dx is not None:
-        correlate_backward_data(dy, weights, geometry, dx)
+        _adjoint(chosen, dy, weights, None, geometry, dx)
 
 
 def deconv_forward(x, weights, bias, geometry: Geometry, out) -> None:
     """Transposed convolution: out (N, O, H', W') from x (N, C, H, W), weights (C, O / group, kh, kw) and bias (O,) or None."""
-    if prefers_gather(geometry, x.shape[1], out.shape[1]):
-        _gather("forward", x, out, geometry, out.size // out.shape[3], x, weights, out)
-    else:
-        correlate_backward_data(x, weights, geometry, out)
-    add_bias(bias, out)
+    _adjoint(algorithm(geometry, x.shape, out.shape, True, on_gpu(x)), x, weights, bias, geometry, out)
 
 
 def deconv_backward(x, weights, dy, geometry: Geometry, dx=None, dweights=None, dbias=None) -> None:
     """Gradients of a transposed convolution: dx is written, dweights and dbias are added to; None for what is not wanted."""
-    gather = prefers_gather(geometry, x.shape[1], dy.shape[1])
+    chosen = algorithm(geometry, x.shape, dy.shape, True, on_gpu(x))
     if dbias is not None:
         bias_backward(dy, dbias)
     if dweights is not None:
-        if gather:
-            _gather("backward_weights", x, dy, geometry, weights.size, x, dy, dweights)
-        else:
-            correlate_backward_weights(dy, x, geometry, dweights)
+        _weights_gradient(chosen, dy, x, geometry, dweights)
     if dx is not None:
-        if gather:
-            _gather("backward_data", x, dy, geometry, x.size // x.shape[3], dy, weights, dx)
-        else:
-            correlate(dy, weights, geometry, dx)
+        _forward(chosen, dy, weights, None, geometry, dx)
 
 
 def add_bias(bias, y) -> None:

@@ -1,21 +1,56 @@
 // Softmax over the middle axis of (outer, classes, inner): p[c] = exp(x[c] - max) / sum of exp(x - max); dx = p * (dy - sum of dy * p).
 // Softmax loss at each place: -log(max(p[label], FLT_MIN)), dx = p - [c = label]; ignored places count for nothing.
-// A row is a run of at most `run` places of one outer index; a thread owns a place and walks its classes.
+// A row is a run of at most `run` places of one outer index; a thread owns TOGETHER neighbouring places and walks their classes.
 // Compulsory bytes per value: forward read and write once; the loss's backward likewise.
 #include "kernel.h"
 
 #define SMALLEST_PROBABILITY 1.17549435e-38f
 
-DEVICE acc softmax_at(const real* x, real* p, int classes, int inner) {
-  acc most = x[0], sum = 0;
-  for (int c = 1; c < classes; ++c) most = x[(index)c * inner] > most ? x[(index)c * inner] : most;
+#if defined(__CUDACC__)
+#define TOGETHER 1
+DEVICE acc exp_below(acc x) { return exp(x); }
+#else
+#define TOGETHER 16  // a vector or two
+DEVICE double exp_below(double x) { return exp(x); }
+// exp of x <= 0 without a call, so that the compiler makes vectors of it: 2^n e^r, |r| <= log(2) / 2, by Taylor's polynomial (2e-7 at most,
+// relative). Below -87 the result would lose its digits and is 0; a NaN stays one.
+DEVICE float exp_below(float x) {
+  const float kept = x < -87.f ? -87.f : x;
+  const float shifted = kept * 1.44269504f + 12582912.f;  // 1.5 * 2^23: the low bits are n, rounded
+  const float n = shifted - 12582912.f, r = kept - n * 0.693359375f + n * 2.12194440e-4f;
+  const float e = 1 + r * (1 + r * (1.f / 2 + r * (1.f / 6 + r * (1.f / 24 + r * (1.f / 120 + r * (1.f / 720 + r * (1.f / 5040)))))));
+  unsigned bits;
+  __builtin_memcpy(&bits, &shifted, sizeof bits);
+  bits = (bits << 23) + (127u << 23);
+  float power;
+  __builtin_memcpy(&power, &bits, sizeof power);
+  return x < -87.f ? 0 : e * power;
+}
+#endif
+
+// `count` places, TOGETHER of them where `all`
+template <bool all>
+DEVICE void softmax_of(const real* x, real* p, int classes, int inner, int count) {
+  const int n = all ? TOGETHER : count;
+  acc most[TOGETHER], sum[TOGETHER];
+  for (int l = 0; l < n; ++l) most[l] = x[l], sum[l] = 0;
+  for (int c = 1; c < classes; ++c)
+    for (int l = 0; l < n; ++l) most[l] = x[(index)c * inner + l] > most[l] ? x[(index)c * inner + l] : most[l];
   for (int c = 0; c < classes; ++c) {
-    const acc e = exp(x[(index)c * inner] - most);
-    p[(index)c * inner] = e;
-    sum += e;
+    acc e[TOGETHER];  // apart from p, which may be x
+    for (int l = 0; l < n; ++l) e[l] = exp_below(x[(index)c * inner + l] - most[l]);
+    for (int l = 0; l < n; ++l) sum[l] += e[l], p[(index)c * inner + l] = e[l];
   }
-  for (int c = 0; c < classes; ++c) p[(index)c * inner] /= sum;
-  return sum;
+  for (int l = 0; l < n; ++l) sum[l] = 1 / sum[l];
+  for (int c = 0; c < classes; ++c)
+    for (int l = 0; l < n; ++l) p[(index)c * inner + l] *= sum[l];
+}
+
+DEVICE void softmax_at(const real* x, real* p, int classes, int inner, int count) {
+  if (count >= TOGETHER)
+    softmax_of<true>(x, p, classes, inner, count);
+  else
+    softmax_of<false>(x, p, classes, inner, count);
 }
 
 // p may be x
@@ -24,7 +59,9 @@ KERNEL(softmax_forward, const real* x, real* p, int outer, int classes, int inne
   for_blocks(r, outer * runs) {
     const int first = r % runs * run;
     const index at = (index)(r / runs) * classes * inner + first;
-    for_threads(i, min(run, inner - first)) softmax_at(x + at + i, p + at + i, classes, inner);
+    const int count = min(run, inner - first);
+    for_threads(g, (count + TOGETHER - 1) / TOGETHER)
+        softmax_at(x + at + g * TOGETHER, p + at + g * TOGETHER, classes, inner, count - g * TOGETHER);
   }
 }
 
@@ -52,17 +89,20 @@ KERNEL(softmax_loss_forward, const real* __restrict__ x, const real* __restrict_
     const index at = (index)(r / runs) * classes * inner + first, at_label = (index)(r / runs) * inner + first;
     double sum = 0;
     int count = 0, bad = 0;
-    for_threads_in_order(i, min(run, inner - first)) {
-      softmax_at(x + at + i, p + at + i, classes, inner);
-      const real label = labels[at_label + i];
-      if (has_ignored && label == ignored) continue;
-      ++count;
-      if (!(label >= 0 && label < classes)) {
-        ++bad;
-        continue;
+    const int places = min(run, inner - first);
+    for_threads_in_order(g, (places + TOGETHER - 1) / TOGETHER) {
+      softmax_at(x + at + g * TOGETHER, p + at + g * TOGETHER, classes, inner, places - g * TOGETHER);
+      for (int i = g * TOGETHER; i < min(places, (g + 1) * TOGETHER); ++i) {
+        const real label = labels[at_label + i];
+        if (has_ignored && label == ignored) continue;
+        ++count;
+        if (!(label >= 0 && label < classes)) {
+          ++bad;
+          continue;
+        }
+        const acc likely = p[at + i + (index)(int)label * inner];
+        sum -= log((double)(likely < SMALLEST_PROBABILITY ? SMALLEST_PROBABILITY : likely));  // a NaN stays one
       }
-      const acc likely = p[at + i + (index)(int)label * inner];
-      sum -= log((double)(likely < SMALLEST_PROBABILITY ? SMALLEST_PROBABILITY : likely));  // a NaN stays one
     }
     sum = block_sum(sum), count = block_sum(count), bad = block_sum(bad);
     for_threads(once, 1) loss[r] = sum, counted[r] = count, strange[r] = bad;

@@ -2,6 +2,7 @@
 
 from .. import kernels
 from ..kernels import Geometry
+from ..proto import caffe_pb2
 from .layer import Layer, pair, register
 
 
@@ -10,6 +11,7 @@ class _Windowed(Layer):
 
     bottoms = (1, float("inf"))
     tops = (1, float("inf"))
+    transposed = False
 
     def setup(self, bottom, top):
         param = self.param.convolution_param
@@ -17,7 +19,9 @@ class _Windowed(Layer):
             raise ValueError(f"convolution_param.axis must be 1 (channels), not {param.axis}")
         dilation = pair(param, "dilation", 1, fewest=1)
         sizes = (pair(param, "kernel", None, fewest=1), pair(param, "stride", 1, fewest=1), pair(param, "pad", 0))
-        self.geometry = Geometry(*sizes, dilation, param.group)
+        # Caffe's own engine is im2col; any other word leaves the choice to us
+        engine = "product" if param.engine == caffe_pb2.ConvolutionParameter.CAFFE else None
+        self.geometry = Geometry(*sizes, dilation, param.group, engine)
         self.outputs = param.num_output
         if self.outputs < 1:
             raise ValueError("convolution_param.num_output must be at least 1")
@@ -31,6 +35,11 @@ class _Windowed(Layer):
         self.add_parameter((*self.filter_channels(), *self.geometry.kernel), param.weight_filler)
         if param.bias_term:
             self.add_parameter((self.outputs,), param.bias_filler)
+
+    def algorithm(self, bottom, top) -> str:
+        """How the layer is computed for the shapes at hand: "winograd", "dense", "gather" or "product" (kernels.algorithm)."""
+        gpu = kernels.mode() == "gpu"
+        return kernels.algorithm(self.geometry, bottom[0].shape, top[0].shape, self.transposed, gpu)
 
     def filter_channels(self) -> tuple[int, int]:
         """The first two sizes of the weights."""
@@ -95,6 +104,8 @@ class Deconvolution(_Windowed):
     top:    y (N, num_output, H', W'), H' = stride (H - 1) + dilation (kernel - 1) + 1 - 2 pad
     blobs:  weights (C, num_output / group, kh, kw); bias (num_output,) unless bias_term is false
     """
+
+    transposed = True
 
     def filter_channels(self):
         return self.channels, self.outputs // self.geometry.group

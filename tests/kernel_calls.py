@@ -6,6 +6,7 @@ writes what the calls compute with the host library that DECONVNET_HOST_LIBRARY 
 """
 
 import argparse
+import os
 
 import kernel_calls_bvlc
 import numpy as np
@@ -168,6 +169,37 @@ def _in_bands(dtype):
         convolution._chunks = plain
 
 
+def _tiles(dtype):
+    """More tiles than a run and a block, more outputs than a panel, more channels than a vector, planes that end inside a tile."""
+    wish = os.environ.get("DECONVNET_CONVOLUTION")
+    os.environ["DECONVNET_CONVOLUTION"] = "winograd"
+    try:
+        results = [
+            *_convolutions(dtype, (2, 3, 5, 34), 37, kernels.Geometry((3, 3), pad=(1, 1))),
+            *_convolutions(dtype, (1, 17, 4, 3), 2, kernels.Geometry((3, 3), pad=(0, 2))),
+        ]
+        return [
+            result / 64 for result in results
+        ]  # of order 1: their rounding goes with the largest, not with each value
+    finally:
+        os.environ.pop("DECONVNET_CONVOLUTION")
+        if wish is not None:
+            os.environ["DECONVNET_CONVOLUTION"] = wish
+
+
+def _whole_maps(dtype):
+    """A window as large as the map, for one image and for an odd number of them; as if the weights were too large for the cache."""
+    plain, convolution._DENSE_WEIGHTS = convolution._DENSE_WEIGHTS, 0
+    try:
+        return [
+            *_convolutions(dtype, (1, 2, 5, 7), 6, kernels.Geometry((5, 7))),
+            *_convolutions(dtype, (3, 2, 5, 7), 6, kernels.Geometry((5, 7))),
+            *_convolutions(dtype, (2, 5, 1, 1), WIDE, kernels.Geometry((1, 1))),
+        ]
+    finally:
+        convolution._DENSE_WEIGHTS = plain
+
+
 def _gathers(dtype):
     return [
         *_convolutions(dtype, (1, 2, 2, WIDE // 2 + 1), 2, kernels.Geometry((4, 4), (2, 2), (1, 1), group=2)),
@@ -299,6 +331,15 @@ CALLS = {
     "col2im": _products,
     "images_from_columns": _products,
     "columns_from_images": _products,
+    "winograd_patches": _tiles,
+    "winograd_gradients": _tiles,
+    "winograd_filters": _tiles,
+    "winograd_results": _tiles,
+    "winograd_sums": _tiles,
+    "winograd_weights": _tiles,
+    "dense_rows": _whole_maps,
+    "dense_columns": _whole_maps,
+    "dense_outer": _whole_maps,
     "deconv_gather_forward": _gathers,
     "deconv_gather_backward_data": _gathers,
     "deconv_gather_backward_weights": _gathers,

@@ -1,0 +1,335 @@
+// Winograd's F(4x4, 3x3): a 3x3 correlation in tiles of 4x4 results, 36 products a tile where the definition takes 144 (docs/winograd.md).
+//   forward            Y = At [ (G g Gt) . (Bt d B) ] A      per tile and pair of channels; d is the 6x6 patch under the tile
+//   gradient of g      dg = Gt [ sum over tiles of (A dY At) . (Bt d B) ] G, the transpose of the same map
+// The point-wise products, summed over channels or tiles, are 36 matrix products, one for each place k of a transformed tile.
+// A thread carries `lanes` channels at once: a vector on the host, a single number on a GPU. Layouts, the channels always innermost:
+//   u (36, panels, depth, PANEL)  filters      v (36, tiles, row) patches      d (36, tiles, row) gradients      q (36, outputs, row)
+// Tiles are counted along tile rows, tile rows through the images; a band is some whole tile rows.
+// Compulsory bytes: read x and the weights once, write y once; u, v, d and q are meant to stay in the cache.
+#include "kernel.h"
+
+#if defined(__CUDACC__)
+#define LANES 1
+typedef real lanes;
+DEVICE real& lane(lanes& v, int) { return v; }
+#else
+#if defined(__AVX512F__)
+#define VECTOR_BYTES 64
+#elif defined(__AVX__)
+#define VECTOR_BYTES 32
+#else
+#define VECTOR_BYTES 16
+#endif
+#define LANES ((int)(VECTOR_BYTES / sizeof(real)))
+typedef real lanes __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(real)), may_alias));  // loads from any address
+DEVICE real& lane(lanes& v, int l) { return ((real*)&v)[l]; }
+template <int bytes> struct integers_of { typedef int type; };
+template <> struct integers_of<8> { typedef long long type; };
+#endif
+
+#define PANEL (2 * LANES)  // outputs of one product: two vectors
+#define PLACES 36          // of a transformed tile
+#define RUN 8              // tiles that are transformed in one go
+#define BLOCK 16           // tiles whose products wait for the output transform
+#if defined(__AVX512F__) || defined(__CUDACC__)
+#define ROWS 8  // ROWS x 2 sums in registers
+#else
+#define ROWS 4
+#endif
+
+DEVICE const lanes& at(const real* p) { return *(const lanes*)p; }
+DEVICE lanes& at(real* p) { return *(lanes*)p; }
+
+// Bt, six values to six
+DEVICE void patch_1d(lanes* t, int step) {
+  const lanes a = t[0], b = t[step], c = t[2 * step], d = t[3 * step], e = t[4 * step], f = t[5 * step];
+  const lanes even = e - 4 * c, odd = d - 4 * b, near = e - c, far = 2 * (d - b);
+  t[0] = 4 * a - 5 * c + e, t[step] = even + odd, t[2 * step] = even - odd;
+  t[3 * step] = near + far, t[4 * step] = near - far, t[5 * step] = 4 * b - 5 * d + f;
+}
+
+// At, six values to four
+DEVICE void result_1d(const lanes* t, int step, lanes* y, int y_step) {
+  const lanes sum = t[step] + t[2 * step], difference = t[step] - t[2 * step];
+  const lanes far_sum = t[3 * step] + t[4 * step], far_difference = t[3 * step] - t[4 * step];
+  y[0] = t[0] + sum + far_sum, y[y_step] = difference + 2 * far_difference;
+  y[2 * y_step] = sum + 4 * far_sum, y[3 * y_step] = difference + 8 * far_difference + t[5 * step];
+}
+
+// A, four values to six
+DEVICE void spread_1d(const lanes* y, int y_step, lanes* t, int step) {
+  const lanes a = y[0], b = y[y_step], c = y[2 * y_step], d = y[3 * y_step];
+  const lanes even = a + c, odd = b + d, far_even = a + 4 * c, far_odd = 2 * b + 8 * d;
+  t[0] = a, t[step] = even + odd, t[2 * step] = even - odd;
+  t[3 * step] = far_even + far_odd, t[4 * step] = far_even - far_odd, t[5 * step] = d;
+}
+
+// G, three values to six
+DEVICE void filter_1d(const lanes* g, int g_step, lanes* t, int step) {
+  const lanes a = g[0], b = g[g_step], c = g[2 * g_step];
+  const lanes even = (a + c) * (acc)(-1. / 6), odd = b * (acc)(-1. / 6);
+  const lanes far_even = a * (acc)(1. / 24) + c * (acc)(1. / 6), far_odd = b * (acc)(1. / 12);
+  t[0] = a * (acc).25, t[step] = even + odd, t[2 * step] = even - odd;
+  t[3 * step] = far_even + far_odd, t[4 * step] = far_even - far_odd, t[5 * step] = c;
+}
+
+// Gt, six values to three
+DEVICE void gradient_1d(const lanes* t, int step, lanes* g, int g_step) {
+  const lanes sum = t[step] + t[2 * step], difference = t[step] - t[2 * step];
+  const lanes far_sum = t[3 * step] + t[4 * step], far_difference = t[3 * step] - t[4 * step];
+  g[0] = t[0] * (acc).25 - sum * (acc)(1. / 6) + far_sum * (acc)(1. / 24);
+  g[g_step] = difference * (acc)(-1. / 6) + far_difference * (acc)(1. / 12);
+  g[2 * g_step] = (far_sum - sum) * (acc)(1. / 6) + t[5 * step];
+}
+
+#if defined(__GNUC__) && !defined(__clang__) && !defined(__CUDACC__)
+#define SHUFFLES 1
+template <class number>
+struct Swaps {  // for blocks of 1, 2, 4 ...: which lanes of a pair of vectors the first and the second keep
+  alignas(64) number first[4][VECTOR_BYTES / sizeof(number)] = {}, second[4][VECTOR_BYTES / sizeof(number)] = {};
+  constexpr Swaps() {
+    for (int n = 0, s = 1; s < LANES; ++n, s *= 2)
+      for (int l = 0; l < LANES; ++l) first[n][l] = l & s ? LANES + l - s : l, second[n][l] = l & s ? LANES + l : l + s;
+  }
+};
+typedef integers_of<sizeof(real)>::type whole;
+typedef whole wholes __attribute__((vector_size(VECTOR_BYTES), may_alias));
+static constexpr Swaps<whole> swaps;
+#else
+#define SHUFFLES 0
+#endif
+
+// Exchange rows and lanes of LANES vectors, by swapping ever larger blocks across the diagonal.
+DEVICE void transpose(lanes* block) {
+#if SHUFFLES
+#pragma GCC unroll 4
+  for (int n = 0; 1 << n < LANES; ++n) {
+    const wholes first = *(const wholes*)swaps.first[n], second = *(const wholes*)swaps.second[n];
+#pragma GCC unroll 16
+    for (int i = 0; i < LANES; ++i) {
+      if (i & 1 << n) continue;
+      const lanes a = block[i], b = block[i + (1 << n)];
+      block[i] = __builtin_shuffle(a, b, first), block[i + (1 << n)] = __builtin_shuffle(a, b, second);
+    }
+  }
+#else
+  for (int i = 0; i < LANES; ++i)
+    for (int l = 0; l < i; ++l) {
+      const real held = lane(block[i], l);
+      lane(block[i], l) = lane(block[l], i), lane(block[l], i) = held;
+    }
+#endif
+}
+
+// Rows of LANES planes, `stride` values apart, to `count` vectors with the planes in their lanes; only `planes` of them exist.
+DEVICE void gather_lanes(const real* from, index stride, int planes, int count, lanes* to) {
+  int done = 0;
+  if (planes >= LANES)
+    for (; done + LANES <= count; done += LANES) {
+      lanes block[LANES];
+      for (int l = 0; l < LANES; ++l) block[l] = at(from + l * stride + done);
+      transpose(block);
+      for (int l = 0; l < LANES; ++l) to[done + l] = block[l];
+    }
+  for (int l = 0; l < LANES; ++l)
+    for (int j = done; j < count; ++j) lane(to[j], l) = l < planes ? from[l * stride + j] : 0;
+}
+
+// The strip of `height` rows and `width` columns of LANES planes whose corner is (top, left), zero outside the planes.
+template <int HEIGHT, int WIDTH>
+DEVICE void load_strip(const real* planes, index plane, int existing, int height, int width, int top, int left, int columns,
+                       lanes (*strip)[WIDTH]) {
+  const int first = min(max(0, -left), columns), last = max(first, min(columns, width - left));
+  for (int i = 0; i < HEIGHT; ++i) {
+    const bool inside = top + i >= 0 && top + i < height;
+    for (int j = 0; j < (inside ? first : columns); ++j) strip[i][j] = lanes{};
+    if (!inside) continue;
+    gather_lanes(planes + (index)(top + i) * width + left + first, plane, existing, last - first, strip[i] + first);
+    for (int j = last; j < columns; ++j) strip[i][j] = lanes{};
+  }
+}
+
+// v[k, tile, c] = (Bt d B)[k]: the patches of a band of tile rows from tile row `first` on.
+KERNEL(winograd_patches, const real* __restrict__ x, real* __restrict__ v, int channels, int height, int width, int pad_h, int pad_w,
+       int tile_rows, int tile_columns, int first, int rows, int row, index plane) {
+  const int runs = (tile_columns + RUN - 1) / RUN;
+  for_blocks(r, rows * runs) {
+    const int begin = r % runs * RUN, tiles = min(RUN, tile_columns - begin);
+    const int image = (first + r / runs) / tile_rows, top = (first + r / runs) % tile_rows * 4 - pad_h;
+    for_threads(g, (channels + LANES - 1) / LANES) {
+      lanes strip[6][4 * RUN + 2];
+      load_strip<6>(x + (index)(image * channels + g * LANES) * height * width, (index)height * width, channels - g * LANES, height, width,
+                    top, begin * 4 - pad_w, tiles * 4 + 2, strip);
+      for (int j = 0; j < tiles * 4 + 2; ++j) patch_1d(strip[0] + j, 4 * RUN + 2);
+      for (int t = 0; t < tiles; ++t) {
+        real* to = v + (index)(r / runs * tile_columns + begin + t) * row + g * LANES;
+        for (int i = 0; i < 6; ++i) {
+          lanes one[6];
+          for (int j = 0; j < 6; ++j) one[j] = strip[i][4 * t + j];
+          patch_1d(one, 1);
+          for (int j = 0; j < 6; ++j) at(to + (i * 6 + j) * plane) = one[j];
+        }
+      }
+    }
+  }
+}
+
+// d[k, tile, o] = (A dY At)[k]: the gradients of a band of tile rows from tile row `first` on.
+KERNEL(winograd_gradients, const real* __restrict__ dy, real* __restrict__ d, int outputs, int height, int width, int tile_rows,
+       int tile_columns, int first, int rows, int row, index plane) {
+  const int runs = (tile_columns + RUN - 1) / RUN;
+  for_blocks(r, rows * runs) {
+    const int begin = r % runs * RUN, tiles = min(RUN, tile_columns - begin);
+    const int image = (first + r / runs) / tile_rows, top = (first + r / runs) % tile_rows * 4;
+    for_threads(g, (outputs + LANES - 1) / LANES) {
+      lanes strip[4][4 * RUN], spread[6][4 * RUN];
+      load_strip<4>(dy + (index)(image * outputs + g * LANES) * height * width, (index)height * width, outputs - g * LANES, height, width,
+                    top, begin * 4, tiles * 4, strip);
+      for (int j = 0; j < tiles * 4; ++j) spread_1d(strip[0] + j, 4 * RUN, spread[0] + j, 4 * RUN);
+      for (int t = 0; t < tiles; ++t) {
+        real* to = d + (index)(r / runs * tile_columns + begin + t) * row + g * LANES;
+        for (int i = 0; i < 6; ++i) {
+          lanes one[6];
+          spread_1d(spread[i] + 4 * t, 1, one, 1);
+          for (int j = 0; j < 6; ++j) at(to + (i * 6 + j) * plane) = one[j];
+        }
+      }
+    }
+  }
+}
+
+// u[k, o / PANEL, c, o % PANEL] = (G g Gt)[k] for `outputs` outputs; the tap (o, c, n) lies at o * o_step + c * c_step + n, or 8 - n if rotated.
+KERNEL(winograd_filters, const real* __restrict__ weights, real* __restrict__ u, int outputs, int depth, int o_step, int c_step, int rotated,
+       index plane) {
+  const int panels = (outputs + PANEL - 1) / PANEL;
+  for_blocks(r, (depth + RUN - 1) / RUN) {
+    const int begin = r * RUN, filters = min(RUN, depth - begin);
+    for_threads(g, 2 * panels) {
+      lanes taps[RUN * 9], turned[9], half[18], full[36];
+      const real* from = weights + (index)g * LANES * o_step + (index)begin * c_step;
+      const int existing = outputs - g * LANES;
+      if (c_step == 9)
+        gather_lanes(from, o_step, existing, filters * 9, taps);
+      else
+        for (int c = 0; c < filters; ++c) gather_lanes(from + (index)c * c_step, o_step, existing, 9, taps + c * 9);
+      for (int c = 0; c < filters; ++c) {
+        for (int n = 0; n < 9; ++n) turned[n] = taps[c * 9 + (rotated ? 8 - n : n)];
+        for (int j = 0; j < 3; ++j) filter_1d(turned + j, 3, half + j, 3);
+        for (int i = 0; i < 6; ++i) filter_1d(half + 3 * i, 1, full + 6 * i, 1);
+        real* to = u + ((index)(g / 2) * depth + begin + c) * PANEL + g % 2 * LANES;
+        for (int k = 0; k < PLACES; ++k) at(to + k * plane) = full[k];
+      }
+    }
+  }
+}
+
+// m[r, 0..1] = sum over n of a[r * a_row + n * a_step] * b[n * b_row .. + PANEL], for R rows: R x 2 sums stay in registers.
+template <int R>
+DEVICE void product(const real* __restrict__ a, index a_row, index a_step, const real* __restrict__ b, index b_row, int depth,
+                    lanes* __restrict__ m, index m_row) {
+  lanes sums[R][2] = {};
+  for (int n = 0; n < depth; ++n) {
+    const lanes left = at(b + n * b_row), right = at(b + n * b_row + LANES);
+    for (int r = 0; r < R; ++r) {
+      const real factor = a[r * a_row + n * a_step];
+      sums[r][0] += factor * left, sums[r][1] += factor * right;
+    }
+  }
+  for (int r = 0; r < R; ++r) m[r * m_row] = sums[r][0], m[r * m_row + 1] = sums[r][1];
+}
+
+DEVICE void product_of(int rows, const real* __restrict__ a, index a_row, index a_step, const real* __restrict__ b, index b_row, int depth,
+                       lanes* __restrict__ m, index m_row) {
+  switch (rows) {
+    case 1: return product<1>(a, a_row, a_step, b, b_row, depth, m, m_row);
+    case 2: return product<2>(a, a_row, a_step, b, b_row, depth, m, m_row);
+    case 3: return product<3>(a, a_row, a_step, b, b_row, depth, m, m_row);
+    case 4: return product<4>(a, a_row, a_step, b, b_row, depth, m, m_row);
+#if ROWS > 4
+    case 5: return product<5>(a, a_row, a_step, b, b_row, depth, m, m_row);
+    case 6: return product<6>(a, a_row, a_step, b, b_row, depth, m, m_row);
+    case 7: return product<7>(a, a_row, a_step, b, b_row, depth, m, m_row);
+    case 8: return product<8>(a, a_row, a_step, b, b_row, depth, m, m_row);
+#endif
+  }
+}
+
+// Y = At M A of one tile and LANES outputs, plus their bias, into the planes y; the tile may hang over the edge.
+DEVICE void store_tile(const lanes* m, index step, const lanes& bias, real* y, index plane, int existing, int height, int width, int top,
+                       int left) {
+  lanes half[4][6], full[16];
+  for (int j = 0; j < 6; ++j) result_1d(m + j * step, 6 * step, half[0] + j, 6);
+  for (int i = 0; i < 4; ++i) result_1d(half[i], 1, full + 4 * i, 1);
+  for (int n = 0; n < 16; ++n) full[n] += bias;
+  for (int n = 0; n < 16; n += LANES) transpose(full + n);  // place n of lane l is now lane n % LANES of vector l of its block
+  const int rows = min(4, height - top), columns = min(4, width - left);
+  for (int l = 0; l < min(LANES, existing); ++l)
+    for (int i = 0; i < rows; ++i) {
+      real* __restrict__ to = y + l * plane + (index)(top + i) * width + left;
+      if (columns == 4) {
+        for (int j = 0; j < 4; ++j) to[j] = lane(full[(4 * i + j) / LANES * LANES + l], (4 * i + j) % LANES);
+      } else {
+        for (int j = 0; j < columns; ++j) to[j] = lane(full[(4 * i + j) / LANES * LANES + l], (4 * i + j) % LANES);
+      }
+    }
+}
+
+// y of a band: the 36 products of patches and filters over `depth` channels, then the output transform. y starts at the first of the
+// `outputs` outputs that u holds, of `channels` that an image has.
+KERNEL(winograd_results, const real* __restrict__ v, const real* __restrict__ u, const real* __restrict__ bias, real* __restrict__ y,
+       int depth, int outputs, int channels, int height, int width, int tile_rows, int tile_columns, int first, int tiles, int row,
+       index plane, index u_plane) {
+  const int panels = (outputs + PANEL - 1) / PANEL, blocks = (tiles + BLOCK - 1) / BLOCK, per_block = (tiles + blocks - 1) / blocks;
+  const int steps = (per_block + ROWS - 1) / ROWS, per_step = (per_block + steps - 1) / steps;
+  for_blocks(r, panels * blocks) {
+    const int begin = r % blocks * per_block, end = min(tiles, begin + per_block);
+    for_threads(once, 1) {
+      lanes m[PLACES][BLOCK][2];
+      const int p = r / blocks;
+      for (int k = 0; k < PLACES; ++k)
+        for (int t = begin; t < end; t += per_step)
+          product_of(min(per_step, end - t), v + k * plane + (index)t * row, row, 1, u + k * u_plane + (index)p * depth * PANEL, PANEL, depth,
+                     m[k][t - begin], 2);
+      for (int half = 0; half < 2; ++half) {
+        const int o = p * PANEL + half * LANES;
+        lanes shift = {};
+        for (int l = 0; bias && l < min(LANES, outputs - o); ++l) lane(shift, l) = bias[o + l];
+        for (int t = begin; t < end; ++t) {
+          const int tile_row = first + t / tile_columns, image = tile_row / tile_rows;
+          store_tile(&m[0][t - begin][half], 2 * BLOCK, shift, y + ((index)image * channels + o) * height * width, (index)height * width,
+                     outputs - o, height, width, tile_row % tile_rows * 4, t % tile_columns * 4);
+        }
+      }
+    }
+  }
+}
+
+// q[k, o, c] = sum over the tiles of a band of d[k, tile, o] * v[k, tile, c], for `outputs` outputs.
+KERNEL(winograd_sums, const real* __restrict__ d, const real* __restrict__ v, real* __restrict__ q, int outputs, int channels, int tiles,
+       int d_row, index d_plane, int v_row, index v_plane, index q_plane) {
+  const int steps = (outputs + ROWS - 1) / ROWS;
+  for_blocks(r, PLACES * steps) {
+    const int k = r / steps, o = r % steps * ROWS, rows = min(ROWS, outputs - o);
+    for_threads(p, (channels + PANEL - 1) / PANEL) {
+      lanes m[ROWS][2];
+      product_of(rows, d + k * d_plane + o, 1, d_row, v + k * v_plane + p * PANEL, v_row, tiles, m[0], 2);
+      real* to = q + k * q_plane + (index)o * v_row + p * PANEL;
+      for (int i = 0; i < rows; ++i) at(to + (index)i * v_row) = m[i][0], at(to + (index)i * v_row + LANES) = m[i][1];
+    }
+  }
+}
+
+// dweights[o, c] += Gt q[o, c] G
+KERNEL(winograd_weights, const real* __restrict__ q, real* __restrict__ dweights, int outputs, int channels, int row, index plane) {
+  for_blocks(o, outputs) {
+    for_threads(g, (channels + LANES - 1) / LANES) {
+      lanes half[18], taps[9], full[36];
+      for (int k = 0; k < PLACES; ++k) full[k] = at(q + k * plane + (index)o * row + g * LANES);
+      for (int j = 0; j < 6; ++j) gradient_1d(full + j, 6, half + j, 6);
+      for (int i = 0; i < 3; ++i) gradient_1d(half + 6 * i, 1, taps + 3 * i, 1);
+      real* to = dweights + ((index)o * channels + g * LANES) * 9;
+      for (int l = 0; l < min(LANES, channels - g * LANES); ++l)
+        for (int n = 0; n < 9; ++n) to[l * 9 + n] += lane(taps[n], l);
+    }
+  }
+}

@@ -1,0 +1,94 @@
+"""One place chooses how a convolution is computed; every choice computes the same."""
+
+import numpy as np
+import pytest
+from arrays import numbers
+from one_layer import OneLayer
+
+from deconvnet.core import kernels
+from deconvnet.core.kernels import Geometry, convolution, dense
+
+PAPER = Geometry((3, 3), pad=(1, 1))
+
+
+@pytest.fixture(autouse=True)
+def no_wish(monkeypatch):
+    monkeypatch.delenv("DECONVNET_CONVOLUTION", raising=False)
+
+
+@pytest.mark.parametrize("channels, outputs, size", [(64, 64, 224), (512, 512, 28), (512, 512, 14)])
+def test_the_papers_layers_take_winograd(channels, outputs, size):
+    shapes = (1, channels, size, size), (1, outputs, size, size)
+    assert kernels.algorithm(PAPER, *shapes) == "winograd"
+    assert kernels.algorithm(PAPER, *shapes, transposed=True) == "winograd"
+
+
+@pytest.mark.parametrize(
+    "geometry, bottom, top",
+    [
+        (PAPER, (1, 3, 224, 224), (1, 64, 224, 224)),  # three channels leave the lanes empty
+        (PAPER, (1, 512, 7, 7), (1, 512, 7, 7)),  # four tiles do not repay the filters
+        (PAPER, (32, 64, 1, 1), (32, 64, 1, 1)),  # one place in sixteen of a tile is wanted
+        (Geometry((3, 3), (2, 2), (1, 1)), (1, 64, 56, 56), (1, 64, 28, 28)),
+        (Geometry((3, 3), pad=(2, 2), dilation=(2, 2)), (1, 64, 56, 56), (1, 64, 56, 56)),
+        (Geometry((3, 3), pad=(1, 1), group=2), (1, 64, 56, 56), (1, 64, 56, 56)),
+        (Geometry((3, 3), pad=(3, 1)), (1, 64, 56, 56), (1, 64, 60, 56)),
+        (Geometry((1, 1)), (1, 64, 56, 56), (1, 64, 56, 56)),
+    ],
+)
+def test_what_winograd_does_not_fit_or_pay_takes_the_product(geometry, bottom, top):
+    assert kernels.algorithm(geometry, bottom, top) == "product"
+
+
+def test_a_window_over_the_whole_map_takes_one_pass_for_a_few_images():
+    fc6 = Geometry((7, 7))
+    assert kernels.algorithm(fc6, (2, 512, 7, 7), (2, 4096, 1, 1)) == "dense"
+    assert kernels.algorithm(fc6, (2, 4096, 1, 1), (2, 512, 7, 7), transposed=True) == "dense"
+    assert kernels.algorithm(fc6, (50, 512, 7, 7), (50, 4096, 1, 1)) == "product"
+    assert kernels.algorithm(fc6, (2, 512, 9, 7), (2, 4096, 3, 1)) == "product"
+    assert kernels.algorithm(fc6, (2, 16, 7, 7), (2, 24, 1, 1)) == "product"  # weights that stay in the cache
+
+
+def test_a_gpu_takes_the_product():
+    assert kernels.algorithm(PAPER, (1, 64, 56, 56), (1, 64, 56, 56), gpu=True) == "product"
+
+
+def test_the_environment_overrules_the_shape(monkeypatch):
+    monkeypatch.setenv("DECONVNET_CONVOLUTION", "product")
+    assert kernels.algorithm(PAPER, (1, 64, 224, 224), (1, 64, 224, 224)) == "product"
+    assert kernels.algorithm(Geometry((7, 7)), (2, 512, 7, 7), (2, 4096, 1, 1)) == "product"
+    monkeypatch.setenv("DECONVNET_CONVOLUTION", "winograd")
+    assert kernels.algorithm(PAPER, (1, 1, 4, 4), (1, 1, 4, 4)) == "winograd"
+
+
+def test_another_word_in_the_environment_is_named(monkeypatch):
+    monkeypatch.setenv("DECONVNET_CONVOLUTION", "fast")
+    with pytest.raises(ValueError, match="DECONVNET_CONVOLUTION is 'fast': it must be product or winograd"):
+        kernels.algorithm(PAPER, (1, 8, 4, 4), (1, 8, 4, 4))
+
+
+@pytest.mark.parametrize("engine, expected", [("CAFFE", "product"), ("CUDNN", "winograd"), ("DEFAULT", "winograd")])
+@pytest.mark.parametrize("kind", ["Convolution", "Deconvolution"])
+def test_engine_caffe_is_plain_im2col(kind, engine, expected):
+    text = f'type: "{kind}" convolution_param {{ num_output: 16 kernel_size: 3 pad: 1 engine: {engine} }}'
+    case = OneLayer(text, numbers(1, 16, 16, 16))
+    assert case.layer.algorithm(case.bottom, case.top) == expected
+
+
+@pytest.mark.parametrize("images", [1, 2, 3, 4, 5, 7])
+@pytest.mark.parametrize("outputs, channels, size", [(5, 3, (2, 3)), (9, 30, (13, 11)), (4, 1, (1, 1))])
+def test_one_pass_over_the_weights_is_the_product(images, outputs, channels, size):
+    """Also for more images than it is chosen for, and columns beyond a run of 4096."""
+    geometry = Geometry(size)
+    x, dy = numbers(images, channels, *size), numbers(images, outputs, 1, 1, seed=1)
+    weights = numbers(outputs, channels, *size, seed=2)
+    found = np.full(dy.shape, np.nan), np.full(x.shape, np.nan), np.ones(weights.shape)
+    expected = np.empty(dy.shape), np.empty(x.shape), np.ones(weights.shape)
+    dense.correlate(x, weights, found[0])
+    convolution.correlate(x, weights, geometry, expected[0])
+    dense.correlate_backward_data(dy, weights, found[1])
+    convolution.correlate_backward_data(dy, weights, geometry, expected[1])
+    dense.correlate_backward_weights(x, dy, found[2])
+    convolution.correlate_backward_weights(x, dy, geometry, expected[2])
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-10)
