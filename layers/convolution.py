@@ -1,5 +1,7 @@
 """Convolution and Deconvolution (paper, section 3.2.2)."""
 
+import math
+
 from .. import kernels
 from ..kernels import Geometry
 from ..proto import caffe_pb2
@@ -48,6 +50,15 @@ class _Windowed(Layer):
     def output_size(self, height: int, width: int) -> tuple[int, int]:
         """Of one image."""
         return self.geometry.output_size(height, width)
+
+    def multiply_adds(self, bottom, top):
+        # a filter's every weight meets every place: of the top, or where the layer scatters, of the bottom
+        places = sum(math.prod(blob.shape[2:]) * blob.shape[0] for blob in self.filtered(bottom, top))
+        return self.blobs[0].count * places
+
+    def filtered(self, bottom, top):
+        """The blobs whose places each weight meets once."""
+        return top
 
     def _require_images(self, blob):
         if len(blob.shape) != 4:
@@ -112,6 +123,9 @@ class Deconvolution(_Windowed):
 
     def output_size(self, height, width):
         return self.geometry.transposed_size(height, width)
+
+    def filtered(self, bottom, top):
+        return bottom
 
     def forward(self, bottom, top):
         for below, above in zip(bottom, top, strict=True):

@@ -35,6 +35,9 @@ class InnerProduct(Layer):
         self.rows = math.prod(bottom[0].shape[:axis])
         top[0].reshape(*bottom[0].shape[:axis], self.outputs)
 
+    def multiply_adds(self, bottom, top):
+        return self.rows * self.blobs[0].count
+
     def _weights(self, array):
         """As (num_output, K)."""
         return array.T if self.param.inner_product_param.transpose else array

@@ -89,6 +89,10 @@ class Layer:
         """The layer's own blobs that hold nothing from one iteration to the next, so that a test net may use them too."""
         return []
 
+    def multiply_adds(self, bottom: list[Blob], top: list[Blob]) -> int:
+        """How many multiplications with an addition one forward pass takes; only matrix products count."""
+        return 0
+
     def close(self) -> None:
         """Give back threads and files."""
 

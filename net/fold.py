@@ -11,7 +11,7 @@ from .. import kernels
 from ..layers import BN
 from ..layers.batch_norm import EPSILON
 from ..proto import caffe_pb2
-from .net import NetError
+from .errors import NetError
 
 
 class Statistics(NamedTuple):

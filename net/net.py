@@ -12,14 +12,12 @@ from ..layers import Crop, Input, Layer, MemoryData, Pooling, Python, Split, Unp
 from ..proto import PrototxtError, caffe_pb2, filter_net, line_of_layer, read_net, upgrade_net
 from .caffemodel import write_caffemodel
 from .crop_offset import Source, computed_offset
+from .errors import NetError
+from .input_shapes import with_inputs
 from .needs_backward import Passes, find_passes
 from .planner import recycle
 from .splits import insert_splits
 from .weights import LoadReport, load_into, read_weights, write_hdf5
-
-
-class NetError(ValueError):
-    """A net that cannot be built or run; the message names the file, the layer and the fix."""
 
 
 class LearnableParameter(NamedTuple):
@@ -41,6 +39,8 @@ class Net:
     share: let blobs whose lives do not meet use one memory (gradients in TRAIN, data in TEST, which then cannot run backward); asking for
     one that is gone raises RuntimeError; keep: names of blobs to spare.
     allow_python_layers: whether Python layers may import and run the modules that the model names.
+    fill: False leaves parameters zero and, until they are
+    asked for, without memory, for whoever wants the shapes only; input_shapes: shapes by name of inputs, or of data that inputs replace.
     Raises FileNotFoundError, PrototxtError, NetError.
     """
 
@@ -58,6 +58,8 @@ class Net:
         share=False,
         keep=(),
         allow_python_layers=False,
+        fill=True,
+        input_shapes=None,
     ):
         if isinstance(phase, (str, os.PathLike)):
             phase, weights = weights, phase
@@ -67,6 +69,9 @@ class Net:
         self._allows_python_layers = allow_python_layers
         self.model_file = None if isinstance(model, caffe_pb2.NetParameter) else os.fspath(model)
         written = upgrade_net(model) if self.model_file is None else read_net(self.model_file)
+        if input_shapes:
+            written = with_inputs(written, input_shapes, self.model_file or "net")
+        self._fill = fill
         self.name = written.name
         state = caffe_pb2.NetState()
         state.CopyFrom(written.state)
@@ -130,7 +135,7 @@ class Net:
         layer = layer_type(param.type)(param, dtype=self.dtype, seed=self.seed, model_file=self.model_file)
         layer.check_counts(len(param.bottom), len(param.top))
         trained = self._beside[layer.name].blobs if layer.name in self._beside else []
-        layer.fills = not trained
+        layer.fills = self._fill and not trained
         bottom = [self._blobs[name] for name in param.bottom]
         first = self._sources[param.bottom[0]] if param.bottom else None
         self._hand_down(layer, param, bottom)
@@ -255,6 +260,10 @@ class Net:
             place += f":{line}" if line else ""
         message = f"{place}: layer '{param.name}' ({param.type}): {error}"
         return type(error)(message) if isinstance(error, (FileNotFoundError, PrototxtError)) else NetError(message)
+
+    def connections(self) -> list[tuple[Layer, list[Blob], list[Blob]]]:
+        """Each layer with its bottoms and tops."""
+        return list(zip(self.layers, self._bottoms, self._tops, strict=True))
 
     # -------------------------------------------------------------------------------------------------------------- running
 

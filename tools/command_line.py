@@ -1,5 +1,6 @@
 """What the tools share: errors in one line, the choice of the device, and the package found in a checkout."""
 
+import argparse
 import importlib.util
 import sys
 from pathlib import Path
@@ -43,6 +44,42 @@ def add_python_layers(parser) -> None:
     """The option --allow-python-layers of an argparse parser."""
     told = "run the Python modules that the net's Python layers name: only for files that you trust"
     parser.add_argument("--allow-python-layers", action="store_true", help=told)
+
+
+def add_phase(parser, default: str) -> None:
+    """The option --phase, read as a number of caffe_pb2.Phase."""
+    parser.add_argument(
+        "--phase", type=_phase, default=default, metavar="TRAIN|TEST", help=f"the net's phase (default: {default})"
+    )
+
+
+def _phase(text: str) -> int:
+    if text not in caffe_pb2.Phase.keys():
+        raise argparse.ArgumentTypeError(f"{text!r} is no phase: TRAIN or TEST")
+    return caffe_pb2.Phase.Value(text)
+
+
+def add_shape(parser) -> None:
+    """The option --shape, read as (name, shape); may be repeated."""
+    parser.add_argument(
+        "--shape",
+        action="append",
+        type=_shape,
+        default=[],
+        metavar="BLOB=N,C,H,W",
+        help="an input's shape, or that of an input in the place of data; may be repeated",
+    )
+
+
+def _shape(text: str) -> tuple[str, tuple[int, ...]]:
+    name, found, sizes = text.partition("=")
+    try:
+        shape = tuple(int(size) for size in sizes.split(","))
+    except ValueError:
+        shape = ()
+    if not (name and found and shape) or min(shape) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no shape: NAME=N,C,H,W with sizes from 1 on is expected")
+    return name, shape
 
 
 def use_device(gpu: int | None, solver=None, solver_file: str = "") -> None:
