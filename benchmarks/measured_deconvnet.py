@@ -19,6 +19,7 @@ sys.path.insert(0, str(ROOT))
 
 import deconvnet  # noqa: E402, I001  before NumPy, so that idle BLAS threads sleep (deconvnet/core/__init__.py)
 import numpy as np  # noqa: E402
+from deconvnet.core.net import time_layers  # noqa: E402
 from deconvnet.core.proto import read_net  # noqa: E402
 
 
@@ -58,14 +59,10 @@ def iterate(net, training: bool, times: dict | None = None) -> None:
             net.clear_param_diffs()
             net.backward()
         return
-    for name in net.layer_names:
-        begin = time.perf_counter()
-        net.forward(start=name, end=name)
-        times[name, "forward"] += time.perf_counter() - begin
-    for name in reversed(net.layer_names) if training else ():
-        begin = time.perf_counter()
-        net.backward(start=name, end=name)
-        times[name, "backward"] += time.perf_counter() - begin
+    for layer in time_layers(net, training):
+        times[layer.name, "forward"] += layer.forward
+        if training:
+            times[layer.name, "backward"] += layer.backward
 
 
 def main() -> None:

@@ -112,9 +112,7 @@ class Net:
             except (ValueError, FileNotFoundError) as error:
                 raise self._located(error, param) from error
         self.outputs = sorted(self._unread)
-        self._passes: Passes = find_passes(self)
-        for layer, needed in zip(self.layers, self._passes.layers, strict=True):
-            layer.may_need_backward = needed and (self.phase == caffe_pb2.TRAIN or self._param.force_backward)
+        self._settle_passes()
 
     def _make_public(self, share: bool, kept: set[str]) -> None:
         """What pycaffe shows of a net, its memory planned first."""
@@ -129,6 +127,16 @@ class Net:
         with_parameters = [(layer.name, layer.blobs) for layer in self.layers if layer.blobs]
         self.params = OrderedDict((name, [HostBlob(blob) for blob in blobs]) for name, blobs in with_parameters)
         self.layer_dict = OrderedDict(zip(self.layer_names, self.layers, strict=True))
+
+    def _settle_passes(self) -> None:
+        self._passes: Passes = find_passes(self)
+        for layer, needed in zip(self.layers, self._passes.layers, strict=True):
+            layer.may_need_backward = needed and (self.phase == caffe_pb2.TRAIN or self._param.force_backward)
+
+    def force_backward(self) -> None:
+        """Let every layer run backward and every bottom that can have a gradient get one, as `force_backward: true` does."""
+        self._param.force_backward = True
+        self._settle_passes()
 
     def _append(self, param) -> None:
         """Make one layer, its tops and parameters, and give them their shapes."""
@@ -288,6 +296,16 @@ class Net:
                     loss += weight * float(blob.host_data.sum())
         return loss
 
+    def _run_backward(self, first: int, last: int) -> None:
+        """Backward through layers first..last, downwards."""
+        for number in range(first, last - 1, -1):
+            if self._passes.layers[number]:
+                layer = self.layers[number]
+                try:
+                    layer.backward(self._tops[number], self._passes.bottoms[number], self._bottoms[number])
+                except ValueError as error:
+                    raise self._located(error, layer.param) from error
+
     def forward_loss(self) -> float:
         """One forward pass; the sum of the losses by their weights."""
         return self._run(0, len(self.layers) - 1)
@@ -329,13 +347,7 @@ class Net:
             self.blobs[name].diff[...] = array
         first = self._index(start) if start else len(self.layers) - 1
         last = self._index(end) if end else 0
-        for number in range(first, last - 1, -1):
-            if self._passes.layers[number]:
-                layer = self.layers[number]
-                try:
-                    layer.backward(self._tops[number], self._passes.bottoms[number], self._bottoms[number])
-                except ValueError as error:
-                    raise self._located(error, layer.param) from error
+        self._run_backward(first, last)
         wanted = [*(self.bottom_names[end] if end else self.inputs), *(diffs or [])]
         return {name: self.blobs[name].diff for name in wanted}
 

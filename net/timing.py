@@ -1,0 +1,36 @@
+"""How long each layer of a net takes."""
+
+import time
+from typing import NamedTuple
+
+from .. import kernels
+from .net import Net
+
+
+class LayerTime(NamedTuple):
+    """Seconds of one forward and one backward pass of a layer; 0 where it runs none."""
+
+    name: str
+    forward: float
+    backward: float
+
+
+def time_layers(net: Net, backward: bool = True) -> list[LayerTime]:
+    """Run one iteration, layer by layer, and tell what each took; on a GPU each is waited for.
+
+    backward: run backward too, through the layers that a loss needs.
+    """
+    numbers = range(len(net.layers))
+    forward = [_seconds(net._run, number, number) for number in numbers]
+    if backward:
+        net.clear_param_diffs()
+    back = {number: _seconds(net._run_backward, number, number) for number in reversed(numbers) if backward}
+    return [LayerTime(net.layer_names[number], forward[number], back.get(number, 0.0)) for number in numbers]
+
+
+def _seconds(run, *arguments) -> float:
+    kernels.synchronize()
+    begin = time.perf_counter()
+    run(*arguments)
+    kernels.synchronize()
+    return time.perf_counter() - begin
