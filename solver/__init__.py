@@ -5,11 +5,13 @@ from .log import logger
 from .nets import check_files, find_test_nets, find_train_net, weights_to_load
 from .outputs import Output, mean_outputs
 from .policies import make_policy
+from .recorders import CsvRecorder, names_of
 from .solver import SOLVERS, SGDSolver, Solver, get_solver
 from .solverstate import read_state
 
 __all__ = [
     "SOLVERS",
+    "CsvRecorder",
     "Output",
     "SGDSolver",
     "Solver",
@@ -21,6 +23,7 @@ __all__ = [
     "logger",
     "make_policy",
     "mean_outputs",
+    "names_of",
     "read_state",
     "weights_to_load",
 ]

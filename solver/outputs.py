@@ -1,5 +1,6 @@
 """A test pass: the mean of a net's outputs over a number of batches."""
 
+from collections import Counter
 from typing import NamedTuple
 
 
@@ -27,6 +28,25 @@ def outputs_of(net) -> list[Output]:
     """The values of a net's output blobs as the last forward pass left them."""
     weights = loss_weights_of(net)
     return [Output(name, float(value), weights[name]) for name in net.outputs for value in net.blobs[name].data.ravel()]
+
+
+def named_values(prefix: str, outputs: list[Output]) -> dict[str, float]:
+    """Values by name, `PREFIX/BLOB`; the further values of a blob are `PREFIX/BLOB[1]`, `PREFIX/BLOB[2]` ..."""
+    values, count = {}, Counter()
+    for output in outputs:
+        values[numbered(f"{prefix}/{output.blob}", count[output.blob])] = output.value
+        count[output.blob] += 1
+    return values
+
+
+def numbered(name: str, number: int) -> str:
+    """The name of a blob's value of that number, counted from 0."""
+    return f"{name}[{number}]" if number else name
+
+
+def test_name(number: int) -> str:
+    """What the names of a test net's values begin with."""
+    return f"test{number or ''}"
 
 
 def mean_outputs(net, batches: int, progress=iter) -> tuple[float, list[Output]]:

@@ -4,6 +4,7 @@ import math
 import os
 import time
 from collections import deque
+from collections.abc import Callable
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from . import snapshot
 from .errors import SolverError
 from .log import Progress, logger
 from .nets import find_test_nets, find_train_net, weights_to_load
-from .outputs import accuracy_name, loss_weights_of, mean_outputs, outputs_of
+from .outputs import accuracy_name, loss_weights_of, mean_outputs, named_values, outputs_of, test_name
 from .policies import Plateau, make_policy
 
 
@@ -26,6 +27,7 @@ class Solver:
     weights: .caffemodel or .h5 files to start from instead of the solver's own; an empty list: none
     net_options: for the nets, as Net takes them (share, allow_python_layers)
     net, test_nets: the nets; iter: updates done; losses: the last `average_loss` losses
+    listeners: called with (iteration, {name: value}) at each display and after each test pass
     Raises FileNotFoundError, PrototxtError, NetError, SolverError.
     """
 
@@ -51,6 +53,7 @@ class Solver:
         if param.snapshot:
             snapshot.require_writable(param.snapshot_prefix)
         self._progress: Progress | None = None
+        self.listeners: list[Callable[[int, dict[str, float]], None]] = []
         logger.info("Solver scaffolding done.")
 
     def _check_fields(self) -> None:
@@ -129,6 +132,7 @@ class Solver:
         if param.display and self.iter % param.display == 0:
             self.losses.append(self._forward())
             logger.info("Iteration %d, loss = %g", self.iter, self.loss)
+            self._tell({"loss": self.loss})
         if self._tests_now():
             self.test()
         logger.info("Optimization Done.")
@@ -201,8 +205,14 @@ class Solver:
         self._shown_at, self._shown_time = self.iter, now
         speed = f"{done / elapsed if elapsed else 0:g} iter/s, {elapsed:g}s/{self.param.display} iters"
         logger.info("Iteration %d (%s), loss = %g", self.iter, speed, self.loss)
-        for number, output in enumerate(outputs_of(self.net)):
+        outputs = outputs_of(self.net)
+        for number, output in enumerate(outputs):
             logger.info("    Train net output #%d: %s", number, output)
+        self._tell({"lr": self.learning_rate, "loss": self.loss, **named_values("train", outputs)})
+
+    def _tell(self, values: dict[str, float]) -> None:
+        for listener in self.listeners:
+            listener(self.iter, values)
 
     # ------------------------------------------------------------------------------------------ testing, snapshots
 
@@ -216,6 +226,7 @@ class Solver:
                 logger.info("Test loss: %g", loss)
             for index, output in enumerate(outputs):
                 logger.info("    Test net output #%d: %s", index, output)
+            self._tell(named_values(test_name(number), outputs))
             for output in outputs:
                 if self._watched == (number, output.blob):
                     self._judge(output)

@@ -1,9 +1,10 @@
 """Train a net by a solver file, from weights or from a snapshot.
 
     python tools/train_net.py --solver solver/stage2.prototxt [--weights a.caffemodel[,b.caffemodel]]
-                              [--snapshot x.solverstate] [--gpu 0]
+                              [--snapshot x.solverstate] [--gpu 0] [--csv run.csv]
 
-Without --gpu it computes where solver_mode says. The log goes to stderr in Caffe's form.
+Without --gpu it computes where solver_mode says. The log goes to stderr in Caffe's form; --csv writes the same values as a table,
+which a resumed run continues.
 """
 
 import argparse
@@ -12,12 +13,14 @@ import command_line
 
 from deconvnet.core.proto import read_solver
 from deconvnet.core.solver import (
+    CsvRecorder,
     SolverError,
     check_files,
     find_test_nets,
     find_train_net,
     get_solver,
     logger,
+    names_of,
     read_state,
     weights_to_load,
 )
@@ -43,13 +46,25 @@ def main():
     # what is missing is said before anything is built, files before the device
     weights_to_load(param, arguments.solver, weights)
     check_files([find_train_net(param, arguments.solver), *find_test_nets(param, arguments.solver)], LISTS)
+    recorders = open_recorders(arguments)
     command_line.use_device(arguments.gpu, param, arguments.solver)
     solver = get_solver(arguments.solver, weights, share=True, allow_python_layers=arguments.allow_python_layers)
     try:
+        for recorder in recorders:
+            recorder.begin(names_of(solver))
+        solver.listeners.extend(recorders)
         logger.info("Starting Optimization")
         solver.solve(arguments.snapshot)
     finally:
+        for recorder in recorders:
+            recorder.close()
         solver.close()
+
+
+def open_recorders(arguments):
+    """The files that follow the run."""
+    resumed = arguments.snapshot is not None
+    return [CsvRecorder(arguments.csv, resumed)] if arguments.csv else []
 
 
 def parse():
@@ -59,6 +74,7 @@ def parse():
         "--weights", metavar="A[,B]", help=".caffemodel or .h5 files to start from, matched by layer name"
     )
     parser.add_argument("--snapshot", metavar="FILE", help="the .solverstate to resume from")
+    parser.add_argument("--csv", metavar="FILE", help="write what is shown and tested to a table, a row an iteration")
     command_line.add_gpu(parser)
     command_line.add_python_layers(parser)
     return parser.parse_args()
