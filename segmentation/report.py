@@ -1,52 +1,20 @@
 """The demo's picture: images, ground truth and predictions side by side, and the training curves from the logs."""
 
-import re
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from .voc import palette
 
-_LOSS = re.compile(r"Iteration (\d+)(?: \([^)]*\))?, loss = (\S+)")
-_TEST_PASS = re.compile(r"Iteration (\d+), Testing net \(#(\d+)\)")
-_TEST_OUTPUT = re.compile(r"Test net output #\d+: (\S+) = (\S+)")
 _HEAD, _LEGEND = 0.7, 0.5  # inches above and below the pictures
-
-
-@dataclass
-class Curves:
-    """What a training log tells over the iterations: each curve is a list of (iteration, value) pairs."""
-
-    loss: list = field(default_factory=list)
-    test: dict = field(default_factory=dict)  # by the name of a test output, for the first test net
-
-
-def read_log(path):
-    """Read a training log in Caffe's form into Curves; lines of another kind are passed over."""
-    curves, iteration, net = Curves(), None, None
-    for line in Path(path).read_text(errors="replace").splitlines():
-        if found := _LOSS.search(line):
-            curves.loss.append((int(found[1]), float(found[2])))
-        elif found := _TEST_PASS.search(line):
-            iteration, net = int(found[1]), int(found[2])
-        elif (found := _TEST_OUTPUT.search(line)) and net == 0:
-            curves.test.setdefault(found[1], []).append((iteration, float(found[2])))
-    return curves
-
-
-def loss_line(line):
-    """The (iteration, loss) that a log line reports, or None for any other line."""
-    found = _LOSS.search(line)
-    return (int(found[1]), float(found[2])) if found else None
 
 
 def draw_report(path, examples, names, curves, accuracy="seg-accuracy", title=""):
     """Draw the report to `path` (PNG).
 
     examples: (image (H, W, 3) uint8 BGR, label (H, W), prediction (H, W)) triples of one size, shown two a row;
-    names: the classes from background on, for the legend in VOC's colours; curves: {stage name: Curves};
-    `accuracy` names the test output to draw.
+    names: the classes from background on, for the legend in VOC's colours; curves: {stage name: Curves},
+    as solver.read_log gives them; `accuracy` names the output of the first test net to draw.
     """
     import matplotlib
 
@@ -103,7 +71,7 @@ def _draw_curves(figure, curves, accuracy):
     figure.subplots_adjust(left=0.06, right=0.98, top=0.9, bottom=0.18, wspace=0.16)
     shades = ("#c44e52", "#4c72b0", "#55a868", "#8172b3")
     for (stage, curve), shade in zip(curves.items(), shades, strict=False):
-        for axis, points, mark in ((loss, curve.loss, ""), (test, curve.test.get(accuracy, []), "o")):
+        for axis, points, mark in ((loss, curve.get("loss"), ""), (test, curve.get(f"test/{accuracy}"), "o")):
             if points:
                 axis.plot(*np.transpose(points), color=shade, marker=mark, markersize=4, linewidth=1.6, label=stage)
     for axis, what in ((loss, "training loss"), (test, "pixel accuracy on validation examples")):

@@ -2,6 +2,7 @@
 
 from .errors import SolverError
 from .log import logger
+from .log_reader import Curves, loss_line, read_curves, read_log
 from .nets import check_files, find_test_nets, find_train_net, weights_to_load
 from .outputs import Output, mean_outputs
 from .policies import make_policy
@@ -12,6 +13,7 @@ from .solverstate import read_state
 __all__ = [
     "SOLVERS",
     "CsvRecorder",
+    "Curves",
     "Output",
     "SGDSolver",
     "Solver",
@@ -21,9 +23,12 @@ __all__ = [
     "find_train_net",
     "get_solver",
     "logger",
+    "loss_line",
     "make_policy",
     "mean_outputs",
     "names_of",
+    "read_curves",
+    "read_log",
     "read_state",
     "weights_to_load",
 ]

@@ -1,6 +1,7 @@
 """What the tools share: errors in one line, the choice of the device, and the package found in a checkout."""
 
 import argparse
+import importlib
 import importlib.util
 import sys
 from pathlib import Path
@@ -14,7 +15,15 @@ from deconvnet.core.net import NetError
 from deconvnet.core.proto import PrototxtError, caffe_pb2
 from deconvnet.core.solver import SolverError
 
-_USER_ERRORS = (PrototxtError, NetError, SolverError, kernels.DeviceError, kernels.BuildError, OSError, MemoryError)
+
+class NotInstalled(RuntimeError):
+    """A tool needs something that deconvnet itself does not; the message names it and how to install it."""
+
+
+_USER_ERRORS = (
+    *(PrototxtError, NetError, SolverError, NotInstalled),
+    *(kernels.DeviceError, kernels.BuildError, OSError, MemoryError),
+)
 
 
 def run(main) -> None:
@@ -33,6 +42,14 @@ def _said(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror and error.filename:
         return f"{error.filename}: {error.strerror}"
     return str(error) or type(error).__name__
+
+
+def optional(module: str, remedy: str):
+    """An imported module that deconvnet does without. Raises NotInstalled with the remedy."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise NotInstalled(f"{module} cannot be imported ({error}): {remedy}") from None
 
 
 def add_gpu(parser) -> None:

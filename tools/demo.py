@@ -18,6 +18,7 @@ from deconvnet.core.segmentation import evaluation, examples, report, synthetic,
 from deconvnet.core.segmentation.color_baseline import ColorLookup
 from deconvnet.core.segmentation.inference import classes_of, segment
 from deconvnet.core.segmentation.windows import multi_scale_windows
+from deconvnet.core.solver import loss_line, read_log
 
 ROOT = Path(__file__).resolve().parents[1]
 DEMO, DATA = Path("demo"), Path("demo/data")
@@ -69,7 +70,7 @@ def train(stage, path, solver, arguments):
     with tqdm(total=solver.max_iter, desc=stage, unit="iter") as bar:
 
         def advance(line):
-            if reported := report.loss_line(line):
+            if reported := loss_line(line):
                 bar.update(reported[0] - bar.n)
                 bar.set_postfix_str(f"loss {reported[1]:.3f}")
 
@@ -138,7 +139,7 @@ def write_report(folder, predictions, matrix):
     crowd = {i: len(examples.object_boxes(voc.read_label(folder.objects(i)))) for i in predictions}
     ids = sorted(predictions, key=crowd.get, reverse=True)[:SHOWN]
     shown = [(voc.read_image(folder.image(i)), voc.read_label(folder.classes(i)), predictions[i]) for i in ids]
-    curves = {stage: report.read_log(log_of(stage)) for stage in ("stage 1", "stage 2")}
+    curves = {stage: read_log(log_of(stage)) for stage in ("stage 1", "stage 2")}
     title = f"DeconvNet in small: mean IoU {evaluation.scores(matrix).mean_iou:.2f} on {len(predictions)} images"
     report.draw_report(DEMO / "report.png", shown, synthetic.CLASSES, curves, title=title)
 
