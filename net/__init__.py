@@ -1,9 +1,21 @@
 """A net: build, forward, backward, weights in and out."""
 
+from .drawing import DIRECTIONS, dot_source
 from .errors import NetError
 from .net import LearnableParameter, Net
 from .summary import summarize, totals
 from .timing import LayerTime, time_layers
 from .weights import LoadReport
 
-__all__ = ["LayerTime", "LearnableParameter", "LoadReport", "Net", "NetError", "summarize", "time_layers", "totals"]
+__all__ = [
+    "DIRECTIONS",
+    "LayerTime",
+    "LearnableParameter",
+    "LoadReport",
+    "Net",
+    "NetError",
+    "dot_source",
+    "summarize",
+    "time_layers",
+    "totals",
+]

@@ -1,0 +1,98 @@
+"""A net as a graph in the DOT language, for graphviz to draw: layers are boxes, blobs the arrows between them."""
+
+_COLORS = {
+    "Convolution": "#c6dbef",
+    "Deconvolution": "#fdd0a2",
+    "InnerProduct": "#c6dbef",
+    "Pooling": "#c7e9c0",
+    "Unpooling": "#fdae6b",
+    "loss": "#fcbba1",
+    "data": "#d9d9d9",
+    "other": "#f7f7f7",
+}
+_STYLE = (
+    '  node [shape=box, style="filled,rounded", fontname="Helvetica", fontsize=11, color="#888888"];',
+    '  edge [fontname="Helvetica", fontsize=9, color="#555555"];',
+)
+DIRECTIONS = ("TB", "LR", "BT", "RL")
+
+
+def dot_source(param, shapes: dict[str, tuple[int, ...]] | None = None, direction: str = "TB") -> str:
+    """The graph of a NetParameter, filtered by phase and without splits, as DOT text.
+
+    Layers that work in place stand in the box of the layer whose top they change. An arrow says the blob's name where it is not its
+    layer's, and its shape where `shapes` knows it. direction: TB (top to bottom), LR, BT or RL. Raises ValueError for another.
+    """
+    if direction not in DIRECTIONS:
+        raise ValueError(f"no such direction: {direction}; it is one of {', '.join(DIRECTIONS)}")
+    sizes = {blob: "x".join(map(str, shape)) for blob, shape in (shapes or {}).items()}
+    boxes, arrows, outputs = _arrange(param)
+    lines = [f"digraph {_quoted(param.name or 'net')} {{", f"  rankdir={direction};", *_STYLE]
+    for number, layers in enumerate(boxes):
+        lines.append(f"  n{number} [label={_quoted(_label(layers))}, fillcolor={_quoted(_color(layers[0]))}];")
+    for source, target, blob in arrows:
+        named = "" if blob == boxes[source][0].name else blob
+        lines.append(f"  n{source} -> n{target} [label={_quoted(_joined(named, sizes.get(blob)))}];")
+    for number, (source, blob) in enumerate(outputs):
+        lines.append(f"  out{number} [label={_quoted(_joined(blob, sizes.get(blob)))}, shape=ellipse, style=solid];")
+        lines.append(f"  n{source} -> out{number};")
+    return "\n".join([*lines, "}", ""])
+
+
+def _arrange(param):
+    """Boxes, each a list of layers; arrows (box, box, blob); and outputs (box, blob), which no layer reads."""
+    boxes, arrows, maker, read = [], [], {}, set()
+    for layer in param.layer:
+        if list(layer.top) == list(layer.bottom) and len(layer.top) == 1 and layer.top[0] in maker:
+            boxes[maker[layer.top[0]]].append(layer)
+            continue
+        arrows.extend((maker[bottom], len(boxes), bottom) for bottom in layer.bottom if bottom in maker)
+        read.update((maker.get(bottom), bottom) for bottom in layer.bottom)
+        maker.update((top, len(boxes)) for top in layer.top)
+        boxes.append([layer])
+    outputs = [(source, blob) for blob, source in maker.items() if (source, blob) not in read]
+    return boxes, arrows, outputs
+
+
+def _label(layers) -> str:
+    """The names and types of a box's layers, and the window of the first."""
+    first = f"{layers[0].name}\n{layers[0].type}{_window(layers[0])}"
+    return "\n".join([first, *(f"{layer.type}: {layer.name}" for layer in layers[1:])])
+
+
+def _window(layer) -> str:
+    """` 64, 3x3 / 2` for 64 outputs of a 3x3 window with stride 2."""
+    if layer.HasField("inner_product_param"):
+        return f" {layer.inner_product_param.num_output}"
+    for field in ("convolution_param", "pooling_param"):
+        if layer.HasField(field):
+            param = getattr(layer, field)
+            outputs = f" {param.num_output}," if field == "convolution_param" else ""
+            kernel, stride = _pair(param, "kernel"), _pair(param, "stride")
+            sizes = f" {kernel[0]}x{kernel[1]}" if all(kernel) else ""
+            return f"{outputs}{sizes}" + (f" / {stride[0]}" if stride[0] not in (0, 1) else "")
+    return ""
+
+
+def _pair(param, name: str) -> tuple[int, int]:
+    """A window's two sizes, however they are given; 0 where they are not."""
+    plain = getattr(param, "kernel_size" if name == "kernel" else name)
+    sizes = [plain] if isinstance(plain, int) else list(plain)
+    height, width = getattr(param, f"{name}_h"), getattr(param, f"{name}_w")
+    return (height, width) if height or width else (sizes[0], sizes[-1]) if sizes else (0, 0)
+
+
+def _color(layer) -> str:
+    if not layer.bottom:
+        return _COLORS["data"]
+    if "Loss" in layer.type or "Accuracy" in layer.type:
+        return _COLORS["loss"]
+    return _COLORS.get(layer.type, _COLORS["other"])
+
+
+def _joined(*texts: str | None) -> str:
+    return "\n".join(text for text in texts if text)
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
