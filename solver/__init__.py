@@ -9,6 +9,7 @@ from .policies import make_policy
 from .recorders import CsvRecorder, names_of
 from .solver import SOLVERS, SGDSolver, Solver, get_solver
 from .solverstate import read_state
+from .tensorboard import TensorBoardRecorder
 
 __all__ = [
     "SOLVERS",
@@ -17,6 +18,7 @@ __all__ = [
     "Output",
     "SGDSolver",
     "Solver",
+    "TensorBoardRecorder",
     "SolverError",
     "check_files",
     "find_test_nets",

@@ -1,10 +1,11 @@
 """Train a net by a solver file, from weights or from a snapshot.
 
     python tools/train_net.py --solver solver/stage2.prototxt [--weights a.caffemodel[,b.caffemodel]]
-                              [--snapshot x.solverstate] [--gpu 0] [--csv run.csv]
+                              [--snapshot x.solverstate] [--gpu 0]
+                              [--csv run.csv] [--tensorboard DIR]
 
 Without --gpu it computes where solver_mode says. The log goes to stderr in Caffe's form; --csv writes the same values as a table,
-which a resumed run continues.
+which a resumed run continues; --tensorboard writes them for TensorBoard.
 """
 
 import argparse
@@ -15,6 +16,7 @@ from deconvnet.core.proto import read_solver
 from deconvnet.core.solver import (
     CsvRecorder,
     SolverError,
+    TensorBoardRecorder,
     check_files,
     find_test_nets,
     find_train_net,
@@ -64,7 +66,8 @@ def main():
 def open_recorders(arguments):
     """The files that follow the run."""
     resumed = arguments.snapshot is not None
-    return [CsvRecorder(arguments.csv, resumed)] if arguments.csv else []
+    table = [CsvRecorder(arguments.csv, resumed)] if arguments.csv else []
+    return table + ([TensorBoardRecorder(arguments.tensorboard)] if arguments.tensorboard else [])
 
 
 def parse():
@@ -75,6 +78,7 @@ def parse():
     )
     parser.add_argument("--snapshot", metavar="FILE", help="the .solverstate to resume from")
     parser.add_argument("--csv", metavar="FILE", help="write what is shown and tested to a table, a row an iteration")
+    parser.add_argument("--tensorboard", metavar="DIR", help="write the same to an event file in this folder")
     command_line.add_gpu(parser)
     command_line.add_python_layers(parser)
     return parser.parse_args()

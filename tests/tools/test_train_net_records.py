@@ -30,3 +30,10 @@ def test_a_table_that_is_there_or_cannot_be_made_ends_in_one_line_before_anythin
     assert (tmp_path / "run.csv").read_text() == "kept"
     said = only_line(call(TOOL, tmp_path, "--solver", path, "--csv", "gone/run.csv"), TOOL)
     assert said.endswith("gone/run.csv: No such file or directory")
+
+
+def test_a_run_writes_events_for_tensorboard(tmp_path):
+    path = write_dummy_solver(tmp_path, FIELDS)
+    assert call(TOOL, tmp_path, "--solver", path, "--tensorboard", "events").returncode == 0
+    (events,) = (tmp_path / "events").iterdir()
+    assert b"test/accuracy" in events.read_bytes()
