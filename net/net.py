@@ -12,6 +12,7 @@ from ..layers import Crop, Input, Layer, MemoryData, Pooling, Python, Split, Unp
 from ..proto import PrototxtError, caffe_pb2, filter_net, line_of_layer, read_net, upgrade_net
 from .caffemodel import write_caffemodel
 from .crop_offset import Source, computed_offset
+from .debug_info import log_backward, log_forward, log_parameters
 from .errors import NetError
 from .input_shapes import with_inputs
 from .needs_backward import Passes, find_passes
@@ -73,6 +74,8 @@ class Net:
             written = with_inputs(written, input_shapes, self.model_file or "net")
         self._fill = fill
         self.name = written.name
+        # whether to log the mean absolute value of all that is computed
+        self.debug_info = written.debug_info
         state = caffe_pb2.NetState()
         state.CopyFrom(written.state)
         state.phase, state.level = phase, level or written.state.level
@@ -290,6 +293,8 @@ class Net:
                 layer.forward(bottom, top)
             except (ValueError, FileNotFoundError) as error:
                 raise self._located(error, layer.param) from error
+            if self.debug_info:
+                log_forward(layer, top)
             for weight, blob in zip(layer.loss_weights, top, strict=True):
                 if weight:
                     blob.host_diff[...] = weight
@@ -305,6 +310,8 @@ class Net:
                     layer.backward(self._tops[number], self._passes.bottoms[number], self._bottoms[number])
                 except ValueError as error:
                     raise self._located(error, layer.param) from error
+                if self.debug_info:
+                    log_backward(layer, self._bottoms[number], self._passes.bottoms[number])
 
     def forward_loss(self) -> float:
         """One forward pass; the sum of the losses by their weights."""
@@ -348,6 +355,8 @@ class Net:
         first = self._index(start) if start else len(self.layers) - 1
         last = self._index(end) if end else 0
         self._run_backward(first, last)
+        if self.debug_info and last == 0:
+            log_parameters(self.learnable)
         wanted = [*(self.bottom_names[end] if end else self.inputs), *(diffs or [])]
         return {name: self.blobs[name].diff for name in wanted}
 

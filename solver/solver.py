@@ -48,6 +48,8 @@ class Solver:
             self._build(test, f"Creating test net (#{number})", self.net) for number, test in enumerate(tests)
         ]
         self.history = [Blob(parameter.blob.shape, self.net.dtype) for parameter in self.net.learnable]
+        for net in (self.net, *self.test_nets):
+            net.debug_info = net.debug_info or param.debug_info
         self._load(weights)
         self._watch_plateau()
         if param.snapshot:
