@@ -40,8 +40,8 @@ class Net:
     share: let blobs whose lives do not meet use one memory (gradients in TRAIN, data in TEST, which then cannot run backward); asking for
     one that is gone raises RuntimeError; keep: names of blobs to spare.
     allow_python_layers: whether Python layers may import and run the modules that the model names.
-    fill: False leaves parameters zero and, until they are
-    asked for, without memory, for whoever wants the shapes only; input_shapes: shapes by name of inputs, or of data that inputs replace.
+    fill: False leaves parameters zero and, until they are asked for, without memory, for whoever wants the shapes only.
+    input_shapes: shapes by name of inputs, or of data that inputs replace.
     Raises FileNotFoundError, PrototxtError, NetError.
     """
 
@@ -121,6 +121,7 @@ class Net:
         """What pycaffe shows of a net, its memory planned first."""
         if unknown := kept - set(self._blobs):
             raise NetError(f"{self.model_file or 'net'}: keep names no blob of the net: {', '.join(sorted(unknown))}")
+        self._shares = share
         self._forward_only = share and not (self.phase == caffe_pb2.TRAIN or self._param.force_backward)
         side = "data" if self._forward_only else "diff"
         recycled = recycle(self, self._blobs, self._passes, side, kept) if share else set()
@@ -137,7 +138,12 @@ class Net:
             layer.may_need_backward = needed and (self.phase == caffe_pb2.TRAIN or self._param.force_backward)
 
     def force_backward(self) -> None:
-        """Let every layer run backward and every bottom that can have a gradient get one, as `force_backward: true` does."""
+        """Let every layer run backward and every bottom that can have a gradient get one, as `force_backward: true` does.
+
+        Raises NetError for a net made with share=True, whose memory is planned for the passes it has.
+        """
+        if self._shares:
+            raise NetError("force_backward on a net made with share=True: make it without share")
         self._param.force_backward = True
         self._settle_passes()
 
