@@ -15,49 +15,55 @@ def _fan(shape, filler) -> float:
     return {modes.FAN_IN: fan_in, modes.FAN_OUT: fan_out, modes.AVERAGE: (fan_in + fan_out) / 2}[filler.variance_norm]
 
 
-def _constant(shape, filler, draw):
-    return np.full(shape, filler.value)
+def _constant(values, filler, draw):
+    values[...] = filler.value
 
 
-def _uniform(shape, filler, draw):
-    return draw.uniform(filler.min, filler.max, shape)
+def _spread(values, low, high, draw):
+    draw.random(dtype=values.dtype, out=values)
+    values *= high - low
+    values += low
 
 
-def _normal(shape, deviation, draw):
-    values = draw.standard_normal(shape, np.float32)  # in float64 those of fc6 would take 0.8 GB
+def _normal(values, mean, deviation, draw):
+    draw.standard_normal(dtype=values.dtype, out=values)
     values *= deviation
-    return values
+    if mean:
+        values += mean
 
 
-def _gaussian(shape, filler, draw):
-    values = _normal(shape, filler.std, draw)
-    values += filler.mean
+def _uniform(values, filler, draw):
+    _spread(values, filler.min, filler.max, draw)
+
+
+def _gaussian(values, filler, draw):
+    _normal(values, filler.mean, filler.std, draw)
     if filler.sparse >= 0:  # about `sparse` inputs of each output are kept
-        values *= draw.random(shape) < filler.sparse / shape[0]
-    return values
+        values *= draw.random(values.shape) < filler.sparse / len(values)
 
 
-def _xavier(shape, filler, draw):
-    limit = math.sqrt(3 / _fan(shape, filler))
-    return draw.uniform(-limit, limit, shape)
+def _xavier(values, filler, draw):
+    limit = math.sqrt(3 / _fan(values.shape, filler))
+    _spread(values, -limit, limit, draw)
 
 
-def _msra(shape, filler, draw):
-    return _normal(shape, math.sqrt(2 / _fan(shape, filler)), draw)
+def _msra(values, filler, draw):
+    _normal(values, 0, math.sqrt(2 / _fan(values.shape, filler)), draw)
 
 
-def _positive_unitball(shape, filler, draw):
-    values = draw.random(shape).reshape(shape[0], -1)
-    return (values / values.sum(axis=1, keepdims=True)).reshape(shape)
+def _positive_unitball(values, filler, draw):
+    draw.random(dtype=values.dtype, out=values)
+    rows = values.reshape(len(values), -1)
+    rows /= rows.sum(axis=1, keepdims=True)
 
 
-def _bilinear(shape, filler, draw):
-    if len(shape) != 4 or shape[2] != shape[3]:
-        raise ValueError(f"the bilinear filler is for square kernels (N, C, k, k), not {tuple(shape)}")
-    size = shape[3]
+def _bilinear(values, filler, draw):
+    if values.ndim != 4 or values.shape[2] != values.shape[3]:
+        raise ValueError(f"the bilinear filler is for square kernels (N, C, k, k), not {values.shape}")
+    size = values.shape[3]
     half = math.ceil(size / 2)
     slope = 1 - np.abs(np.arange(size) - (size - 1) / 2) / half
-    return np.broadcast_to(np.outer(slope, slope), shape)
+    values[...] = np.outer(slope, slope)
 
 
 FILLERS = {
@@ -72,10 +78,10 @@ FILLERS = {
 
 
 def fill(values: np.ndarray, filler, draw: np.random.Generator) -> None:
-    """Fill an array by a FillerParameter, drawing from `draw`. Raises ValueError for an unknown type or a shape it does not fit."""
+    """Fill a contiguous float array in place by a FillerParameter, drawing from `draw`. Raises ValueError for an unknown type or a shape it does not fit."""
     if filler.type not in FILLERS:
         raise ValueError(
             f"unknown filler '{filler.type}'{did_you_mean(filler.type, FILLERS)}; known: {', '.join(sorted(FILLERS))}"
         )
     if values.size:
-        values[...] = FILLERS[filler.type](values.shape, filler, draw)
+        FILLERS[filler.type](values, filler, draw)
