@@ -49,7 +49,7 @@ class Layer:
     position: int | None = None
     # whether its tops hold what was put there once, for more than one forward
     keeps_tops = False
-    # whether parameters are filled; not where another net's take their place
+    # whether parameters are filled; not where another net's take their place, or only shapes are wanted
     fills = True
 
     def __init__(self, param, *, dtype=np.float32, seed: int = 0, model_file: str | None = None):

@@ -47,7 +47,8 @@ def main():
 
 def shapes_of(arguments):
     """The shape of each blob of the net."""
-    net = Net(arguments.model, arguments.phase, fill=False, input_shapes=dict(arguments.shape))
+    options = {"input_shapes": dict(arguments.shape), "allow_python_layers": arguments.allow_python_layers}
+    net = Net(arguments.model, arguments.phase, fill=False, **options)
     net.close()
     return {name: blob.shape for name, blob in net.blobs.items()}
 
@@ -62,6 +63,7 @@ def parse():
     parser.add_argument("--sizes", action="store_true", help="write each blob's shape on its arrow")
     command_line.add_phase(parser, "TRAIN")
     command_line.add_shape(parser)
+    command_line.add_python_layers(parser)
     return parser.parse_args()
 
 

@@ -3,7 +3,8 @@
     python tools/summary.py --model net.prototxt [--phase TEST] [--shape data=1,3,224,224 ...]
 
 Nothing is computed and no weights take memory. Multiply-adds are those of one forward pass in matrix products. Memory is that of
-the blobs a layer makes (none where it works in place); what a layer keeps for itself while it runs comes on top.
+the blobs a layer makes (none where it works in place), each in a place of its own: nets made with share=True, as train_net.py and
+test_net.py make them, take less, and what a layer keeps for itself while it runs comes on top.
 --shape gives an input another shape, or puts an input in the place of a data layer whose files are not there.
 """
 
@@ -18,7 +19,8 @@ HEADINGS = ("layer", "type", "tops", "parameters", "multiply-adds", "memory")
 
 def main():
     arguments = parse()
-    net = Net(arguments.model, arguments.phase, fill=False, input_shapes=dict(arguments.shape))
+    options = {"input_shapes": dict(arguments.shape), "allow_python_layers": arguments.allow_python_layers}
+    net = Net(arguments.model, arguments.phase, fill=False, **options)
     try:
         rows = summarize(net)
     finally:
@@ -72,6 +74,7 @@ def parse():
     parser.add_argument("--model", required=True, metavar="FILE", help="the net's prototxt")
     command_line.add_phase(parser, "TEST")
     command_line.add_shape(parser)
+    command_line.add_python_layers(parser)
     return parser.parse_args()
 
 

@@ -24,7 +24,8 @@ def main():
     if arguments.iterations < 1:
         raise NetError(f"--iterations must be at least 1, not {arguments.iterations}")
     command_line.use_device(arguments.gpu)
-    net = Net(arguments.model, arguments.phase, input_shapes=dict(arguments.shape))
+    options = {"input_shapes": dict(arguments.shape), "allow_python_layers": arguments.allow_python_layers}
+    net = Net(arguments.model, arguments.phase, **options)
     try:
         backward = arguments.phase == caffe_pb2.TRAIN
         if backward and not any(any(layer.loss_weights) for layer in net.layers):
@@ -74,6 +75,7 @@ def parse():
     parser.add_argument("--iterations", type=int, default=ITERATIONS, metavar="N", help=f"default: {ITERATIONS}")
     command_line.add_phase(parser, "TRAIN")
     command_line.add_shape(parser)
+    command_line.add_python_layers(parser)
     command_line.add_gpu(parser)
     return parser.parse_args()
 
