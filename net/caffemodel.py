@@ -54,8 +54,11 @@ def _read_layer(view: memoryview, numbers: tuple[int, int]) -> tuple[str, list[n
     return name, blobs
 
 
-def write_caffemodel(file: BinaryIO, net, arrays: dict[str, list[np.ndarray]]) -> None:
-    """Write a NetParameter (today's syntax) with the parameters of each layer name as float32 blobs in their layers."""
+def write_caffemodel(
+    file: BinaryIO, net, arrays: dict[str, list[np.ndarray]], gradients: dict[str, list[np.ndarray]] | None = None
+) -> None:
+    """Write a NetParameter (today's syntax) with the parameters of each layer name as float32 blobs in their layers,
+    their gradients beside them where given."""
     head = caffe_pb2.NetParameter()
     head.CopyFrom(net)
     del head.layer[:]
@@ -65,9 +68,11 @@ def write_caffemodel(file: BinaryIO, net, arrays: dict[str, list[np.ndarray]]) -
         bare.CopyFrom(layer)
         del bare.blobs[:]
         start = bare.SerializeToString()
-        blobs = [blob_parts(array) for array in arrays.get(layer.name, [])]
-        size = len(start) + sum(len(header(_LAYER[1], length)) + length for _, _, length in blobs)
+        values = arrays.get(layer.name, [])
+        diffs = gradients[layer.name] if gradients and values else [None] * len(values)
+        blobs = [blob_parts(*both) for both in zip(values, diffs, strict=True)]
+        size = len(start) + sum(len(header(_LAYER[1], length)) + length for _, length in blobs)
         file.write(header(_NET_LAYER, size) + start)
-        for opening, array, length in blobs:
-            file.write(header(_LAYER[1], length) + opening)
-            file.write(memoryview(array).cast("B"))
+        for parts, length in blobs:
+            file.write(header(_LAYER[1], length))
+            file.writelines(parts)

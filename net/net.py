@@ -430,15 +430,17 @@ class Net:
         """The parameters by layer name, in host memory."""
         return {layer.name: [blob.host_data for blob in layer.blobs] for layer in self.layers if layer.blobs}
 
-    def save(self, path) -> None:
-        """Write a .caffemodel: the net's definition with its parameters."""
+    def save(self, path, gradients: bool = False) -> None:
+        """Write a .caffemodel: the net's definition with its parameters (and their gradients)."""
         with open(path, "wb") as file:
-            write_caffemodel(file, self._param, self.arrays())
+            write_caffemodel(file, self._param, self.arrays(), self._gradients() if gradients else None)
 
     def save_hdf5(self, path, gradients: bool = False) -> None:
         """Write the parameters (and their gradients) in Caffe's HDF5 layout."""
-        diffs = {layer.name: [blob.host_diff for blob in layer.blobs] for layer in self.layers if layer.blobs}
-        write_hdf5(os.fspath(path), self.arrays(), diffs if gradients else None)
+        write_hdf5(os.fspath(path), self.arrays(), self._gradients() if gradients else None)
+
+    def _gradients(self) -> dict[str, list[np.ndarray]]:
+        return {layer.name: [blob.host_diff for blob in layer.blobs] for layer in self.layers if layer.blobs}
 
     def close(self) -> None:
         """Give back the threads and files of the layers."""

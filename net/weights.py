@@ -6,6 +6,7 @@ import h5py
 import numpy as np
 
 from .caffemodel import read_caffemodel
+from .hdf5_file import create_hdf5
 from .wire import CorruptModel
 
 
@@ -53,7 +54,7 @@ def write_hdf5(
     path: str, arrays: dict[str, list[np.ndarray]], gradients: dict[str, list[np.ndarray]] | None = None
 ) -> None:
     """Write parameters (and gradients, as `diff`) in Caffe's layout: data/LAYER/NUMBER."""
-    with h5py.File(path, "w") as file:
+    with create_hdf5(path) as file:
         for group, layers in (("data", arrays), ("diff", gradients)):
             for name, blobs in (layers or {}).items():
                 for number, array in enumerate(blobs):

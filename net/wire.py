@@ -5,7 +5,7 @@ import numpy as np
 from ..proto import caffe_pb2
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
-_BLOB_DATA, _BLOB_SHAPE, _BLOB_DOUBLE_DATA = 5, 7, 8
+_BLOB_DATA, _BLOB_DIFF, _BLOB_SHAPE, _BLOB_DOUBLE_DATA = 5, 6, 7, 8
 
 
 class CorruptModel(ValueError):
@@ -93,12 +93,14 @@ def _read_unpacked(view: memoryview) -> np.ndarray:
     return values.reshape(shape)
 
 
-def blob_parts(array: np.ndarray) -> tuple[bytes, np.ndarray, int]:
-    """The bytes of a BlobProto before its numbers, the numbers, and the length of both."""
-    values = np.ascontiguousarray(array, "<f4")
-    shape = caffe_pb2.BlobProto(shape=caffe_pb2.BlobShape(dim=array.shape)).SerializeToString()
-    opening = shape + header(_BLOB_DATA, values.nbytes)
-    return opening, values.reshape(-1), len(opening) + values.nbytes
+def blob_parts(array: np.ndarray, gradient: np.ndarray | None = None) -> tuple[list, int]:
+    """What makes up a BlobProto, to be written in turn: bytes, and the numbers as they lie in memory; and the length of all."""
+    parts = [caffe_pb2.BlobProto(shape=caffe_pb2.BlobShape(dim=array.shape)).SerializeToString()]
+    for field, numbers in ((_BLOB_DATA, array), (_BLOB_DIFF, gradient)):
+        if numbers is not None:
+            values = memoryview(np.ascontiguousarray(numbers, "<f4").reshape(-1)).cast("B")
+            parts += [header(field, values.nbytes), values]
+    return parts, sum(len(part) for part in parts)
 
 
 def header(field: int, length: int) -> bytes:

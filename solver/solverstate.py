@@ -1,6 +1,7 @@
 """The .solverstate file: where a training run stands, in Caffe's binary form or HDF5 layout, with our fields beside.
 
-Binary: a SolverState, its small fields first and the history after them, so that a file cut off anywhere shows it.
+Binary: a SolverState, its small fields first (the number of arrays before all) and the history after them, so that a file
+cut off anywhere shows it.
 HDF5: datasets iter, current_step, learned_net and history/NUMBER as Caffe's; ours as prototxt text in dataset `more`.
 """
 
@@ -14,6 +15,7 @@ from google.protobuf import text_format
 from google.protobuf.message import DecodeError
 
 from ..net.caffemodel import read_caffemodel
+from ..net.hdf5_file import create_hdf5
 from ..net.wire import CorruptModel, blob_parts, header, read_blob, read_varint
 from ..proto import caffe_pb2
 from .errors import SolverError
@@ -65,7 +67,9 @@ def _read_binary(path: str) -> State:
     except DecodeError:
         reason = "its fields are not a SolverState's"
     else:
-        if message.HasField("iter"):
+        if len(history) < message.history_count:
+            reason = "it is cut off"
+        elif message.HasField("iter"):
             return State(message, history)
     if _holds_weights(path):
         raise SolverError(_WEIGHTS_GIVEN.format(path=path))
@@ -147,11 +151,13 @@ def _text(dataset) -> str:
 
 def write_binary(file: BinaryIO, state: State) -> None:
     """Write a state as a SolverState, its history array by array (float32)."""
+    # the count comes first: a file cut off anywhere after it shows that something is missing
+    file.write(caffe_pb2.SolverState(history_count=len(state.history)).SerializeToString())
     file.write(state.message.SerializeToString())
     for array in state.history:
-        opening, values, length = blob_parts(array)
-        file.write(header(_HISTORY, length) + opening)
-        file.write(memoryview(values).cast("B"))
+        parts, length = blob_parts(array)
+        file.write(header(_HISTORY, length))
+        file.writelines(parts)
 
 
 def write_hdf5(path: str, state: State) -> None:
@@ -160,7 +166,7 @@ def write_hdf5(path: str, state: State) -> None:
     more.CopyFrom(state.message)
     for field in _CAFFES:
         more.ClearField(field)
-    with h5py.File(path, "w") as file:
+    with create_hdf5(path) as file:
         for field in ("iter", "current_step"):
             file[field] = np.array([getattr(state.message, field)], np.int32)
         file["learned_net"] = np.bytes_(state.message.learned_net.encode())
