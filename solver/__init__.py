@@ -7,20 +7,26 @@ from .nets import check_files, find_test_nets, find_train_net, weights_to_load
 from .outputs import Output, mean_outputs
 from .policies import make_policy
 from .recorders import CsvRecorder, names_of
+from .signals import EFFECTS, Action, SignalActions
+from .snapshot_files import find_snapshot
 from .solver import SOLVERS, SGDSolver, Solver, get_solver
 from .solverstate import read_state
 from .tensorboard import TensorBoardRecorder
 
 __all__ = [
+    "EFFECTS",
     "SOLVERS",
+    "Action",
     "CsvRecorder",
     "Curves",
     "Output",
     "SGDSolver",
+    "SignalActions",
     "Solver",
     "TensorBoardRecorder",
     "SolverError",
     "check_files",
+    "find_snapshot",
     "find_test_nets",
     "find_train_net",
     "get_solver",

@@ -2,7 +2,6 @@
 
 import os
 import platform
-from collections.abc import Callable
 
 import numpy as np
 
@@ -12,65 +11,8 @@ from ..proto import caffe_pb2
 from .errors import SolverError
 from .log import logger
 from .policies import Plateau
+from .snapshot_files import keep_newest, model_of, paths, remove_parts, require_writable, write_pair
 from .solverstate import State, read_state, write_binary, write_hdf5
-
-
-def paths(prefix: str, iteration: int, hdf5: bool) -> tuple[str, str]:
-    """The model and the state file of an iteration, named as Caffe names them."""
-    end = ".h5" if hdf5 else ""
-    return f"{prefix}_iter_{iteration}.caffemodel{end}", f"{prefix}_iter_{iteration}.solverstate{end}"
-
-
-def write_durably(path: str, write: Callable[[str], None]) -> None:
-    """Let `write` fill a file beside `path`, flush it to disk and rename it.
-
-    Raises SolverError naming the path; then the file is as it was and nothing lies beside it.
-    """
-    beside = f"{path}.part"
-    try:
-        write(beside)
-        _flush(beside)
-        os.replace(beside, path)
-        _flush(os.path.dirname(path) or ".")
-    except OSError as error:
-        _remove(beside)
-        reason = error.strerror or " ".join(str(error).split())
-        raise SolverError(
-            f"the snapshot {path} cannot be written: {reason}; the snapshots before it are whole"
-        ) from None
-    except BaseException:
-        _remove(beside)
-        raise
-
-
-def _flush(path: str) -> None:
-    """Have a file or folder on disk, not only in the system's memory."""
-    if os.path.isdir(path) and os.name == "nt":
-        return  # Windows opens no folders
-    descriptor = os.open(path, os.O_RDONLY if os.path.isdir(path) else os.O_RDWR)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _remove(path: str) -> None:
-    if os.path.exists(path):
-        os.remove(path)
-
-
-def require_writable(prefix: str) -> None:
-    """Make the folder of a snapshot_prefix and try to write there, before days of training. Raises SolverError."""
-    if not prefix:
-        raise SolverError("snapshot_prefix is missing: the files are named PREFIX_iter_N.caffemodel and .solverstate")
-    probe = f"{prefix}.probe"
-    try:
-        os.makedirs(os.path.dirname(prefix) or ".", exist_ok=True)
-        with open(probe, "wb"):
-            pass
-        os.remove(probe)
-    except OSError as error:
-        raise SolverError(f"snapshots cannot be written to snapshot_prefix '{prefix}': {error.strerror}") from None
 
 
 def save(solver) -> str:
@@ -85,18 +27,25 @@ def save(solver) -> str:
             )
     param = solver.param
     require_writable(param.snapshot_prefix)
+    remove_parts(param.snapshot_prefix)
     hdf5 = param.snapshot_format == caffe_pb2.SolverParameter.HDF5
     model_path, state_path = paths(param.snapshot_prefix, solver.iter, hdf5)
-    # a state of this name from an earlier run must not stand beside the new model
-    _remove(state_path)
-    logger.info("Snapshotting to %s file %s", "HDF5" if hdf5 else "binary proto", model_path)
-    if hdf5:
-        write_durably(model_path, lambda path: solver.net.save_hdf5(path, gradients=param.snapshot_diff))
-    else:
-        write_durably(model_path, solver.net.save)
-    logger.info("Snapshotting solver state to %s file %s", "HDF5" if hdf5 else "binary proto", state_path)
-    state = State(_describe(solver, model_path), [blob.host_data for blob in solver.history])
-    write_durably(state_path, lambda path: _write_state(path, state, hdf5))
+    kind = "HDF5" if hdf5 else "binary proto"
+
+    def fill_model(beside):
+        logger.info("Snapshotting to %s file %s", kind, model_path)
+        write = solver.net.save_hdf5 if hdf5 else solver.net.save
+        write(beside, gradients=param.snapshot_diff)
+        message.learned_net_bytes = os.path.getsize(beside)
+
+    def fill_state(beside):
+        logger.info("Snapshotting solver state to %s file %s", kind, state_path)
+        _write_state(beside, State(message, [blob.host_data for blob in solver.history]), hdf5)
+
+    message = _describe(solver, model_path)
+    write_pair((model_path, fill_model), (state_path, fill_state))
+    if param.snapshot_keep:
+        keep_newest(param.snapshot_prefix, solver.iter, param.snapshot_keep)
     return state_path
 
 
@@ -148,7 +97,7 @@ def restore(solver, path: str) -> None:
             f"{path}: holds the momentum of {len(history)} parameters ({_shapes(history)}), the net learns "
             f"{len(solver.history)} ({_shapes(solver.history)}): resume with the solver and net that wrote it"
         )
-    model = _model_of(path, message.learned_net)
+    model = model_of(path, message.learned_net)
     missing = solver.net.copy_from(model).missing
     if missing:
         raise SolverError(f"{model}: lacks the weights of {', '.join(missing)}, so {path} cannot be resumed from")
@@ -169,17 +118,6 @@ def restore(solver, path: str) -> None:
 def _shapes(arrays) -> str:
     shown = ", ".join("x".join(map(str, array.shape)) or "1" for array in arrays[:4])
     return shown + (", ..." if len(arrays) > 4 else "")
-
-
-def _model_of(path: str, learned_net: str) -> str:
-    """The model written with a state: beside it under its name (folders get moved), else where the state says."""
-    folder, name = os.path.split(path)
-    sibling = os.path.join(folder, name.replace(".solverstate", ".caffemodel"))
-    named = os.path.join(folder, os.path.basename(learned_net.replace("\\", "/")))
-    for place in (sibling, named, learned_net):
-        if place != path and os.path.isfile(place):
-            return place
-    raise FileNotFoundError(f"no such file: {sibling}, the weights written with {path}; put them beside it")
 
 
 def _restore_policy(policy, message) -> None:

@@ -12,12 +12,13 @@ from .. import kernels
 from ..blob import Blob, current_seed
 from ..layers import BN
 from ..proto import caffe_pb2, did_you_mean, read_solver, upgrade_solver
-from . import snapshot
+from . import snapshot, snapshot_files
 from .errors import SolverError
 from .log import Progress, logger
 from .nets import find_test_nets, find_train_net, weights_to_load
 from .outputs import accuracy_name, loss_weights_of, mean_outputs, named_values, outputs_of, test_name
 from .policies import Plateau, make_policy
+from .signals import Action
 
 
 class Solver:
@@ -27,9 +28,14 @@ class Solver:
     weights: .caffemodel or .h5 files to start from instead of the solver's own; an empty list: none
     net_options: for the nets, as Net takes them (share, allow_python_layers)
     net, test_nets: the nets; iter: updates done; losses: the last `average_loss` losses
+    action_function: asked after every iteration (and batch of a test pass) for an Action; None: nobody is asked
+    stopped: whether the last run ended before its time because of Action.STOP
     listeners: called with (iteration, {name: value}) at each display and after each test pass
     Raises FileNotFoundError, PrototxtError, NetError, SolverError.
     """
+
+    action_function: Callable[[], Action] | None = None
+    stopped = False
 
     def __init__(self, solver, weights: list[str] | None = None, **net_options):
         self.file = None if isinstance(solver, caffe_pb2.SolverParameter) else os.fspath(solver)
@@ -53,7 +59,9 @@ class Solver:
         self._load(weights)
         self._watch_plateau()
         if param.snapshot:
-            snapshot.require_writable(param.snapshot_prefix)
+            snapshot_files.require_writable(param.snapshot_prefix)
+        self._saved: str | None = None  # the state file that holds what the solver holds
+        self._asked = Action.NONE
         self._progress: Progress | None = None
         self.listeners: list[Callable[[int, dict[str, float]], None]] = []
         logger.info("Solver scaffolding done.")
@@ -65,8 +73,10 @@ class Solver:
                 raise SolverError(f"{self.name}: {field} must be at least 1, not {getattr(param, field)}")
         if param.regularization_type not in ("L1", "L2"):
             raise SolverError(f"{self.name}: unknown regularization_type '{param.regularization_type}' (known: L1, L2)")
-        if param.snapshot_diff and param.snapshot_format != caffe_pb2.SolverParameter.HDF5:
-            raise SolverError(f"{self.name}: snapshot_diff needs snapshot_format: HDF5")
+        if param.snapshot_keep < 0:
+            raise SolverError(
+                f"{self.name}: snapshot_keep must be at least 0 (all are kept), not {param.snapshot_keep}"
+            )
 
     def _build(self, source, what: str, beside=None):
         place = f"net file: {source.model}" if isinstance(source.model, str) else source.field
@@ -114,13 +124,15 @@ class Solver:
     def solve(self, resume_file=None) -> None:
         """Train to max_iter, from a snapshot's state if one is given; then snapshot and test as Caffe does.
 
+        Asked to stop, it ends after the current iteration, with the snapshot but without the test.
+
         Raises SolverError where the loss is no longer finite, and what `restore` raises.
         """
         param = self.param
         if param.max_iter < 1:
             raise SolverError(f"{self.name}: max_iter must be at least 1, not {param.max_iter}")
         if param.snapshot_after_train:
-            snapshot.require_writable(param.snapshot_prefix)
+            snapshot_files.require_writable(param.snapshot_prefix)
         logger.info("Solving %s", self.net.name)
         logger.info("Learning Rate Policy: %s", param.lr_policy)
         if resume_file is not None:
@@ -129,15 +141,27 @@ class Solver:
         with Progress(param.max_iter, self.iter, self._examples()) as self._progress:
             self.step(param.max_iter - self.iter)
         self._progress = None
-        if param.snapshot_after_train and not (param.snapshot and self.iter % param.snapshot == 0):
+        if param.snapshot_after_train and not self._is_saved():
             self.snapshot()
+        if not self.stopped:
+            self._show_the_end()
+        logger.info("Optimization stopped early." if self.stopped else "Optimization Done.")
+
+    def _is_saved(self) -> bool:
+        """Whether the snapshot of this iteration is there already, written or resumed from."""
+        hdf5 = self.param.snapshot_format == caffe_pb2.SolverParameter.HDF5
+        _, state = snapshot_files.paths(self.param.snapshot_prefix, self.iter, hdf5)
+        return self._saved == os.path.realpath(state) and os.path.isfile(self._saved)
+
+    def _show_the_end(self) -> None:
+        """The loss after the last update and a last test pass, where their turn has come."""
+        param = self.param
         if param.display and self.iter % param.display == 0:
             self.losses.append(self._forward())
             logger.info("Iteration %d, loss = %g", self.iter, self.loss)
             self._tell({"loss": self.loss})
         if self._tests_now():
             self.test()
-        logger.info("Optimization Done.")
 
     def _examples(self) -> int:
         """How many examples one iteration sees: the batch of the net's first blob, iter_size times."""
@@ -147,25 +171,47 @@ class Solver:
     # a run that diverges is told by its loss, in one line, not by NumPy's warnings
     @np.errstate(over="ignore", invalid="ignore")
     def step(self, iterations: int) -> None:
-        """Do so many iterations, with the test passes and snapshots that fall among them.
+        """Do so many iterations, with the test passes and snapshots that fall among them; fewer if asked to stop.
 
         Raises SolverError where the loss is not finite or a snapshot cannot be written.
         """
-        param, stop = self.param, self.iter + iterations
+        param, stop, self.stopped = self.param, self.iter + iterations, False
         self._shown_at, self._shown_time = self.iter, time.perf_counter()
         while self.iter < stop:
             if self._tests_now() and (self.iter or param.test_initialization):
                 self.test()
+                if self.stopped:
+                    return
             shown = bool(param.display) and self.iter % param.display == 0
             self.losses.append(self._accumulate())
             if shown:
                 self._show()
             self.apply_update(shown)
             self.iter += 1
+            self._saved = None
             if self._progress is not None:
                 self._progress.advance(self.loss)
-            if param.snapshot and self.iter % param.snapshot == 0:
+            self._ask()
+            # heard first, so that a snapshot whose turn it is serves who asked as well
+            if self._snapshot_is_asked() or (param.snapshot and self.iter % param.snapshot == 0):
                 self.snapshot()
+            if self.stopped:
+                return
+
+    def _ask(self) -> bool:
+        """Hear what the solver is asked to do; whether to stop."""
+        if self.action_function is not None:
+            self._asked |= self.action_function()
+            self.stopped |= Action.STOP in self._asked
+            self._asked &= ~Action.STOP
+        return self.stopped
+
+    def _snapshot_is_asked(self) -> bool:
+        asked, self._asked = Action.SNAPSHOT in self._asked, Action.NONE
+        if asked and not self.param.snapshot_prefix:
+            logger.warning("no snapshot is written: the solver has no snapshot_prefix")
+            return False
+        return asked
 
     def _tests_now(self) -> bool:
         return self.param.test_interval > 0 and self.iter % self.param.test_interval == 0
@@ -220,19 +266,40 @@ class Solver:
 
     @np.errstate(over="ignore", invalid="ignore")
     def test(self) -> None:
-        """Run every test net over its test_iter batches and log the means; plateau hears the one it watches."""
+        """Run every test net over its test_iter batches and log the means; plateau hears the one it watches.
+
+        Asked to stop, it leaves the pass as if it had not begun: a resumed run begins it again.
+        """
+        positions, watched, self.stopped = self._test_positions(), None, False
         for number, net in enumerate(self.test_nets):
             logger.info("Iteration %d, Testing net (#%d)", self.iter, number)
-            loss, outputs = mean_outputs(net, self.param.test_iter[number])
+            loss, outputs = mean_outputs(net, self.param.test_iter[number], self._until_stopped)
+            if self.stopped:
+                for layer, position in positions:
+                    layer.position = position
+                logger.info("Test interrupted.")
+                return
             if self.param.test_compute_loss:
                 logger.info("Test loss: %g", loss)
             for index, output in enumerate(outputs):
                 logger.info("    Test net output #%d: %s", index, output)
             self._tell(named_values(test_name(number), outputs))
-            for output in outputs:
-                if self._watched == (number, output.blob):
-                    self._judge(output)
-                    break
+            if self._watched is not None and self._watched[0] == number:
+                watched = next((output for output in outputs if output.blob == self._watched[1]), None)
+        if watched is not None:
+            self._judge(watched)
+
+    def _test_positions(self) -> list:
+        """(layer, position) of each layer of the test nets that draws."""
+        layers = (layer for net in self.test_nets for layer in net.layers)
+        return [(layer, layer.position) for layer in layers if layer.position is not None]
+
+    def _until_stopped(self, batches):
+        """The batches of a test pass, up to the moment of being asked to stop."""
+        for batch in batches:
+            yield batch
+            if self._ask():
+                return
 
     def _judge(self, output) -> None:
         policy, before = self.policy, self.policy.rate
@@ -245,7 +312,9 @@ class Solver:
 
     def snapshot(self) -> str:
         """Write PREFIX_iter_N.caffemodel and .solverstate (or .h5); return the state's path. Raises SolverError."""
-        return snapshot.save(self)
+        path = snapshot.save(self)
+        self._saved = os.path.realpath(path)
+        return path
 
     def restore(self, path) -> None:
         """Go on from a .solverstate or .solverstate.h5, this project's or Caffe's.
@@ -253,6 +322,7 @@ class Solver:
         Raises FileNotFoundError, SolverError, NetError.
         """
         snapshot.restore(self, os.fspath(path))
+        self._saved = os.path.realpath(path)
 
     def close(self) -> None:
         """Give back the threads and files of the nets."""

@@ -4,6 +4,8 @@
                               [--snapshot x.solverstate] [--gpu 0]
                               [--csv run.csv] [--tensorboard DIR]
 
+--snapshot takes a folder or a snapshot_prefix as well and then resumes from the newest whole pair of files there.
+Ctrl-C stops after the current iteration, with a snapshot; a second one ends at once. SIGHUP writes a snapshot.
 Without --gpu it computes where solver_mode says. The log goes to stderr in Caffe's form; --csv writes the same values as a table,
 which a resumed run continues; --tensorboard writes them for TensorBoard.
 """
@@ -14,16 +16,18 @@ import command_line
 
 from deconvnet.core.proto import read_solver
 from deconvnet.core.solver import (
+    EFFECTS,
     CsvRecorder,
+    SignalActions,
     SolverError,
     TensorBoardRecorder,
     check_files,
+    find_snapshot,
     find_test_nets,
     find_train_net,
     get_solver,
     logger,
     names_of,
-    read_state,
     weights_to_load,
 )
 
@@ -43,7 +47,7 @@ def main():
     param = read_solver(arguments.solver)
     weights = [path.strip() for path in arguments.weights.split(",")] if arguments.weights else None
     if arguments.snapshot:
-        read_state(arguments.snapshot)
+        arguments.snapshot = find_snapshot(arguments.snapshot, param.snapshot_prefix)
         weights = []
     # what is missing is said before anything is built, files before the device
     weights_to_load(param, arguments.solver, weights)
@@ -55,8 +59,10 @@ def main():
         for recorder in recorders:
             recorder.begin(names_of(solver))
         solver.listeners.extend(recorders)
-        logger.info("Starting Optimization")
-        solver.solve(arguments.snapshot)
+        with SignalActions(EFFECTS[arguments.sigint_effect], EFFECTS[arguments.sighup_effect]) as actions:
+            solver.action_function = actions
+            logger.info("Starting Optimization")
+            solver.solve(arguments.snapshot)
     finally:
         for recorder in recorders:
             recorder.close()
@@ -76,9 +82,14 @@ def parse():
     parser.add_argument(
         "--weights", metavar="A[,B]", help=".caffemodel or .h5 files to start from, matched by layer name"
     )
-    parser.add_argument("--snapshot", metavar="FILE", help="the .solverstate to resume from")
+    parser.add_argument(
+        "--snapshot", metavar="FILE", help="the .solverstate to resume from, or a folder or snapshot_prefix"
+    )
     parser.add_argument("--csv", metavar="FILE", help="write what is shown and tested to a table, a row an iteration")
     parser.add_argument("--tensorboard", metavar="DIR", help="write the same to an event file in this folder")
+    for option, effect in (("sigint", "stop"), ("sighup", "snapshot")):
+        said = f"what {option.upper()} does after the current iteration: {', '.join(EFFECTS)} (default: {effect})"
+        parser.add_argument(f"--{option}_effect", choices=EFFECTS, default=effect, help=said)
     command_line.add_gpu(parser)
     command_line.add_python_layers(parser)
     return parser.parse_args()

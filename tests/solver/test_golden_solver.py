@@ -112,6 +112,39 @@ def test_a_state_that_we_write_is_the_one_that_caffe_writes(form, tmp_path, monk
         np.testing.assert_allclose(our_blob, their_blob, atol=TOLERANCE * np.abs(their_blob).max())
 
 
+@pytest.mark.parametrize("form", ["", "_hdf5"])
+def test_a_model_that_we_write_is_the_one_that_caffe_writes(form, tmp_path):
+    suffix = ".h5" if form else ""
+    with open_case("solver", f"solver_sgd_step{form}") as case:
+        solver = solver_of(case, f'snapshot_prefix: "{tmp_path}/x"')
+        set_inputs(solver, case["inputs"])
+        solver.step(4)
+        solver.snapshot()
+    theirs = GOLDEN / "solver" / f"solver_sgd_step{form}_iter_4.caffemodel{suffix}"
+    ours = arrays_of(tmp_path / f"x_iter_4.caffemodel{suffix}")
+    assert ours.keys() == arrays_of(theirs).keys()
+    for name, values in arrays_of(theirs).items():
+        assert ours[name].shape == values.shape
+        np.testing.assert_allclose(ours[name], values, atol=TOLERANCE * np.abs(values).max())
+
+
+def arrays_of(path):
+    """{data/LAYER/NUMBER: values} of a model by protobuf or h5py alone, gradients as diff/LAYER/NUMBER."""
+    found = {}
+    if path.suffix == ".h5":
+        with h5py.File(path, "r") as file:
+            file.visititems(
+                lambda name, item: found.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None
+            )
+        return found
+    for layer in caffe_pb2.NetParameter.FromString(path.read_bytes()).layer:
+        for number, blob in enumerate(layer.blobs):
+            for kind, values in (("data", blob.data), ("diff", blob.diff)):
+                if values:
+                    found[f"{kind}/{layer.name}/{number}"] = np.array(values, np.float32).reshape(tuple(blob.shape.dim))
+    return found
+
+
 def read_plainly(path, hdf5):
     """The fields of a state by protobuf or h5py alone."""
     if hdf5:

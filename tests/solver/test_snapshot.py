@@ -1,6 +1,5 @@
 """Snapshots: what is written, exact resume, and files that are no snapshot."""
 
-import os
 import shutil
 
 import h5py
@@ -12,7 +11,6 @@ from deconvnet.core.blob import set_seed
 from deconvnet.core.net import Net
 from deconvnet.core.proto import caffe_pb2
 from deconvnet.core.solver import SGDSolver, SolverError, read_state
-from deconvnet.core.solver.snapshot import write_durably
 
 FORMS = ["BINARYPROTO", "HDF5"]
 # every kind of state at once: draws of data layers and Dropout, micro-batches, test passes, plateau, a window of losses
@@ -123,8 +121,8 @@ def test_the_weights_of_a_snapshot_are_read_by_protobuf_alone(tmp_path):
     assert_same(stored, {name: [a.ravel() for a in arrays] for name, arrays in solver.net.arrays().items()})
 
 
-def test_an_hdf5_snapshot_is_in_caffes_layout_and_holds_gradients_on_request(tmp_path):
-    solver = SGDSolver(dummy_solver(f'snapshot_prefix: "{tmp_path}/x" snapshot_format: HDF5 snapshot_diff: true'))
+def test_an_hdf5_snapshot_is_in_caffes_layout(tmp_path):
+    solver = SGDSolver(dummy_solver(f'snapshot_prefix: "{tmp_path}/x" snapshot_format: HDF5'))
     solver.step(1)
     solver.snapshot()
     with (
@@ -132,9 +130,35 @@ def test_an_hdf5_snapshot_is_in_caffes_layout_and_holds_gradients_on_request(tmp
         h5py.File(tmp_path / "x_iter_1.solverstate.h5") as state,
     ):
         assert np.array_equal(model["data/ip/0"], solver.net.params["ip"][0].data)
-        assert np.array_equal(model["diff/ip/0"], solver.net.params["ip"][0].diff)
+        assert "diff" not in model
         assert np.array_equal(state["history/0"], solver.history[0].host_data)
         assert int(state["iter"][0]) == 1
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_snapshot_diff_stores_the_gradients_beside_the_weights(tmp_path, form):
+    fields = f'snapshot_prefix: "{tmp_path}/x" snapshot_format: {form} snapshot_diff: true'
+    solver = SGDSolver(dummy_solver(fields))
+    solver.step(1)
+    resumed = SGDSolver(dummy_solver(fields))
+    resumed.restore(solver.snapshot())
+    assert_same(resumed.net.arrays(), solver.net.arrays())
+    assert_same(
+        gradients_in(tmp_path, form), {name: [b.diff for b in blobs] for name, blobs in solver.net.params.items()}
+    )
+
+
+def gradients_in(folder, form):
+    """The gradients of the snapshot of iteration 1, by h5py or protobuf alone."""
+    if form == "HDF5":
+        with h5py.File(folder / "x_iter_1.caffemodel.h5") as file:
+            return {name: [layer[str(i)][()] for i in range(len(layer))] for name, layer in file["diff"].items()}
+    net = caffe_pb2.NetParameter.FromString((folder / "x_iter_1.caffemodel").read_bytes())
+    return {
+        layer.name: [np.array(blob.diff, np.float32).reshape(tuple(blob.shape.dim)) for blob in layer.blobs]
+        for layer in net.layer
+        if layer.blobs
+    }
 
 
 def test_a_snapshot_may_be_moved_with_its_model(tmp_path):
@@ -176,56 +200,6 @@ def test_another_environment_is_one_warning(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().err.count("77 threads") == 1
 
 
-def test_a_file_is_on_disk_before_it_is_renamed_and_its_folder_after(tmp_path, monkeypatch):
-    done = []
-    flush, replace = os.fsync, os.replace
-
-    def recorded_flush(descriptor):
-        done.append(("flush", os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}"))))
-        flush(descriptor)
-
-    def recorded_replace(source, target):
-        done.append(("rename", os.path.basename(target)))
-        replace(source, target)
-
-    monkeypatch.setattr(os, "fsync", recorded_flush)
-    monkeypatch.setattr(os, "replace", recorded_replace)
-    SGDSolver(dummy_solver(f'snapshot_prefix: "{tmp_path}/x"')).snapshot()
-    folder, model, state = ("flush", tmp_path.name), "x_iter_0.caffemodel", "x_iter_0.solverstate"
-    assert done == [
-        *(("flush", f"{model}.part"), ("rename", model), folder),
-        *(("flush", f"{state}.part"), ("rename", state), folder),
-    ]
-
-
-def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside(tmp_path):
-    path = tmp_path / "x.solverstate"
-    path.write_text("old")
-
-    def disk_is_full(beside):
-        with open(beside, "w") as file:
-            file.write("half")
-        raise OSError(28, "No space left on device")
-
-    with pytest.raises(SolverError, match=f"snapshot {path} cannot be written: No space left on device"):
-        write_durably(str(path), disk_is_full)
-    assert path.read_text() == "old"
-    assert files(tmp_path) == ["x.solverstate"]
-
-
-def test_a_model_is_never_beside_the_state_of_another_run(tmp_path, monkeypatch):
-    solver = SGDSolver(dummy_solver(f'snapshot_prefix: "{tmp_path}/x"'))
-    solver.snapshot()
-
-    def killed(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("deconvnet.core.solver.snapshot._write_state", killed)
-    with pytest.raises(KeyboardInterrupt):
-        solver.snapshot()
-    assert files(tmp_path) == ["x_iter_0.caffemodel"]
-
-
 @pytest.mark.parametrize("fields", ["snapshot: 1", ""])
 def test_a_prefix_that_cannot_be_written_is_an_error_before_training(tmp_path, fields):
     (tmp_path / "file").touch()
@@ -236,6 +210,48 @@ def test_a_prefix_that_cannot_be_written_is_an_error_before_training(tmp_path, f
 def test_a_solver_without_a_prefix_is_an_error_before_training():
     with pytest.raises(SolverError, match="snapshot_prefix is missing"):
         SGDSolver(dummy_solver("base_lr: 1e30")).solve()
+
+
+@pytest.mark.parametrize(
+    "place, value, said",
+    [
+        ("deconvnet.core.solver.snapshot._processor", lambda: "another processor", "another processor; "),
+        ("numpy.__version__", "9.9", "numpy 9.9, "),
+        (
+            "numpy.show_config",
+            lambda mode: {"Build Dependencies": {"blas": {"name": "mkl", "version": "1"}}},
+            "mkl 1; ",
+        ),
+    ],
+)
+def test_another_processor_or_blas_is_one_warning(tmp_path, monkeypatch, capsys, place, value, said):
+    solver = SGDSolver(dummy_solver(f'snapshot_prefix: "{tmp_path}/x"'))
+    path = solver.snapshot()
+    monkeypatch.setattr(place, value)
+    solver.restore(path)
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "last bits may differ" in line]
+    assert said in line.partition("; here: ")[2]
+
+
+def test_a_resumed_run_tests_on_the_images_that_were_next(tmp_path, capsys):
+    # 7 images in passes of 2 and 3 batches of 3: each pass sees others; resumed before the passes of iteration 4
+    fields = "test_iter: 2 test_iter: 3 test_interval: 2 max_iter: 8 random_seed: 2 snapshot: 4"
+    path = write_seg_solver(tmp_path, fields)
+
+    def tested(resume=None):
+        solver = SGDSolver(path)
+        solver.solve(resume)
+        solver.close()
+        lines = capsys.readouterr().err.splitlines()
+        shown = [line.partition("] ")[2] for line in lines]
+        return [line for line in shown if "Test net output" in line or "Testing net" in line]
+
+    whole = tested()
+    first = whole.index("Iteration 4, Testing net (#0)")
+    assert tested(tmp_path / "snapshots/run_iter_4.solverstate") == whole[first:]
+    cursors = read_state(tmp_path / "snapshots/run_iter_4.solverstate").message.data_cursor
+    positions = {cursor.test_net: cursor.position for cursor in cursors if cursor.layer == "data"}
+    assert positions == {-1: 4 * 3, 0: 2 * 2 * 3, 1: 2 * 3 * 3}
 
 
 @pytest.fixture

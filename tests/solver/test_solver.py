@@ -214,7 +214,7 @@ def test_plateau_watches_the_output_that_plateau_metric_names_and_knows_a_loss()
         ("iter_size: 0", "iter_size must be at least 1, not 0"),
         ("average_loss: 0", "average_loss must be at least 1, not 0"),
         ('regularization_type: "L3"', "unknown regularization_type 'L3' .known: L1, L2."),
-        ("snapshot_diff: true", "snapshot_diff needs snapshot_format: HDF5"),
+        ("snapshot_keep: -1", "snapshot_keep must be at least 0 .all are kept., not -1"),
         ("test_iter: 1", "test_iter is given without test_interval"),
         ("test_iter: 1 test_interval: 1 test_state { } test_state { }", "2 test_state for 1 test nets"),
         ('net: "a.prototxt"', "net and net_param are given: give one of"),
@@ -266,3 +266,9 @@ def test_a_type_that_is_not_there_is_an_error_listing_the_known_ones(tmp_path, k
     path = write_dummy_solver(tmp_path, f'type: "{kind}"')
     with pytest.raises(SolverError, match=f"^{path}: solver type {said}"):
         get_solver(path)
+
+
+def test_plateau_hears_nothing_of_a_test_pass_without_batches():
+    solver = SGDSolver(dummy_solver('lr_policy: "plateau" test_iter: 0 test_interval: 1'))
+    solver.test()
+    assert (solver.policy.best, solver.policy.wait) == (None, 0)
