@@ -52,7 +52,7 @@ gpu:
 
 .venv-peers/installed:
 	$(PYTHON) -m venv .venv-peers
-	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check numpy torch
+	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check numpy torch==2.13.0
 	@touch $@
 
 clean:
