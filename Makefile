@@ -3,15 +3,17 @@
 # make cuda-check   compile every kernel for four GPU architectures, no GPU needed; prints the registers each takes
 # make gpu          on a machine with a GPU, no network and its own Python packages: tests on both devices, then a timing table
 # make bench        time the full DeconvNet on the CPU, beside PyTorch where `make bench-peers` has installed it
+# make fuzz         damaged input of every kind, for some minutes and from other seeds than `make test` takes (FUZZ_EXAMPLES=N of each)
 # make clean        remove the virtual environments and what was built
 # PYTHON=... chooses the interpreter of the virtual environment, GPU_PYTHON=... that of `make gpu`.
 
 PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3.10 python3; do \
 	$$python -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$python && break; done)
 GPU_PYTHON ?= python3
+FUZZ_EXAMPLES ?= 10000
 BIN := .venv/bin
 
-.PHONY: demo test cuda-check gpu bench bench-peers clean
+.PHONY: demo test cuda-check gpu bench bench-peers fuzz clean
 # an installation that failed half-way is not taken for a finished one
 .DELETE_ON_ERROR:
 
@@ -25,6 +27,9 @@ test: .venv/installed-test
 
 cuda-check: .venv/installed-test
 	$(BIN)/python tools/cuda_check.py
+
+fuzz: .venv/installed-test
+	FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/python -m pytest -q tests/test_fuzz.py
 
 bench: .venv/installed-demo
 	$(BIN)/python benchmarks/compare_cpu.py $(if $(wildcard .venv-peers/installed),--peer .venv-peers/bin/python)

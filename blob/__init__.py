@@ -1,7 +1,7 @@
 """Blobs, their fillers, and where randomness comes from."""
 
 from .blob import Blob, HostBlob
-from .fillers import fill
+from .fillers import fill, require_filler
 from .randomness import current_seed, generator, number, set_seed
 
-__all__ = ["Blob", "HostBlob", "current_seed", "fill", "generator", "number", "set_seed"]
+__all__ = ["Blob", "HostBlob", "current_seed", "fill", "generator", "number", "require_filler", "set_seed"]

@@ -1,10 +1,34 @@
 """A blob: values and gradients of one shape, in host memory and, when a GPU computes, in the GPU's."""
 
+import functools
 import math
+import os
+from pathlib import Path
 
 import numpy as np
 
 from .. import kernels
+
+
+@functools.cache
+def _memory_of_machine() -> float:
+    """Bytes of memory of the machine, or of the container that this process runs in."""
+    try:
+        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
+    except OSError:
+        limit = "max"
+    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else math.inf
+    return min(pages, int(limit)) if limit.isdecimal() else pages
+
+
+def _zeros(count: int, dtype: np.dtype) -> np.ndarray:
+    """Zeros in host memory. Raises MemoryError before the system would end the process for it."""
+    needed = count * dtype.itemsize
+    if needed > _memory_of_machine():
+        raise MemoryError(
+            f"{needed / 1e9:.3g} GB are more than the memory of this machine, {_memory_of_machine() / 1e9:.3g} GB"
+        )
+    return np.zeros(count, dtype)
 
 
 class Memory:
@@ -26,7 +50,7 @@ class Memory:
     def host_view(self, count: int, shape: tuple[int, ...]) -> np.ndarray:
         """The first `count` values in host memory."""
         if self._host is None or self._host.size < count:
-            grown = np.zeros(count, self.dtype)
+            grown = _zeros(count, self.dtype)
             if self._host is not None:
                 grown[: self._host.size] = self._host
             self._host = grown

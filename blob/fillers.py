@@ -77,11 +77,16 @@ FILLERS = {
 }
 
 
-def fill(values: np.ndarray, filler, draw: np.random.Generator) -> None:
-    """Fill a contiguous float array in place by a FillerParameter, drawing from `draw`. Raises ValueError for an unknown type or a shape it does not fit."""
+def require_filler(filler) -> None:
+    """Raise ValueError where the type of a FillerParameter is unknown."""
     if filler.type not in FILLERS:
         raise ValueError(
             f"unknown filler '{filler.type}'{did_you_mean(filler.type, FILLERS)}; known: {', '.join(sorted(FILLERS))}"
         )
+
+
+def fill(values: np.ndarray, filler, draw: np.random.Generator) -> None:
+    """Fill a contiguous float array in place by a FillerParameter, drawing from `draw`. Raises ValueError for an unknown type or a shape it does not fit."""
+    require_filler(filler)
     if values.size:
         FILLERS[filler.type](values, filler, draw)

@@ -12,6 +12,7 @@ from .sources import Signature, signatures
 
 # below this many values a second thread costs more than it brings
 _WORTH_A_THREAD = 1 << 18
+_INT = 1 << 31
 _SCALARS = {
     "int": ctypes.c_int,
     "index": ctypes.c_longlong,
@@ -58,6 +59,11 @@ class HostKernel:
         values = []
         for pointee, argument in zip(self._pointees, arguments, strict=True):
             if pointee is None or argument is None:
+                if (
+                    self.signature.kinds[len(values)] == "int" and not -_INT <= argument < _INT
+                ):  # ctypes would cut it off
+                    name = self.signature.names[len(values)]
+                    raise ValueError(f"kernel {self.name}: {name} is {argument}, beyond 32 bits: use smaller blobs")
                 values.append(argument)
             elif argument.dtype is not pointee and argument.dtype != pointee or not argument.flags.c_contiguous:
                 raise ValueError(

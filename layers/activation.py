@@ -9,6 +9,8 @@ from .layer import Layer, register
 class Elementwise(Layer):
     """A layer whose top has its bottom's shape and may be its bottom."""
 
+    in_place = True
+
     def reshape(self, bottom, top):
         if top[0] is not bottom[0]:
             top[0].reshape(*bottom[0].shape)

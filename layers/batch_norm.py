@@ -19,6 +19,7 @@ class BN(Layer):
     """
 
     tops = (1, 3)
+    in_place = True
 
     def setup(self, bottom, top):
         param = self.param.bn_param

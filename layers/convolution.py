@@ -73,12 +73,19 @@ class _Windowed(Layer):
                 )
             size = self.output_size(*below.shape[2:])
             if min(size) < 1:
-                kernel, pad = self.geometry.kernel, self.geometry.pad
-                raise ValueError(
-                    f"a window of {kernel[0]}x{kernel[1]} with pad {pad[0]}x{pad[1]} does not fit a map of "
-                    f"{below.shape[2]}x{below.shape[3]} (the result would be {size[0]}x{size[1]}): use a larger input or more padding"
-                )
+                raise ValueError(self._too_small(*below.shape[2:], size))
             above.reshape(below.shape[0], self.outputs, *size)
+
+    def _too_small(self, height, width, size) -> str:
+        geometry = self.geometry
+        least = [
+            self.least_input(k, s, p, d)
+            for k, s, p, d in zip(geometry.kernel, geometry.stride, geometry.pad, geometry.dilation, strict=True)
+        ]
+        return (
+            f"a window of {geometry.kernel[0]}x{geometry.kernel[1]} with pad {geometry.pad[0]}x{geometry.pad[1]} does not fit a map "
+            f"of {height}x{width} (the result would be {size[0]}x{size[1]}): maps from {least[0]}x{least[1]} on would, or {self.other_pad}"
+        )
 
     def _parameters(self):
         return self.blobs[0].data, self.blobs[1].data if len(self.blobs) > 1 else None
@@ -92,6 +99,13 @@ class Convolution(_Windowed):
     top:    y (N, num_output, H', W'), H' = (H + 2 pad - dilation (kernel - 1) - 1) // stride + 1
     blobs:  weights (num_output, C / group, kh, kw); bias (num_output,) unless bias_term is false
     """
+
+    other_pad = "more padding"
+
+    @staticmethod
+    def least_input(kernel, stride, pad, dilation) -> int:
+        """The shortest side of an input with a result."""
+        return max(1, dilation * (kernel - 1) + 1 - 2 * pad)
 
     def forward(self, bottom, top):
         for below, above in zip(bottom, top, strict=True):
@@ -117,6 +131,12 @@ class Deconvolution(_Windowed):
     """
 
     transposed = True
+    other_pad = "less padding"
+
+    @staticmethod
+    def least_input(kernel, stride, pad, dilation) -> int:
+        """The shortest side of an input with a result."""
+        return max(1, 1 + -(-(2 * pad - dilation * (kernel - 1)) // stride))
 
     def filter_channels(self):
         return self.channels, self.outputs // self.geometry.group

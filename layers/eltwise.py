@@ -16,8 +16,6 @@ class Eltwise(Layer):
     bottoms = (2, float("inf"))
 
     def setup(self, bottom, top):
-        if top[0] in bottom:
-            raise ValueError("cannot work in place, its gradient needs all bottoms: give the top a name of its own")
         param = self.param.eltwise_param
         self.operation = param.operation
         self.coefficients = list(param.coeff) or [1.0] * len(bottom)

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from ..blob import Blob, fill, generator
+from ..blob import Blob, fill, generator, require_filler
 from ..proto import did_you_mean, find_file
 
 _registry: dict[str, type["Layer"]] = {}
@@ -36,12 +36,15 @@ class Layer:
     bottoms, tops:  (fewest, most) blobs it takes
     blobs:          its parameters, made in `setup`
     loss_weights:   per top, what its sum adds to the net's loss; non-zero by default for the first top of a ...Loss
+    shared:         the numbers of its parameters that are another layer's
+    in_place:       whether its first top may be its first bottom
     position:       how many random or data draws it has made, for layers that draw; None for those that do not
     """
 
     bottoms: tuple[int, float] = (1, 1)
     tops: tuple[int, float] = (1, 1)
     is_loss = False
+    in_place = False
     # bottoms that no gradient can flow into (labels, switches)
     without_gradient: tuple[int, ...] = ()
     # parameters that forward itself keeps (running statistics): no solver moves them
@@ -49,7 +52,7 @@ class Layer:
     position: int | None = None
     # whether its tops hold what was put there once, for more than one forward
     keeps_tops = False
-    # whether parameters are filled; not where another net's take their place, or only shapes are wanted
+    # whether add_parameter fills what it adds; else fill_parameters does it later, or nobody where only shapes are wanted
     fills = True
 
     def __init__(self, param, *, dtype=np.float32, seed: int = 0, model_file: str | None = None):
@@ -61,6 +64,8 @@ class Layer:
         self.seed = seed
         self.model_file = model_file
         self.blobs: list[Blob] = []
+        self.shared: set[int] = set()
+        self._fillers: dict[int, object] = {}  # of what is not filled yet
         self.param_propagate_down: list[bool] = []
         self.loss_weights: list[float] = []
         # whether a backward pass may follow a forward pass
@@ -109,13 +114,31 @@ class Layer:
                 )
                 raise ValueError(f"takes {wanted} {what}{'' if wanted == '1' else 's'}, not {count}")
 
+    def check_places(self, bottom: list[Blob], top: list[Blob]) -> None:
+        """Raise ValueError where a top is a bottom and the layer cannot work in place."""
+        if not self.in_place and any(blob is below for blob in top for below in bottom):
+            raise ValueError("cannot work in place: give the top a name of its own")
+
     def add_parameter(self, shape: tuple[int, ...], filler) -> Blob:
-        """A new parameter, filled; its draws depend on the seed, the layer's name and its number alone."""
-        blob = Blob(shape, self.dtype)
+        """A new parameter; what fills it depends on the seed, the layer's name and its number alone. Raises ValueError."""
+        require_filler(filler)
+        number = len(self.blobs)
+        self.blobs.append(Blob(shape, self.dtype))
+        self._fillers[number] = filler
         if self.fills:
-            fill(blob.host_data, filler, generator(self.seed, self.name, len(self.blobs)))
-        self.blobs.append(blob)
-        return blob
+            self._fill_parameter(number)
+        return self.blobs[number]
+
+    def fill_parameters(self) -> None:
+        """Fill what is not filled yet, but for what is another layer's. Raises ValueError for a filler that does not fit."""
+        for number in range(len(self.blobs)):
+            if number not in self.shared:
+                self._fill_parameter(number)
+
+    def _fill_parameter(self, number: int) -> None:
+        filler = self._fillers.pop(number, None)
+        if filler is not None:
+            fill(self.blobs[number].host_data, filler, generator(self.seed, self.name, number))
 
     def gradient_of(self, number: int):
         """The gradient array of parameter `number`, or None where it does not exist or does not learn."""

@@ -18,6 +18,7 @@ class BatchNorm(Layer):
     three by moving_average_fraction and adds the batch's mean, its variance (times m / (m - 1) for m values) and 1.
     """
 
+    in_place = True
     statistics = (0, 1, 2)
 
     def setup(self, bottom, top):
@@ -97,8 +98,6 @@ class LRN(Layer):
         param = self.param.lrn_param
         if param.local_size % 2 == 0:
             raise ValueError(f"lrn_param.local_size must be odd, not {param.local_size}")
-        if top[0] is bottom[0]:
-            raise ValueError("cannot work in place: give the top a name of its own")
         self.within = param.norm_region == caffe_pb2.LRNParameter.WITHIN_CHANNEL
         self._q = Blob(dtype=self.dtype)
 
@@ -134,6 +133,8 @@ class MVN(Layer):
 
     bottom and top: (N, C, ...), may be one blob.
     """
+
+    in_place = True
 
     def setup(self, bottom, top):
         if len(bottom[0].shape) < 2:

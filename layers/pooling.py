@@ -136,6 +136,12 @@ class Unpooling(Layer):
                 f"its switches have the shape {bottom[1].shape}, its values {bottom[0].shape}: they must be the same"
             )
         size = self.size or self.pooled.shape[2:]
+        if self.pooling is not None and size != self.pooled.shape[2:]:
+            fits = self.pooled.shape[2:]
+            raise ValueError(
+                f"cannot unpool to {size[0]}x{size[1]} by switches into a map of {fits[0]}x{fits[1]}: "
+                f"give unpool_h: {fits[0]} unpool_w: {fits[1]}, or no size"
+            )
         if len(bottom) == 1:
             last = [(n - 1) * s for n, s in zip(bottom[0].shape[2:], self.window.stride, strict=True)]
             if any(at >= n for at, n in zip(last, size, strict=True)):

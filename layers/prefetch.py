@@ -22,8 +22,13 @@ class Prefetch:
         self._next = first
         self._ahead = ahead
         self._shelf = _Shelf(make, first, ahead) if workers else None
-        for _ in range(workers):
-            self._shelf.add_worker()
+        for number in range(workers):
+            try:
+                self._shelf.add_worker()
+            except RuntimeError:  # the system gives no more threads; those that there are do
+                if number == 0:
+                    raise MemoryError("no thread can be started to read ahead; workers: 0 does without") from None
+                break
         if workers:
             weakref.finalize(self, self._shelf.stop).atexit = False
 
@@ -68,8 +73,8 @@ class _Shelf:
     def add_worker(self):
         # a daemon, so that a thread stuck in a slow file system does not keep the process from ending
         thread = threading.Thread(target=self._work, name="prefetch", daemon=True)
-        self._threads.append(thread)
         thread.start()
+        self._threads.append(thread)
 
     def _work(self):
         while True:

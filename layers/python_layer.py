@@ -64,6 +64,8 @@ class Python(Layer):
 
     bottoms = (0, float("inf"))
     tops = (0, float("inf"))
+    # the user's class knows
+    in_place = True
     # set by the net
     allowed = False
 

@@ -15,6 +15,7 @@ class _Along(Layer):
     """
 
     bottoms = (1, 2)
+    in_place = True
 
     def settings(self):
         """The layer's own parameters."""

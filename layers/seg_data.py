@@ -17,7 +17,8 @@ from .prefetch import Prefetch
 
 # batches that are made ahead
 _AHEAD = 3
-# the longest side of a window in pixels, OpenCV's limit for a side
+_MOST_WORKERS = 64
+# the longest side of a window or an image in pixels, OpenCV's limit for a side
 _LONGEST = 32767
 
 _LabelType = caffe_pb2.ImageDataParameter
@@ -76,7 +77,7 @@ class ExampleList:
             raise ValueError(f"{self.path}: the list cannot be read ({error.strerror})") from None
 
     def _wrong_form(self, number, line):
-        return ValueError(f"{self.path}:{number}: `{self._form}` is expected, not `{line}`")
+        return ValueError(f"{self.path}:{number}: `{self._form}` is expected, not `{line[:80]}`")
 
     def _split(self, number, line, paths):
         """(image path, label path or class or None) from `paths`, the line without its window."""
@@ -154,7 +155,7 @@ class Examples:
             return self._make(line, number)
         except FileNotFoundError as error:
             raise FileNotFoundError(f"{self.lines.place(line)}: {error}{self._hint(line)}") from None
-        except ValueError as error:
+        except (ValueError, cv2.error) as error:
             raise ValueError(f"{self.lines.place(line)}: {error}") from None
 
     def _make(self, line, number):
@@ -210,8 +211,19 @@ class _SegData(Layer):
             raise ValueError("image_data_param.source is missing: it names the list of examples")
         if images.batch_size < 1:
             raise ValueError("image_data_param.batch_size must be at least 1")
+        if images.workers > _MOST_WORKERS:
+            raise ValueError(
+                f"image_data_param.workers is {images.workers}: at most {_MOST_WORKERS} threads read ahead"
+            )
         if bool(images.new_height) != bool(images.new_width):
             raise ValueError("give new_height and new_width, or neither")
+        for field, size in (
+            ("image_data_param.new_height", images.new_height),
+            ("image_data_param.new_width", images.new_width),
+            ("transform_param.crop_size", self.param.transform_param.crop_size),
+        ):
+            if size > _LONGEST:
+                raise ValueError(f"{field} is {size}: a side has at most {_LONGEST} pixels")
         if not 0 <= images.ignore_label <= 255:
             raise ValueError(
                 f"image_data_param.ignore_label must be a value of label images, 0 to 255, not {images.ignore_label}"
@@ -249,6 +261,8 @@ class _SegData(Layer):
 
     def forward(self, bottom, top):
         if self._prefetch is None:
+            for blob in top:
+                blob.host_data  # noqa: B018 (a batch beyond the memory is said before its images are read)
             self._prefetch = Prefetch(self.examples, self._position, self._workers, _AHEAD * self.batch_size)
         batch = self._prefetch.take(self.batch_size)
         self._position += self.batch_size

@@ -10,6 +10,8 @@ from .layer import Layer, register
 class Softmax(Layer):
     """Probabilities over one axis (Caffe's Softmax). bottom and top: any shape, may be one blob; softmax_param.axis, 1 by default."""
 
+    in_place = True
+
     def reshape(self, bottom, top):
         self.axis = self.canonical_axis(self.param.softmax_param.axis, bottom[0])
         if top[0] is not bottom[0]:

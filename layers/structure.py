@@ -88,10 +88,6 @@ class Crop(Layer):
     # (vertical, horizontal), set by the net with crop_param.computed
     computed_offset: tuple[int, int] | None = None
 
-    def setup(self, bottom, top):
-        if bottom[0] is top[0]:
-            raise ValueError("cannot work in place: give the top a name of its own")
-
     def reshape(self, bottom, top):
         x, reference, param = bottom[0].shape, bottom[1].shape, self.param.crop_param
         if len(x) != len(reference):

@@ -1,57 +1,97 @@
 """The wire form of a .caffemodel, read and written array by array: no list of floats, no limit of 2 GB, no second copy.
 
-A file is a NetParameter; of it only layer names and blobs are read here (field numbers as in proto/caffe.proto).
+A file is a NetParameter; of it only layer names, blobs and bn_mode are read here (field numbers as in proto/caffe.proto).
 """
 
 import mmap
 import os
-from typing import BinaryIO
+from contextlib import contextmanager
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
 from ..proto import caffe_pb2
-from .wire import CorruptModel, blob_parts, header, read_blob, read_fields
+from .stored import CorruptModel, Stored, StoredLayer, read_values
+from .wire import BlobPlace, blob_parts, find_blob, header, read_fields
 
 _NET_LAYER, _NET_V1_LAYER = 100, 2
-# (name, blobs) of a layer in each syntax; V1 may wrap a V0 layer in its field 1
-_LAYER, _V1_LAYER, _V0_LAYER = (1, 7), (4, 6), (1, 50)
-_V1_WRAPPED = 1
 
 
-def read_caffemodel(path: str) -> list[tuple[str, list[np.ndarray]]]:
-    """(layer name, parameters) for each layer with parameters; float32 arrays that stay views of the mapped file, float64 where stored so.
+class _Syntax(NamedTuple):
+    """The numbers of the fields that are read of a layer, and what its type field holds for a BN."""
 
-    Raises FileNotFoundError, CorruptModel.
-    """
-    with open(path, "rb") as file:
-        if os.fstat(file.fileno()).st_size == 0:
-            raise CorruptModel(f"{path}: the file is empty, not a .caffemodel")
-        view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-    layers = []
+    name: int
+    type: int
+    blobs: int
+    bn_param: int
+    bn_type: object
+
+
+_LAYER = _Syntax(1, 2, 7, 200, b"BN")
+_V1_LAYER = _Syntax(4, 5, 6, 45, caffe_pb2.V1LayerParameter.LayerType.Value("BN"))
+_V0_LAYER = _Syntax(1, 2, 50, 0, b"")
+_V1_WRAPPED = 1  # the V0 layer inside a V1 layer
+_BN_MODE = 3
+_STATES_ITER = 1  # a SolverState's first field is a number where a NetParameter's is its name
+
+
+@contextmanager
+def open_caffemodel(file: BinaryIO, path: str):
+    """The StoredLayers of an open .caffemodel of any age. Raises CorruptModel."""
+    if os.fstat(file.fileno()).st_size == 0:
+        raise CorruptModel(f"{path}: the file is empty, not a .caffemodel")
+    view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    layers, is_state = [], False
     try:
         for field, value in read_fields(view):
-            if field in (_NET_LAYER, _NET_V1_LAYER) and isinstance(value, memoryview):
-                name, blobs = _read_layer(value, _LAYER if field == _NET_LAYER else _V1_LAYER)
-                if blobs:
-                    layers.append((name, blobs))
+            is_state |= field == _STATES_ITER and isinstance(value, int)
+            if field in (_NET_LAYER, _NET_V1_LAYER) and isinstance(value, slice) and not is_state:
+                layers.append(_read_layer(file, view, value, _LAYER if field == _NET_LAYER else _V1_LAYER))
     except (CorruptModel, UnicodeDecodeError) as error:
         reason = error if isinstance(error, CorruptModel) else "a layer's name is not text"
         raise CorruptModel(f"{path}: not a whole .caffemodel ({reason}); copy or download it again") from None
-    return layers
+    if is_state:
+        raise CorruptModel(
+            f"{path}: holds the state of a solver, where weights are expected: "
+            "take the .caffemodel written with it, or resume with --snapshot"
+        )
+    yield [layer for layer in layers if layer.parameters]
 
 
-def _read_layer(view: memoryview, numbers: tuple[int, int]) -> tuple[str, list[np.ndarray]]:
-    name, blobs = "", []
-    for field, value in read_fields(view):
-        if not isinstance(value, memoryview):
+def _read_layer(file: BinaryIO, view: memoryview, place: slice, syntax: _Syntax) -> StoredLayer:
+    name, kind, mode, blobs = "", None, caffe_pb2.BNParameter.LEARN, []
+    for field, value in read_fields(view, place):
+        if field == syntax.type:
+            kind = value if isinstance(value, int) else bytes(view[value])
+        elif isinstance(value, int):
             continue
-        if field == numbers[0]:
-            name = str(value, "utf-8")
-        elif field == numbers[1]:
-            blobs.append(read_blob(value))
-        elif field == _V1_WRAPPED and numbers == _V1_LAYER:
-            name, blobs = _read_layer(value, _V0_LAYER)
-    return name, blobs
+        elif field == syntax.name:
+            name = str(view[value], "utf-8")
+        elif field == syntax.blobs:
+            blobs.append(_stored(file, view, find_blob(view, value)))
+        elif field == syntax.bn_param:
+            mode = dict(read_fields(view, value)).get(_BN_MODE, mode)
+        elif field == _V1_WRAPPED and syntax is _V1_LAYER:
+            name, wrapped, _ = _read_layer(file, view, value, _V0_LAYER)
+            blobs = list(wrapped.values())
+    return StoredLayer(name, dict(enumerate(blobs)), kind == syntax.bn_type and mode == caffe_pb2.BNParameter.LEARN)
+
+
+def _stored(file: BinaryIO, view: memoryview, place: BlobPlace) -> Stored:
+    """What stands together is read from the file, not through its mapping, which would count as memory of this process."""
+
+    def copy_to(out: np.ndarray) -> None:
+        at = 0
+        for run in place.runs:
+            part = out[at : at + run.count]
+            at += run.count
+            if run.step == place.dtype.itemsize:
+                file.seek(run.start)
+                read_values(file, place.dtype, part)
+            else:
+                part[...] = place._replace(runs=[run]).values(view)
+
+    return Stored(place.shape, copy_to)
 
 
 def write_caffemodel(
@@ -71,8 +111,8 @@ def write_caffemodel(
         values = arrays.get(layer.name, [])
         diffs = gradients[layer.name] if gradients and values else [None] * len(values)
         blobs = [blob_parts(*both) for both in zip(values, diffs, strict=True)]
-        size = len(start) + sum(len(header(_LAYER[1], length)) + length for _, length in blobs)
+        size = len(start) + sum(len(header(_LAYER.blobs, length)) + length for _, length in blobs)
         file.write(header(_NET_LAYER, size) + start)
         for parts, length in blobs:
-            file.write(header(_LAYER[1], length))
+            file.write(header(_LAYER.blobs, length))
             file.writelines(parts)

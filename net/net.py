@@ -2,6 +2,7 @@
 
 import math
 import os
+import warnings
 from collections import OrderedDict
 from typing import NamedTuple
 
@@ -9,16 +10,19 @@ import numpy as np
 
 from ..blob import Blob, HostBlob, current_seed
 from ..layers import Crop, Input, Layer, MemoryData, Pooling, Python, Split, Unpooling, layer_type
-from ..proto import PrototxtError, caffe_pb2, filter_net, line_of_layer, read_net, upgrade_net
-from .caffemodel import write_caffemodel
+from ..proto import PrototxtError, caffe_pb2, filter_net, line_of_layer, printable, read_net, upgrade_net
+from .caffe_hdf5 import write_hdf5
 from .crop_offset import Source, computed_offset
 from .debug_info import log_backward, log_forward, log_parameters
 from .errors import NetError
 from .input_shapes import with_inputs
 from .needs_backward import Passes, find_passes
 from .planner import recycle
-from .splits import insert_splits
-from .weights import LoadReport, load_into, read_weights, write_hdf5
+from .splits import MisplacedLayer, insert_splits
+from .weights import Arrays, LoadReport, learning_layers, load_into, open_weights, write_weights
+
+# what a layer may raise; the net says where
+_LAYERS_ERRORS = (ValueError, FileNotFoundError, MemoryError)
 
 
 class LearnableParameter(NamedTuple):
@@ -33,7 +37,8 @@ class LearnableParameter(NamedTuple):
 class Net:
     """Net(model, phase, weights=None) as in pycaffe; Net(model, weights, phase) works too.
 
-    model: path of a prototxt, or a NetParameter; phase: TRAIN or TEST; weights: path of a .caffemodel or .h5.
+    model: path of a prototxt, or a NetParameter; phase: TRAIN or TEST; weights: path of a file that copy_from reads, whose report
+    is then `loaded`; only layers that it lacks are filled by their fillers.
     stages, level: what include and exclude rules are held against; dtype: float32, or float64 for gradient checks; seed: of the fillers
     and of every other draw (default: set_random_seed's, else a fresh one); beside: a net whose parameters, by layer name, and whose
     buffers this one uses as its own, as a test net beside its train net does: what one computes, the other overwrites.
@@ -72,7 +77,7 @@ class Net:
         written = upgrade_net(model) if self.model_file is None else read_net(self.model_file)
         if input_shapes:
             written = with_inputs(written, input_shapes, self.model_file or "net")
-        self._fill = fill
+        self._fills = fill
         self.name = written.name
         # whether to log the mean absolute value of all that is computed
         self.debug_info = written.debug_info
@@ -83,19 +88,20 @@ class Net:
         filtered = filter_net(written, state, self.model_file or "net")
         try:
             self._param = insert_splits(filtered)
-        except ValueError as error:
-            raise NetError(f"{self.model_file or 'net'}: {error}") from None
+        except MisplacedLayer as error:
+            raise self._located(error, error.layer) from None
         self._beside: dict[str, Layer] = {layer.name: layer for layer in beside.layers} if beside else {}
-        self._build()
+        self._build(fill and weights is None)
         self._make_public(share, set(keep))
         if beside:
             self._share_buffers(beside)
+        self.loaded: LoadReport | None = None
         if weights is not None:
-            self.copy_from(weights)
+            self.loaded = self.copy_from(weights)
 
     # ------------------------------------------------------------------------------------------------------------- building
 
-    def _build(self) -> None:
+    def _build(self, fill: bool) -> None:
         self.layers: list[Layer] = []
         self.layer_names: list[str] = []
         self.top_names: OrderedDict[str, list[str]] = OrderedDict()
@@ -112,7 +118,9 @@ class Net:
         for param in self._param.layer:
             try:
                 self._append(param)
-            except (ValueError, FileNotFoundError) as error:
+                if fill:
+                    self.layers[-1].fill_parameters()
+            except _LAYERS_ERRORS as error:
                 raise self._located(error, param) from error
         self.outputs = sorted(self._unread)
         self._settle_passes()
@@ -152,7 +160,6 @@ class Net:
         layer = layer_type(param.type)(param, dtype=self.dtype, seed=self.seed, model_file=self.model_file)
         layer.check_counts(len(param.bottom), len(param.top))
         trained = self._beside[layer.name].blobs if layer.name in self._beside else []
-        layer.fills = self._fill and not trained
         bottom = [self._blobs[name] for name in param.bottom]
         first = self._sources[param.bottom[0]] if param.bottom else None
         self._hand_down(layer, param, bottom)
@@ -160,6 +167,8 @@ class Net:
         for number, name in enumerate(param.top):
             in_place = number < len(param.bottom) and param.bottom[number] == name
             if not in_place:
+                if name in param.top[:number]:
+                    raise ValueError(f"names its top '{name}' twice")
                 if name in self._blobs:
                     raise ValueError(
                         f"its top '{name}' is made by layer '{self.layer_names[self._sources[name].layer]}' already: rename one of them "
@@ -167,6 +176,9 @@ class Net:
                     )
                 self._blobs[name] = Blob(dtype=self.dtype)
             top.append(self._blobs[name])
+        layer.check_places(bottom, top)
+        # parameters are filled when it is known which are shared, and not at all where a file brings them
+        layer.fills = False
         number = len(self.layers)
         self.layers.append(layer)
         self.layer_names.append(param.name)
@@ -186,6 +198,14 @@ class Net:
         layer.loss_weights = self._loss_weights(layer, param)
         self._append_parameters(layer, param)
 
+    def _fill_layer(self, layer: Layer) -> None:
+        """Fill what is not filled yet of a layer's parameters."""
+        try:
+            if self._fills:
+                layer.fill_parameters()
+        except _LAYERS_ERRORS as error:
+            raise self._located(error, layer.param) from error
+
     @staticmethod
     def _share_trained(layer: Layer, trained: list[Blob]) -> None:
         """Make the parameters of the layer of the same name one's own."""
@@ -194,6 +214,7 @@ class Net:
             raise ValueError("its parameters have the shapes {} here and {} in the net beside it".format(*shapes))
         for blob, source in zip(layer.blobs, trained, strict=False):
             blob.share_data(source)
+        layer.shared.update(range(len(trained)))
 
     def _share_buffers(self, beside: "Net") -> None:
         """Use the memory of the blobs and layers of the same names, save where a layer keeps what was put into it."""
@@ -253,6 +274,7 @@ class Net:
             name = f"{param.name}/{number}"
             if spec.name and spec.name in self._owners:
                 self._share(blob, spec, *self._owners[spec.name])
+                layer.shared.add(number)
                 continue
             if spec.name:
                 self._owners[spec.name] = (blob, name)
@@ -275,7 +297,8 @@ class Net:
         if self.model_file:
             line = line_of_layer(self.model_file, param)
             place += f":{line}" if line else ""
-        message = f"{place}: layer '{param.name}' ({param.type}): {error}"
+        said = f"there is not enough memory: {error}" if isinstance(error, MemoryError) else error
+        message = printable(f"{place}: layer '{param.name}' ({param.type}): {said}")
         return type(error)(message) if isinstance(error, (FileNotFoundError, PrototxtError)) else NetError(message)
 
     def connections(self) -> list[tuple[Layer, list[Blob], list[Blob]]]:
@@ -297,7 +320,7 @@ class Net:
             try:
                 layer.reshape(bottom, top)
                 layer.forward(bottom, top)
-            except (ValueError, FileNotFoundError) as error:
+            except _LAYERS_ERRORS as error:
                 raise self._located(error, layer.param) from error
             if self.debug_info:
                 log_forward(layer, top)
@@ -314,7 +337,7 @@ class Net:
                 layer = self.layers[number]
                 try:
                     layer.backward(self._tops[number], self._passes.bottoms[number], self._bottoms[number])
-                except ValueError as error:
+                except _LAYERS_ERRORS as error:
                     raise self._located(error, layer.param) from error
                 if self.debug_info:
                     log_backward(layer, self._bottoms[number], self._passes.bottoms[number])
@@ -371,7 +394,7 @@ class Net:
         for layer, bottom, top in zip(self.layers, self._bottoms, self._tops, strict=True):
             try:
                 layer.reshape(bottom, top)
-            except ValueError as error:
+            except _LAYERS_ERRORS as error:
                 raise self._located(error, layer.param) from error
 
     def reseed(self, seed: int) -> None:
@@ -415,31 +438,44 @@ class Net:
     # -------------------------------------------------------------------------------------------------------------- weights
 
     def copy_from(self, path) -> LoadReport:
-        """Load weights by layer name from a .caffemodel (of any age) or .h5; layers it does not name keep theirs.
+        """Load weights by layer name; layers that the file does not name keep theirs.
 
+        The file is a .caffemodel (of any age), Caffe's HDF5, .npz or .safetensors with keys LAYER/NUMBER. Warns of batch norms that
+        come from training and are bn_mode: INFERENCE here.
         Raises FileNotFoundError, NetError for a corrupt file or shapes that do not fit.
         """
+        path = os.fspath(path)
         try:
-            return load_into(self.layers, read_weights(os.fspath(path)), os.fspath(path))
+            with open_weights(path) as stored:
+                report = load_into(self.layers, stored, path, self._fill_layer)
         except FileNotFoundError:
-            raise FileNotFoundError(f"no such weights file: {os.fspath(path)}") from None
+            raise FileNotFoundError(f"no such weights file: {path}") from None
         except ValueError as error:
-            raise NetError(str(error)) from None
+            raise NetError(printable(str(error))) from None
+        except MemoryError as error:
+            raise NetError(f"{path}: there is not enough memory for these weights: {error}") from None
+        if report.warning(path):
+            warnings.warn(report.warning(path), stacklevel=2)
+        return report
 
-    def arrays(self) -> dict[str, list[np.ndarray]]:
+    def arrays(self) -> Arrays:
         """The parameters by layer name, in host memory."""
         return {layer.name: [blob.host_data for blob in layer.blobs] for layer in self.layers if layer.blobs}
 
     def save(self, path, gradients: bool = False) -> None:
-        """Write a .caffemodel: the net's definition with its parameters (and their gradients)."""
-        with open(path, "wb") as file:
-            write_caffemodel(file, self._param, self.arrays(), self._gradients() if gradients else None)
+        """Write the parameters in the form that the suffix names: .h5 (Caffe's HDF5 layout), .npz, .safetensors, else a .caffemodel.
+
+        A .caffemodel holds the net's definition as well; gradients go into a .caffemodel or .h5 only, and on request.
+        Raises NetError for gradients in another form.
+        """
+        diffs = self._gradients() if gradients else {}
+        write_weights(os.fspath(path), self._param, self.arrays(), diffs, learning_layers(self.layers))
 
     def save_hdf5(self, path, gradients: bool = False) -> None:
-        """Write the parameters (and their gradients) in Caffe's HDF5 layout."""
-        write_hdf5(os.fspath(path), self.arrays(), self._gradients() if gradients else None)
+        """Write the parameters (and their gradients) in Caffe's HDF5 layout, whatever the suffix."""
+        write_hdf5(os.fspath(path), self.arrays(), self._gradients() if gradients else {}, learning_layers(self.layers))
 
-    def _gradients(self) -> dict[str, list[np.ndarray]]:
+    def _gradients(self) -> Arrays:
         return {layer.name: [blob.host_diff for blob in layer.blobs] for layer in self.layers if layer.blobs}
 
     def close(self) -> None:

@@ -3,13 +3,21 @@
 from collections import Counter
 
 from ..layers import layer_type
-from ..proto import caffe_pb2
+from ..proto import caffe_pb2, did_you_mean
+
+
+class MisplacedLayer(ValueError):
+    """A layer of unknown type or with a bottom that no layer before it makes; `layer` is its LayerParameter."""
+
+    def __init__(self, layer, message: str):
+        super().__init__(message)
+        self.layer = layer
 
 
 def insert_splits(net):
     """A NetParameter in which no blob has two readers: Split layers named as Caffe names them stand between.
 
-    A top that is a loss and is read too counts as read twice. Raises ValueError for a bottom that no earlier layer makes.
+    A top that is a loss and is read too counts as read twice. Raises MisplacedLayer.
     """
     readers, made_by = _count_readers(net)
     split = caffe_pb2.NetParameter()
@@ -39,9 +47,14 @@ def _count_readers(net):
     made_by = []
     for number, layer in enumerate(net.layer):
         sources = []
+        try:
+            layer_type(layer.type)
+        except ValueError as error:
+            raise MisplacedLayer(layer, str(error)) from None
         for bottom in layer.bottom:
             if bottom not in last_maker:
-                raise ValueError(f"layer '{layer.name}' ({layer.type}): no layer before it makes its bottom '{bottom}'")
+                hint = did_you_mean(bottom, last_maker)
+                raise MisplacedLayer(layer, f"no layer before it makes its bottom '{bottom}'{hint}")
             sources.append(last_maker[bottom])
             readers[last_maker[bottom]] += 1
         made_by.append(sources)

@@ -1,23 +1,36 @@
-"""Weights in and out of a net, matched by layer name: .caffemodel of any age and Caffe's HDF5 layout."""
+"""Weights in and out of a net, matched by layer name: .caffemodel of any age, Caffe's HDF5 layout, .npz and .safetensors."""
 
+import os
+from collections.abc import Callable
+from contextlib import contextmanager
 from typing import NamedTuple
 
-import h5py
 import numpy as np
 
-from .caffemodel import read_caffemodel
-from .hdf5_file import create_hdf5
-from .wire import CorruptModel
+from ..layers import BN
+from .caffe_hdf5 import open_hdf5, write_hdf5
+from .caffemodel import open_caffemodel, write_caffemodel
+from .errors import NetError
+from .npz import open_npz, write_npz
+from .safetensors import open_safetensors, write_safetensors
+from .stored import CorruptModel, Stored, StoredLayer
+
+_READERS = {".h5": open_hdf5, ".npz": open_npz, ".safetensors": open_safetensors}
+_MAGIC = {b"\x89HDF\r\n\x1a\n": open_hdf5, b"PK\x03\x04": open_npz}
+# parameters or gradients by layer name
+Arrays = dict[str, list[np.ndarray]]
 
 
 class LoadReport(NamedTuple):
     """What became of a file's layers: names of those `matched`, of those whose blobs took another shape of equal count (`coerced`),
-    of the net's layers that keep their filler (`missing`) and of the file's layers that the net does not have (`ignored`)."""
+    of the net's layers that keep their filler (`missing`), of the file's layers that the net does not have (`ignored`), and of
+    trained batch norms that stand in bn_mode: INFERENCE here without having been folded (`unfolded`)."""
 
     matched: list[str]
     coerced: list[str]
     missing: list[str]
     ignored: list[str]
+    unfolded: list[str]
 
     def __str__(self) -> str:
         parts = [f"{len(self.matched)} layers loaded"]
@@ -25,75 +38,123 @@ class LoadReport(NamedTuple):
             ("of another shape", self.coerced),
             ("left at their filler", self.missing),
             ("not in this net", self.ignored),
+            ("batch norms not folded", self.unfolded),
         ):
             if names:
-                shown = ", ".join(names[:6]) + (" ..." if len(names) > 6 else "")
-                parts.append(f"{len(names)} {what} ({shown})")
+                parts.append(f"{len(names)} {what} ({_some(names)})")
         return "; ".join(parts)
 
-
-def read_weights(path: str) -> list[tuple[str, list[np.ndarray]]]:
-    """(layer name, parameters) of a .caffemodel or .h5 file. Raises FileNotFoundError, CorruptModel."""
-    if str(path).endswith(".h5"):
-        return _read_hdf5(path)
-    return read_caffemodel(path)
-
-
-def _read_hdf5(path: str) -> list[tuple[str, list[np.ndarray]]]:
-    try:
-        with h5py.File(path, "r") as file:
-            layers = file["data"]
-            return [(name, [layers[name][str(i)][()] for i in range(len(layers[name]))]) for name in layers]
-    except FileNotFoundError:
-        raise
-    except (OSError, KeyError, AttributeError, TypeError) as error:
-        raise CorruptModel(f"{path}: not weights in Caffe's HDF5 layout (data/LAYER/NUMBER): {error}") from None
+    def warning(self, path: str) -> str | None:
+        """What must be said aloud, since it gives nonsense in silence; None where there is nothing."""
+        if not self.unfolded:
+            return None
+        return (
+            f"{path}: its batch norms ({_some(self.unfolded)}) come from training in bn_mode: LEARN and are bn_mode: INFERENCE in "
+            "this net, so what it computes is nonsense: fold the file first with tools/fold_batch_norm.py"
+        )
 
 
-def write_hdf5(
-    path: str, arrays: dict[str, list[np.ndarray]], gradients: dict[str, list[np.ndarray]] | None = None
-) -> None:
-    """Write parameters (and gradients, as `diff`) in Caffe's layout: data/LAYER/NUMBER."""
-    with create_hdf5(path) as file:
-        for group, layers in (("data", arrays), ("diff", gradients)):
-            for name, blobs in (layers or {}).items():
-                for number, array in enumerate(blobs):
-                    file.create_dataset(f"{group}/{name}/{number}", data=array)
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:6]) + (" ..." if len(names) > 6 else "")
 
 
-def load_into(layers, arrays: list[tuple[str, list[np.ndarray]]], path: str) -> LoadReport:
-    """Copy arrays into the parameters of the layers of the same name; a blob of equal count takes the net's shape.
+@contextmanager
+def open_weights(path: str):
+    """The StoredLayers of a file of weights, known by its first bytes or its suffix.
 
-    Raises ValueError naming the layer and both shapes where counts differ, or where no name is common.
+    Raises FileNotFoundError, CorruptModel.
+    """
+    path = os.fspath(path)
+    with open(path, "rb") as file:
+        start = file.read(8)
+        file.seek(0)
+        suffix = next((suffix for suffix in _READERS if path.endswith(suffix)), None)
+        reader = next((reader for magic, reader in _MAGIC.items() if start.startswith(magic)), _READERS.get(suffix))
+        with (reader or open_caffemodel)(file, path) as layers:
+            yield layers
+
+
+def write_weights(path: str, net, arrays: Arrays, gradients: Arrays, learning: list[str]) -> None:
+    """Write parameters by layer name in the form that the suffix names, a .caffemodel of the NetParameter `net` if it names none.
+
+    gradients: of the same layers, or empty; learning: the BN layers of bn_mode: LEARN, which every form but .npz keeps.
+    Raises NetError for gradients in .npz and .safetensors.
+    """
+    if gradients and path.endswith((".npz", ".safetensors")):
+        raise NetError(f"{path}: this form holds no gradients: write a .caffemodel or .h5")
+    if path.endswith(".h5"):
+        write_hdf5(path, arrays, gradients, learning)
+    elif path.endswith(".npz"):
+        write_npz(path, arrays)
+    elif path.endswith(".safetensors"):
+        write_safetensors(path, arrays, learning)
+    else:
+        with open(path, "wb") as file:
+            write_caffemodel(file, net, arrays, gradients)
+
+
+def learning_layers(layers) -> list[str]:
+    """The names of the BN layers in bn_mode: LEARN."""
+    return [layer.name for layer in layers if isinstance(layer, BN) and layer.learns]
+
+
+def load_into(layers, stored: list[StoredLayer], path: str, fill: Callable) -> LoadReport:
+    """Copy a file's values into the parameters of the layers of the same name; a blob of equal count takes the net's shape.
+
+    fill: called with each layer that the file does not have. Raises ValueError naming the layer and both shapes where counts
+    differ, or where no name is common; nothing is copied then.
     """
     by_name = {}
     for layer in layers:
         if layer.blobs:
             by_name.setdefault(layer.name, layer)
-    report = LoadReport([], [], [], [])
-    for name, blobs in arrays:
-        if name not in by_name:
-            report.ignored.append(name)
+    report, names = LoadReport([], [], [], [], []), set()
+    for found in stored:
+        if found.name not in by_name:
+            report.ignored.append(found.name)
             continue
-        layer = by_name[name]
-        if len(blobs) != len(layer.blobs):
-            raise ValueError(
-                f"{path}: layer '{name}' has {len(blobs)} parameters there and {len(layer.blobs)} in the net"
-            )
-        for number, (values, blob) in enumerate(zip(blobs, layer.blobs, strict=True)):
-            if values.size != blob.count:
-                raise ValueError(
-                    f"{path}: parameter {number} of layer '{name}' has the shape {values.shape} there and {blob.shape} in the net; "
-                    "rename the layer in the prototxt to start it from its filler"
-                )
-            if _plain(values.shape) != _plain(blob.shape) and name not in report.coerced:
-                report.coerced.append(name)
-            blob.host_data[...] = values.reshape(blob.shape)
-        report.matched.append(name)
-    report.missing.extend(name for name in by_name if name not in report.matched)
-    if by_name and not report.matched:
-        raise ValueError(f"{path}: none of its layers ({', '.join(report.ignored[:6]) or 'it has none'}) is in the net")
+        layer = by_name[found.name]
+        _check(layer, found, path)
+        if any(_plain(parameter.shape) != _plain(layer.blobs[i].shape) for i, parameter in found.parameters.items()):
+            report.coerced.append(found.name)
+        if isinstance(layer, BN) and not layer.learns and found.learns_statistics:
+            report.unfolded.append(found.name)
+        report.matched.append(found.name)
+        names.add(found.name)
+    missing = [layer for name, layer in by_name.items() if name not in names]
+    report.missing.extend(layer.name for layer in missing if len(layer.shared) < len(layer.blobs))
+    if by_name and not names:
+        raise ValueError(f"{path}: none of its layers ({_some(report.ignored) or 'it has none'}) is in the net")
+    for layer in missing:
+        fill(layer)
+    for found in stored:
+        for number, parameter in found.parameters.items() if found.name in names else ():
+            _copy(parameter, by_name[found.name].blobs[number], f"parameter {number} of layer '{found.name}'", path)
     return report
+
+
+def _check(layer, found: StoredLayer, path: str) -> None:
+    """Raise ValueError unless the file has every parameter of the layer, but for shared ones, in the layer's counts."""
+    needed = set(range(len(layer.blobs)))
+    if not needed - layer.shared <= found.parameters.keys() <= needed:
+        raise ValueError(
+            f"{path}: layer '{found.name}' has {len(found.parameters)} parameters there and {len(layer.blobs)} in the net; "
+            "rename the layer in the prototxt to start it from its filler"
+        )
+    for number, parameter in found.parameters.items():
+        blob = layer.blobs[number]
+        if parameter.count != blob.count:
+            raise ValueError(
+                f"{path}: parameter {number} of layer '{found.name}' has the shape {parameter.shape} there and {blob.shape} in the net; "
+                "rename the layer in the prototxt to start it from its filler"
+            )
+
+
+def _copy(parameter: Stored, blob, what: str, path: str) -> None:
+    try:
+        parameter.copy_to(blob.host_data.reshape(-1))
+    except CorruptModel as error:
+        raise CorruptModel(f"{path}: {what}: {error}; copy or download the file again") from None
 
 
 def _plain(shape: tuple[int, ...]) -> tuple[int, ...]:

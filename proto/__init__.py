@@ -3,7 +3,7 @@
 from . import caffe_pb2
 from .files import find_file, line_of_layer, read_net, read_solver
 from .layer_types import V1_TYPES
-from .prototxt import PrototxtError, did_you_mean, nearest, parse, read
+from .prototxt import PrototxtError, did_you_mean, nearest, parse, printable, read
 from .rules import filter_net
 from .upgrade import blobs_by_layer, upgrade_net, upgrade_solver
 
@@ -18,6 +18,7 @@ __all__ = [
     "line_of_layer",
     "nearest",
     "parse",
+    "printable",
     "read",
     "read_net",
     "read_solver",

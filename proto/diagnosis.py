@@ -81,6 +81,11 @@ def did_you_mean(name, candidates):
     return f"; did you mean '{near}'?" if near else ""
 
 
+def printable(text):
+    """The text with control characters, line ends among them, and bytes that are no text written as escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def find_problem(text, descriptor):
     """(line, message) of the first problem in `text` as a message of type `descriptor`; None if this reading sees none."""
     try:
@@ -313,5 +318,5 @@ def _shown(token):
     if token.kind == "end":
         return "the end of the file"
     text = token.text if len(token.text) <= 40 else token.text[:37] + "..."
-    text = text if text.isprintable() else text.encode("unicode_escape").decode()
+    text = printable(text)
     return text if token.kind in ("string", "unclosed") else f"'{text}'"

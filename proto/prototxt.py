@@ -6,9 +6,9 @@ import warnings
 
 from google.protobuf import text_format
 
-from .diagnosis import did_you_mean, field_lines, find_problem, nearest
+from .diagnosis import did_you_mean, field_lines, find_problem, nearest, printable
 
-__all__ = ["PrototxtError", "did_you_mean", "nearest", "parse", "read"]
+__all__ = ["PrototxtError", "did_you_mean", "nearest", "parse", "printable", "read"]
 
 _BINARY_SUFFIXES = (".caffemodel", ".solverstate", ".binaryproto", ".h5")
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f\x7f]")

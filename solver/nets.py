@@ -18,7 +18,7 @@ class NetSource(NamedTuple):
     state: caffe_pb2.NetState
 
     def build(self, seed: int, **options) -> Net:
-        """The net, its fillers and draws derived from `seed`; options as Net's (beside, share, allow_python_layers).
+        """The net, its fillers and draws derived from `seed`; options as Net's (weights, beside, share, allow_python_layers).
 
         Raises FileNotFoundError, PrototxtError, NetError.
         """

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-from ..net.weights import read_weights
+from ..net.weights import open_weights
 from .errors import SolverError
 from .log import logger
 from .solverstate import read_state
@@ -159,7 +159,8 @@ def check_pair(state: str) -> None:
     size = os.path.getsize(model)
     if message.HasField("learned_net_bytes") and size != message.learned_net_bytes:
         raise SolverError(f"{model}: has {size} bytes, not the {message.learned_net_bytes} written with its state")
-    read_weights(model)
+    with open_weights(model):
+        pass
 
 
 def find_snapshot(place: str, prefix: str = "") -> str:

@@ -14,9 +14,10 @@ import numpy as np
 from google.protobuf import text_format
 from google.protobuf.message import DecodeError
 
-from ..net.caffemodel import read_caffemodel
 from ..net.hdf5_file import create_hdf5
-from ..net.wire import CorruptModel, blob_parts, header, read_blob, read_varint
+from ..net.stored import CorruptModel
+from ..net.weights import open_weights
+from ..net.wire import blob_parts, header, read_blob, read_varint
 from ..proto import caffe_pb2
 from .errors import SolverError
 
@@ -84,7 +85,8 @@ _WEIGHTS_GIVEN = (
 
 def _holds_weights(path: str) -> bool:
     try:
-        return bool(read_caffemodel(path))
+        with open_weights(path) as layers:
+            return bool(layers)
     except CorruptModel:
         return False
 
@@ -122,20 +124,22 @@ def _read_hdf5(path: str) -> State:
                 raise SolverError(_WEIGHTS_GIVEN.format(path=path))
             if "more" in file:
                 text_format.Parse(_text(file["more"]), message)
-            message.iter = int(np.ravel(file["iter"][()])[0])
-            message.current_step = int(np.ravel(file["current_step"][()])[0])
+            message.iter = int(np.ravel(_values(file["iter"]))[0])
+            message.current_step = int(np.ravel(_values(file["current_step"]))[0])
             if "learned_net" in file:
                 message.learned_net = _text(file["learned_net"])
-            history = [file["history"][str(number)][()] for number in range(len(file["history"]))]
-    except FileNotFoundError:
+            history = [_values(file["history"][str(number)]) for number in range(len(file["history"]))]
+    except (FileNotFoundError, SolverError):
         raise
     except (
         OSError,
         KeyError,
         TypeError,
+        ValueError,
         AttributeError,
         IndexError,
-        UnicodeDecodeError,
+        RuntimeError,
+        OverflowError,
         text_format.ParseError,
     ) as error:
         raise SolverError(
@@ -144,8 +148,15 @@ def _read_hdf5(path: str) -> State:
     return State(message, history)
 
 
+def _values(dataset):
+    """What a dataset holds. Raises ValueError where it promises more than its file can hold."""
+    if dataset.nbytes > dataset.file.id.get_filesize():
+        raise ValueError(f"{dataset.name} is larger than the file")
+    return dataset[()]
+
+
 def _text(dataset) -> str:
-    value = dataset[()]
+    value = _values(dataset)
     return value.decode() if isinstance(value, bytes) else str(value)
 
 

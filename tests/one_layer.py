@@ -40,6 +40,7 @@ class OneLayer:
             setattr(self.layer, name, value)
         self._write_inputs()
         self.layer.check_counts(len(bottoms), tops)
+        self.layer.check_places(self.bottom, self.top)
         self.layer.setup(self.bottom, self.top)
         self.layer.reshape(self.bottom, self.top)
         for blob, values in zip(self.layer.blobs, parameters, strict=False):

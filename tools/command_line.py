@@ -4,6 +4,7 @@ import argparse
 import importlib
 import importlib.util
 import sys
+import warnings
 from pathlib import Path
 
 if importlib.util.find_spec("deconvnet") is None:
@@ -12,7 +13,7 @@ if importlib.util.find_spec("deconvnet") is None:
 
 from deconvnet.core import kernels
 from deconvnet.core.net import NetError
-from deconvnet.core.proto import PrototxtError, caffe_pb2
+from deconvnet.core.proto import PrototxtError, caffe_pb2, printable
 from deconvnet.core.solver import SolverError
 
 
@@ -29,6 +30,7 @@ _USER_ERRORS = (
 def run(main) -> None:
     """Call a tool's `main`; an error of its user's ends in one line on stderr, `TOOL: error: ...`, and status 1."""
     tool = Path(sys.argv[0]).stem
+    warnings.showwarning = lambda message, *_: print(f"{tool}: warning: {message}", file=sys.stderr)
     try:
         main()
     except _USER_ERRORS as error:
@@ -41,7 +43,16 @@ def run(main) -> None:
 def _said(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror and error.filename:
         return f"{error.filename}: {error.strerror}"
-    return str(error) or type(error).__name__
+    return printable(str(error)) or type(error).__name__
+
+
+def require_weights(net, path: str) -> None:
+    """Raise NetError where the file of weights that the net was built with lacks some of its layers."""
+    if net.loaded.missing:
+        raise NetError(
+            f"{path}: lacks the weights of {net.model_file}'s layers {', '.join(net.loaded.missing)}: "
+            "give the weights that this net was trained to"
+        )
 
 
 def optional(module: str, remedy: str):

@@ -31,6 +31,8 @@ def main():
     # seed 0: the same batches at every call
     net = Net(arguments.model, caffe_pb2.TRAIN, weights, seed=0, allow_python_layers=arguments.allow_python_layers)
     try:
+        command_line.require_weights(net, weights)
+        print(f"{weights}: {net.loaded}")
         fold(net, arguments)
     finally:
         net.close()
@@ -50,10 +52,21 @@ def fold(net, arguments):
             f"the folded net disagrees with the trained one, so {arguments.output} is not written; "
             "more --batches may help, --tolerance allows more"
         )
-    beside = f"{arguments.output}.part"
-    (net.save_hdf5 if arguments.output.endswith(".h5") else net.save)(beside)
-    os.replace(beside, arguments.output)
+    save(net, arguments.output)
     print(f"{len(statistics)} BN layers folded into {arguments.output}, for bn_mode: INFERENCE")
+
+
+def save(net, output):
+    """Write the net beside `output` and rename it; a write that fails leaves no half of a file."""
+    name, suffix = os.path.splitext(output)
+    beside = f"{name}.part{suffix}"
+    try:
+        net.save(beside)
+        os.replace(beside, output)
+    except BaseException:
+        if os.path.exists(beside):
+            os.remove(beside)
+        raise
 
 
 def parse():
@@ -61,8 +74,12 @@ def parse():
     parser.add_argument(
         "--model", required=True, metavar="FILE", help="the prototxt that the weights were trained with"
     )
-    parser.add_argument("--weights", required=True, metavar="FILE", help="trained .caffemodel or .h5 file")
-    parser.add_argument("--output", required=True, metavar="FILE", help="the .caffemodel (or .h5) to write")
+    parser.add_argument(
+        "--weights", required=True, metavar="FILE", help="trained .caffemodel, .h5, .npz or .safetensors file"
+    )
+    parser.add_argument(
+        "--output", required=True, metavar="FILE", help="the .caffemodel, .h5, .npz or .safetensors to write"
+    )
     parser.add_argument(
         "--batches", type=int, default=40, metavar="N", help="training batches to average over (default: %(default)s)"
     )

@@ -23,10 +23,10 @@ def main():
     weights = find_file(arguments.weights)
     if arguments.iterations is not None and arguments.iterations < 1:
         raise SolverError(f"--iterations must be at least 1, not {arguments.iterations}")
-    options = {"share": True, "allow_python_layers": arguments.allow_python_layers}
+    options = {"weights": weights, "share": True, "allow_python_layers": arguments.allow_python_layers}
     if arguments.model:
         command_line.use_device(arguments.gpu)
-        test(lambda: Net(arguments.model, caffe_pb2.TEST, **options), weights, arguments.iterations or ITERATIONS)
+        test(Net(arguments.model, caffe_pb2.TEST, **options), weights, arguments.iterations or ITERATIONS)
         return
     param = read_solver(arguments.solver)
     sources = find_test_nets(param, arguments.solver)
@@ -36,20 +36,14 @@ def main():
     for number, source in enumerate(sources):
         if len(sources) > 1:
             print(f"test net #{number}")
-        test(
-            lambda source=source: source.build(seed=0, **options),
-            weights,
-            arguments.iterations or param.test_iter[number],
-        )
+        test(source.build(seed=0, **options), weights, arguments.iterations or param.test_iter[number])
 
 
-def test(build, weights, iterations):
-    """Load weights into a net and print its outputs' means."""
-    net = build()
+def test(net, weights, iterations):
+    """Print the means of a net's outputs, and on stderr what became of its weights. Raises NetError where some are missing."""
     try:
-        report = net.copy_from(weights)
-        if report.missing:
-            print(f"not in {weights}, so left at their fillers: {', '.join(report.missing)}", file=sys.stderr)
+        command_line.require_weights(net, weights)
+        print(f"{weights}: {net.loaded}", file=sys.stderr)
         _, outputs = mean_outputs(net, iterations, command_line.progress("test"))
     finally:
         net.close()
@@ -62,7 +56,7 @@ def parse():
     tested = parser.add_mutually_exclusive_group(required=True)
     tested.add_argument("--model", metavar="FILE", help="the net's prototxt")
     tested.add_argument("--solver", metavar="FILE", help="a solver's prototxt, for its test net")
-    parser.add_argument("--weights", required=True, metavar="FILE", help=".caffemodel or .h5 file")
+    parser.add_argument("--weights", required=True, metavar="FILE", help=".caffemodel, .h5, .npz or .safetensors file")
     parser.add_argument(
         "--iterations", type=int, metavar="N", help=f"batches (default: {ITERATIONS}, or the solver's test_iter)"
     )

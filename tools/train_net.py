@@ -79,9 +79,7 @@ def open_recorders(arguments):
 def parse():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--solver", required=True, metavar="FILE", help="the solver's prototxt")
-    parser.add_argument(
-        "--weights", metavar="A[,B]", help=".caffemodel or .h5 files to start from, matched by layer name"
-    )
+    parser.add_argument("--weights", metavar="A[,B]", help="files of weights to start from, matched by layer name")
     parser.add_argument(
         "--snapshot", metavar="FILE", help="the .solverstate to resume from, or a folder or snapshot_prefix"
     )

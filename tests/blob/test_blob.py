@@ -109,3 +109,9 @@ def test_python_sees_numpy_arrays_and_legacy_axes(device):
 def test_legacy_axes_are_for_at_most_four():
     with pytest.raises(ValueError, match="at most four"):
         HostBlob(Blob((1, 2, 3, 4, 5))).num  # noqa: B018
+
+
+def test_a_blob_beyond_the_machines_memory_is_refused_when_it_is_first_used():
+    blob = Blob((1 << 20, 1 << 20, 1 << 20))
+    with pytest.raises(MemoryError, match=r"4\.61e\+09 GB are more than the memory of this machine, \d"):
+        blob.host_data  # noqa: B018

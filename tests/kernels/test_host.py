@@ -91,6 +91,13 @@ def test_where_the_package_cannot_be_written_the_library_goes_to_the_users_cache
     assert asked == [tmp_path / "deconvnet"]
 
 
+def test_a_size_beyond_32_bits_is_refused_not_cut_off():
+    bias, y = np.ones(1, np.float32), np.zeros(1, np.float32)
+    with pytest.raises(ValueError, match="kernel add_bias: size is 4294967297, beyond 32 bits"):
+        host.kernel("add_bias", np.dtype(np.float32))(1, 1, (bias, y, 1, 1, (1 << 32) + 1))
+    assert not y.any()
+
+
 @pytest.mark.parametrize("setting, count", [("3", 3), ("4,2", 4), ("0", 1)])
 def test_omp_num_threads_decides(monkeypatch, setting, count):
     monkeypatch.setenv("OMP_NUM_THREADS", setting)

@@ -1,5 +1,7 @@
 """Convolution and Deconvolution against their definitions, over every way a window can move."""
 
+import re
+
 import numpy as np
 import pytest
 import reference
@@ -97,8 +99,12 @@ def test_any_window_forward_and_backward(device, kind, window, size, depth, shar
         results = zip(shape[2:], window["stride"], window["pad"], spans, strict=True)
         fits = all(s * (n - 1) + span - 2 * p >= 1 for n, s, p, span in results)
     if not fits:
-        with pytest.raises(ValueError, match="does not fit a map of"):
+        with pytest.raises(ValueError, match=r"does not fit a map of .*: maps from \d+x\d+ on would") as caught:
             layer_of(kind, numbers(*shape), share * window["group"], **window)
+        least = [int(side) for side in re.search(r"maps from (\d+)x(\d+) on", str(caught.value)).groups()]
+        fitting = layer_of(kind, numbers(*shape[:2], *least), share * window["group"], **window)[0]
+        assert min(fitting.forward()[0].shape) >= 1
+        assert any(side > given for side, given in zip(least, shape[2:], strict=True))
         return
     case, expected = layer_of(kind, numbers(*shape), share * window["group"], **window, bias=False)
     (y,) = case.forward()

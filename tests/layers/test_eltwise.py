@@ -91,5 +91,3 @@ def test_what_cannot_be_is_refused():
         layer_of("operation: PROD coeff: 1 coeff: 1", a, a)
     with pytest.raises(ValueError, match="at least 2 bottoms, not 1"):
         layer_of("", a)
-    with pytest.raises(ValueError, match="cannot work in place"):
-        layer_of("", a, a, in_place=True)

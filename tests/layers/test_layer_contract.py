@@ -209,6 +209,25 @@ def test_backward_leaves_data_and_the_tops_gradients_alone(device, name):
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
+def test_a_layer_works_in_place_as_apart_or_refuses_to(device, name):
+    text, bottoms, tops = like(2, 5, 7)[name]
+    if not tops:
+        return
+    apart = example(name)
+    if not apart.layer.in_place:
+        with pytest.raises(ValueError, match="cannot work in place: give the top a name of its own"):
+            OneLayer(text, *bottoms, in_place=True)
+        return
+    in_place = OneLayer(text, *bottoms, in_place=True, parameters=apart.parameters)
+    ours, theirs = in_place.forward()[0], apart.forward()
+    np.testing.assert_array_equal(ours, theirs[0])
+    if 0 in apart.layer.without_gradient:
+        return
+    diff = numbers(*ours.shape)
+    np.testing.assert_array_equal(in_place.backward(diff)[0], apart.backward(diff)[0])
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
 def test_float32_agrees_with_float64(device, name):
     single, double = example(name, dtype=np.float32), example(name)
     for values, theirs in zip(double.parameters, single.parameters, strict=True):

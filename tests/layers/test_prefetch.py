@@ -102,6 +102,26 @@ def test_an_error_appears_where_its_item_is_taken_and_each_time_it_is(opened, wo
     assert prefetch.take(2) == [2, 3]
 
 
+@pytest.mark.parametrize("granted", [0, 1])
+def test_where_the_system_gives_fewer_threads_those_do_and_none_is_said(monkeypatch, granted):
+    really_start, started = threading.Thread.start, []
+
+    def start(thread):
+        if len(started) == granted:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        really_start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    if not granted:
+        with pytest.raises(MemoryError, match="no thread can be started to read ahead; workers: 0 does without"):
+            Prefetch(str, workers=2)
+        return
+    prefetch = Prefetch(str, workers=2)
+    assert prefetch.take(3) == ["0", "1", "2"]
+    prefetch.close()
+
+
 def test_taking_more_at_once_than_are_made_ahead_is_refused(opened):
     with pytest.raises(ValueError, match="cannot take 5 items at once where 4 are made ahead"):
         opened(square, workers=1, ahead=4).take(5)

@@ -107,11 +107,6 @@ def test_a_computed_offset_before_the_map_is_refused():
         crop("", numbers(1, 1, 4, 4), numbers(1, 1, 2, 2), before_setup={"computed_offset": (0, -1)})
 
 
-def test_crop_does_not_work_in_place():
-    with pytest.raises(ValueError, match="cannot work in place"):
-        crop("crop_param { }", numbers(1, 1, 2, 2), numbers(1, 1, 2, 2), in_place=True)
-
-
 def test_silence_takes_anything_and_gives_zero_gradients(device):
     layer = OneLayer('type: "Silence"', numbers(2, 3), numbers(4), tops=0)
     layer.forward()
