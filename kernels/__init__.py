@@ -16,6 +16,7 @@ from .convolution import (
 from .device import (
     DeviceError,
     array_module,
+    matrix_product,
     mode,
     set_gpu,
     set_mode,

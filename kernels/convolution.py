@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from . import dense, winograd
-from .device import array_module, launch, on_gpu, workspace
+from .device import launch, matrix_product, on_gpu, workspace
 
 _BAND_BYTES = 6 << 20  # columns that stay in a processor's cache between im2col and the product
 _GPU_BAND_BYTES = 256 << 20
@@ -126,7 +126,7 @@ def _grouped(matrix, group: int):
 
 def correlate(x, weights, geometry: Geometry, out) -> None:
     """out (N, O, H', W') = x (N, C, H, W) correlated with weights (O, C / group, kh, kw)."""
-    xp, outputs = array_module(x), out.shape[1]
+    outputs = out.shape[1]
     matrix = _grouped(weights.reshape(outputs, -1), geometry.group)
     places = out.shape[2] * out.shape[3]
     for chunk in _chunks(x, x.shape[0], x.shape[1] * geometry.kernel[0] * geometry.kernel[1], *out.shape[2:]):
@@ -137,7 +137,7 @@ def correlate(x, weights, geometry: Geometry, out) -> None:
         else:
             product = workspace(out, outputs * chunk.images * places, "rows").reshape(outputs, chunk.images * places)
         for part, filters, target in zip(columns, matrix, _grouped(product, geometry.group), strict=True):
-            xp.matmul(filters, part, out=target)
+            matrix_product(filters, part, target)
         if not direct:
             part = out[chunk.image : chunk.image + chunk.images]
             launch(
@@ -155,7 +155,7 @@ def correlate(x, weights, geometry: Geometry, out) -> None:
 
 def correlate_backward_data(dy, weights, geometry: Geometry, dx) -> None:
     """dx (N, C, H, W) = the gradient of `correlate` with respect to x, from dy (N, O, H', W')."""
-    xp, outputs = array_module(dy), dy.shape[1]
+    outputs = dy.shape[1]
     matrix = _grouped(weights.reshape(outputs, -1), geometry.group)
     channels, height, width = dx.shape[1:]
     depth, out_width = channels * geometry.kernel[0] * geometry.kernel[1], dy.shape[3]
@@ -169,7 +169,7 @@ def correlate_backward_data(dy, weights, geometry: Geometry, dx) -> None:
         else:
             columns = workspace(dy, depth * places, "columns").reshape(depth, places)
         for part, filters, target in zip(rows, matrix, _grouped(columns, geometry.group), strict=True):
-            xp.matmul(filters.T, part, out=target)
+            matrix_product(filters.T, part, target)
         part = dx[chunk.image : chunk.image + chunk.images]
         if not geometry.pointwise:
             sizes = (chunk.images, channels, height, width, chunk.first, chunk.rows, out_width)
@@ -209,13 +209,12 @@ def correlate_backward_weights(x, dy, geometry: Geometry, dweights) -> None:
 
 def add_product(a, b, out) -> None:
     """out (M, N) += a (M, K) @ b (K, N), a block of rows at a time so that the product is added while it is in the cache."""
-    xp = array_module(a)
     block = max(1, _WEIGHTS_BLOCK // max(1, out.shape[1]))
     scratch = workspace(out, min(block, out.shape[0]) * out.shape[1], "product")
     for first in range(0, out.shape[0], block):
         target = out[first : first + block]
         product = scratch[: target.size].reshape(target.shape)
-        xp.matmul(a[first : first + block], b, out=product)
+        matrix_product(a[first : first + block], b, product)
         target += product
 
 

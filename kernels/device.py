@@ -95,6 +95,12 @@ def workspace(like, count: int, purpose: str):
     return held[:count]
 
 
+def matrix_product(a, b, out) -> None:
+    """out (M, N) = a (M, K) @ b (K, N) by the library; NaN and infinity go through without a warning: the solver finds them in the loss."""
+    with np.errstate(all="ignore"):
+        array_module(a).matmul(a, b, out=out)
+
+
 def to_host(array) -> np.ndarray:
     """The array in host memory (itself where it is there)."""
     return array if isinstance(array, np.ndarray) else array.get()

@@ -44,7 +44,7 @@ class InnerProduct(Layer):
 
     def forward(self, bottom, top):
         x, y = bottom[0].data.reshape(self.rows, self.inputs), top[0].data.reshape(self.rows, self.outputs)
-        kernels.array_module(y).matmul(x, self._weights(self.blobs[0].data).T, out=y)
+        kernels.matrix_product(x, self._weights(self.blobs[0].data).T, y)
         kernels.add_bias(self.blobs[1].data if len(self.blobs) > 1 else None, y)
 
     def backward(self, top, propagate_down, bottom):
@@ -57,4 +57,4 @@ class InnerProduct(Layer):
             kernels.bias_backward(dy, self.gradient_of(1))
         if propagate_down[0]:
             dx = bottom[0].diff.reshape(self.rows, self.inputs)
-            kernels.array_module(dx).matmul(dy, self._weights(self.blobs[0].data), out=dx)
+            kernels.matrix_product(dy, self._weights(self.blobs[0].data), dx)

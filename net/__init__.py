@@ -2,7 +2,8 @@
 
 from .drawing import DIRECTIONS, dot_source
 from .errors import NetError
-from .net import LearnableParameter, Net
+from .net import Net
+from .parameters import LearnableParameter
 from .summary import summarize, totals
 from .timing import LayerTime, time_layers
 from .weights import LoadReport

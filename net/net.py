@@ -4,7 +4,6 @@ import math
 import os
 import warnings
 from collections import OrderedDict
-from typing import NamedTuple
 
 import numpy as np
 
@@ -17,21 +16,13 @@ from .debug_info import log_backward, log_forward, log_parameters
 from .errors import NetError
 from .input_shapes import with_inputs
 from .needs_backward import Passes, find_passes
+from .parameters import LearnableParameter, append_parameters, loss_weights, share_trained
 from .planner import recycle
 from .splits import MisplacedLayer, insert_splits
 from .weights import Arrays, LoadReport, learning_layers, load_into, open_weights, write_weights
 
 # what a layer may raise; the net says where
 _LAYERS_ERRORS = (ValueError, FileNotFoundError, MemoryError)
-
-
-class LearnableParameter(NamedTuple):
-    """A parameter that the solver moves; one that several layers share stands here once."""
-
-    name: str
-    blob: Blob
-    lr_mult: float
-    decay_mult: float
 
 
 class Net:
@@ -193,10 +184,10 @@ class Net:
         if isinstance(layer, Input):
             self.inputs.extend(param.top)
         layer.setup(bottom, top)
-        self._share_trained(layer, trained)
+        share_trained(layer, trained)
         layer.reshape(bottom, top)
-        layer.loss_weights = self._loss_weights(layer, param)
-        self._append_parameters(layer, param)
+        layer.loss_weights = loss_weights(layer, param)
+        append_parameters(layer, param, self.learnable, self._owners)
 
     def _fill_layer(self, layer: Layer) -> None:
         """Fill what is not filled yet of a layer's parameters."""
@@ -205,16 +196,6 @@ class Net:
                 layer.fill_parameters()
         except _LAYERS_ERRORS as error:
             raise self._located(error, layer.param) from error
-
-    @staticmethod
-    def _share_trained(layer: Layer, trained: list[Blob]) -> None:
-        """Make the parameters of the layer of the same name one's own."""
-        if trained and [blob.count for blob in trained] != [blob.count for blob in layer.blobs]:
-            shapes = ([blob.shape for blob in blobs] for blobs in (layer.blobs, trained))
-            raise ValueError("its parameters have the shapes {} here and {} in the net beside it".format(*shapes))
-        for blob, source in zip(layer.blobs, trained, strict=False):
-            blob.share_data(source)
-        layer.shared.update(range(len(trained)))
 
     def _share_buffers(self, beside: "Net") -> None:
         """Use the memory of the blobs and layers of the same names, save where a layer keeps what was put into it."""
@@ -246,50 +227,6 @@ class Net:
         while isinstance(self.layers[source.layer], Split):
             source = self._first_sources[source.layer]
         return source
-
-    @staticmethod
-    def _loss_weights(layer: Layer, param) -> list[float]:
-        if param.loss_weight and len(param.loss_weight) != len(param.top):
-            raise ValueError(
-                f"has {len(param.top)} tops and {len(param.loss_weight)} loss_weight: give one for each or none"
-            )
-        if param.loss_weight:
-            return list(param.loss_weight)
-        return [1.0 if layer.is_loss and number == 0 else 0.0 for number in range(len(param.top))]
-
-    def _append_parameters(self, layer: Layer, param) -> None:
-        if len(param.param) > len(layer.blobs):
-            raise ValueError(
-                f"has {len(layer.blobs)} parameters and {len(param.param)} param {{ }}: give at most one for each"
-            )
-        for number, blob in enumerate(layer.blobs):
-            kept = number in layer.statistics
-            default = caffe_pb2.ParamSpec(lr_mult=0, decay_mult=0) if kept else caffe_pb2.ParamSpec()
-            spec = param.param[number] if number < len(param.param) else default
-            if kept and spec.lr_mult:
-                raise ValueError(
-                    f"parameter {number} holds statistics, which are not learned: set lr_mult: 0 in param {{ }} {number}"
-                )
-            layer.param_propagate_down.append(spec.lr_mult != 0)
-            name = f"{param.name}/{number}"
-            if spec.name and spec.name in self._owners:
-                self._share(blob, spec, *self._owners[spec.name])
-                layer.shared.add(number)
-                continue
-            if spec.name:
-                self._owners[spec.name] = (blob, name)
-            self.learnable.append(LearnableParameter(name, blob, spec.lr_mult, spec.decay_mult))
-
-    @staticmethod
-    def _share(blob: Blob, spec, owner: Blob, owner_name: str) -> None:
-        permissive = spec.share_mode == caffe_pb2.ParamSpec.PERMISSIVE
-        if blob.count != owner.count or not (permissive or blob.shape == owner.shape):
-            raise ValueError(
-                f"cannot share parameter '{spec.name}' of shape {owner.shape} (of {owner_name}): its own shape is {blob.shape}"
-                + ("" if blob.count != owner.count else "; share_mode: PERMISSIVE allows another shape of equal count")
-            )
-        blob.share_data(owner)
-        blob.share_diff(owner)
 
     def _located(self, error: Exception, param) -> Exception:
         """The error with file, line and layer before it."""

@@ -60,3 +60,10 @@ def test_a_nan_spoils_its_own_row_only(device):
     x[1, 2] = np.nan
     np.testing.assert_array_equal(np.isnan(layer_of(x).forward()[0]).all(axis=1), [False, True, False])
     assert np.isfinite(layer_of(x).forward()[0][[0, 2]]).all()
+
+
+@pytest.mark.filterwarnings("error")
+def test_an_infinity_goes_through_without_a_warning(device):
+    case = OneLayer('type: "InnerProduct" inner_product_param { num_output: 2 }', np.array([[np.inf, 1.0]]))
+    case.parameters[0][...] = [[1, 0], [-1, 0]]
+    assert np.isnan(case.forward()[0]).any() or np.isinf(case.forward()[0]).any()

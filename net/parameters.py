@@ -1,0 +1,76 @@
+"""The parameters of a net's layers: which learn, at what rate, and whose memory they have."""
+
+from typing import NamedTuple
+
+from ..blob import Blob
+from ..layers import Layer
+from ..proto import caffe_pb2
+
+
+class LearnableParameter(NamedTuple):
+    """A parameter that the solver moves; one that several layers share stands here once."""
+
+    name: str
+    blob: Blob
+    lr_mult: float
+    decay_mult: float
+
+
+def append_parameters(layer: Layer, param, learnable: list[LearnableParameter], owners: dict) -> None:
+    """Settle how a layer's parameters learn, and with whom they are shared: owners, by name, are (blob, what it is called).
+
+    Raises ValueError.
+    """
+    if len(param.param) > len(layer.blobs):
+        raise ValueError(
+            f"has {len(layer.blobs)} parameters and {len(param.param)} param {{ }}: give at most one for each"
+        )
+    for number, blob in enumerate(layer.blobs):
+        kept = number in layer.statistics
+        default = caffe_pb2.ParamSpec(lr_mult=0, decay_mult=0) if kept else caffe_pb2.ParamSpec()
+        spec = param.param[number] if number < len(param.param) else default
+        if kept and spec.lr_mult:
+            raise ValueError(
+                f"parameter {number} holds statistics, which are not learned: set lr_mult: 0 in param {{ }} {number}"
+            )
+        layer.param_propagate_down.append(spec.lr_mult != 0)
+        name = f"{param.name}/{number}"
+        if spec.name and spec.name in owners:
+            _share(blob, spec, *owners[spec.name])
+            layer.shared.add(number)
+            continue
+        if spec.name:
+            owners[spec.name] = (blob, name)
+        learnable.append(LearnableParameter(name, blob, spec.lr_mult, spec.decay_mult))
+
+
+def _share(blob: Blob, spec, owner: Blob, owner_name: str) -> None:
+    permissive = spec.share_mode == caffe_pb2.ParamSpec.PERMISSIVE
+    if blob.count != owner.count or not (permissive or blob.shape == owner.shape):
+        raise ValueError(
+            f"cannot share parameter '{spec.name}' of shape {owner.shape} (of {owner_name}): its own shape is {blob.shape}"
+            + ("" if blob.count != owner.count else "; share_mode: PERMISSIVE allows another shape of equal count")
+        )
+    blob.share_data(owner)
+    blob.share_diff(owner)
+
+
+def share_trained(layer: Layer, trained: list[Blob]) -> None:
+    """Make the parameters of the layer of the same name one's own."""
+    if trained and [blob.count for blob in trained] != [blob.count for blob in layer.blobs]:
+        shapes = ([blob.shape for blob in blobs] for blobs in (layer.blobs, trained))
+        raise ValueError("its parameters have the shapes {} here and {} in the net beside it".format(*shapes))
+    for blob, source in zip(layer.blobs, trained, strict=False):
+        blob.share_data(source)
+    layer.shared.update(range(len(trained)))
+
+
+def loss_weights(layer: Layer, param) -> list[float]:
+    """Per top what its sum adds to the net's loss. Raises ValueError."""
+    if param.loss_weight and len(param.loss_weight) != len(param.top):
+        raise ValueError(
+            f"has {len(param.top)} tops and {len(param.loss_weight)} loss_weight: give one for each or none"
+        )
+    if param.loss_weight:
+        return list(param.loss_weight)
+    return [1.0 if layer.is_loss and number == 0 else 0.0 for number in range(len(param.top))]
