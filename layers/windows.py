@@ -12,6 +12,9 @@ def _require_images(blob: Blob) -> None:
         raise ValueError(f"needs a bottom of shape (N, C, H, W), not {blob.shape}")
 
 
+_HIGHEST = 16  # levels of a pyramid: the last one has 32768 x 32768 windows
+
+
 @register("Im2col")
 class Im2col(Layer):
     """What each tap of a convolution's window sees, as channels (Caffe's Im2col).
@@ -54,8 +57,8 @@ class SPP(Layer):
         param = self.param.spp_param
         if param.pool == caffe_pb2.SPPParameter.STOCHASTIC:
             raise ValueError("pool: STOCHASTIC is not supported; use MAX or AVE")
-        if param.pyramid_height < 1:
-            raise ValueError("spp_param.pyramid_height must be at least 1")
+        if not 1 <= param.pyramid_height <= _HIGHEST:
+            raise ValueError(f"spp_param.pyramid_height must be from 1 to {_HIGHEST}, not {param.pyramid_height}")
         self.takes_maximum = param.pool == caffe_pb2.SPPParameter.MAX
         self._pooled = [Blob(dtype=self.dtype) for _ in range(param.pyramid_height)]
         self._switches = [Blob(dtype=self.dtype) for _ in range(param.pyramid_height)]

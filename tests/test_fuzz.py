@@ -49,6 +49,22 @@ layer { name: "label" type: "DummyData" top: "label" dummy_data_param { shape { 
 layer { name: "loss" type: "SoftmaxWithLoss" bottom: "concat" bottom: "label" top: "loss" top: "p" loss_weight: 1 loss_weight: 0
   loss_param { ignore_label: 255 normalization: VALID } softmax_param { axis: 1 } }
 layer { name: "right" type: "Accuracy" bottom: "concat" bottom: "label" top: "right" accuracy_param { top_k: 1 axis: 1 ignore_label: 0 } }
+layer { name: "norm" type: "BatchNorm" bottom: "sum" top: "norm" batch_norm_param { use_global_stats: false eps: 1e-5 } }
+layer { name: "scale" type: "Scale" bottom: "norm" top: "norm" scale_param { axis: 1 num_axes: 1 bias_term: true } }
+layer { name: "lrn" type: "LRN" bottom: "norm" top: "lrn" lrn_param { local_size: 3 norm_region: ACROSS_CHANNELS alpha: 1 beta: 0.75 } }
+layer { name: "prelu" type: "PReLU" bottom: "lrn" top: "lrn" prelu_param { channel_shared: false } }
+layer { name: "slice" type: "Slice" bottom: "lrn" top: "s1" top: "s2" slice_param { axis: 1 slice_point: 2 } }
+layer { name: "reshape" type: "Reshape" bottom: "s1" top: "r" reshape_param { shape { dim: 0 dim: -1 } axis: 0 num_axes: -1 } }
+layer { name: "flatten" type: "Flatten" bottom: "s2" top: "f" flatten_param { axis: 1 end_axis: -1 } }
+layer { name: "distance" type: "EuclideanLoss" bottom: "r" bottom: "f" top: "distance" }
+layer { name: "power" type: "Power" bottom: "f" top: "power" power_param { power: 2 scale: 1 shift: 0.5 } }
+layer { name: "tile" type: "Tile" bottom: "power" top: "tile" tile_param { axis: 1 tiles: 2 } }
+layer { name: "best" type: "ArgMax" bottom: "tile" top: "best" argmax_param { top_k: 1 axis: 1 out_max_val: false } }
+layer { name: "total" type: "Reduction" bottom: "tile" top: "total" reduction_param { operation: SUM axis: 1 coeff: 1 } }
+layer { name: "mvn" type: "MVN" bottom: "x" top: "mvn" mvn_param { across_channels: false normalize_variance: true } }
+layer { name: "spp" type: "SPP" bottom: "x" top: "spp" spp_param { pyramid_height: 2 pool: MAX } }
+layer { name: "columns" type: "Im2col" bottom: "x" top: "columns" convolution_param { kernel_size: 3 stride: 1 pad: 1 dilation: 1 } }
+layer { name: "embed" type: "Embed" bottom: "label" top: "embed" embed_param { input_dim: 5 num_output: 3 bias_term: true } }
 layer { name: "ip" type: "InnerProduct" bottom: "sum" top: "ip" inner_product_param { num_output: 2 axis: 1 transpose: false } }
 layer { name: "soft" type: "Softmax" bottom: "ip" top: "soft" softmax_param { axis: -1 } }
 """

@@ -85,7 +85,8 @@ def test_spp(device, pool, height, shape):
 def test_spp_refuses_what_it_cannot_cut():
     with pytest.raises(ValueError, match="a map of 3x9 cannot be cut into 4x4: use a smaller pyramid_height"):
         OneLayer(SPP % (3, "MAX"), numbers(1, 1, 3, 9))
-    with pytest.raises(ValueError, match="pyramid_height must be at least 1"):
-        OneLayer(SPP % (0, "MAX"), numbers(1, 1, 3, 9))
+    for height in (0, 1 << 31):
+        with pytest.raises(ValueError, match=f"pyramid_height must be from 1 to 16, not {height}"):
+            OneLayer(SPP % (height, "MAX"), numbers(1, 1, 3, 9))
     with pytest.raises(ValueError, match="pool: STOCHASTIC is not supported"):
         OneLayer(SPP % (1, "STOCHASTIC"), numbers(1, 1, 3, 9))
