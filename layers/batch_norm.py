@@ -69,6 +69,8 @@ class BN(Layer):
                 top[0].diff, self._kept.data, self.blobs[0].data, variance, EPSILON, dx, dscale, dshift
             )
         else:
+            if top[0] is bottom[0]:
+                self.require_kept()
             x = self._kept.data if top[0] is bottom[0] else bottom[0].data
             kernels.channel_affine_backward(top[0].diff, x, self.blobs[0].data, dx, dscale, dshift)
 

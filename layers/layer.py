@@ -140,6 +140,14 @@ class Layer:
         if filler is not None:
             fill(self.blobs[number].host_data, filler, generator(self.seed, self.name, number))
 
+    def require_kept(self) -> None:
+        """Raise ValueError where forward, which was not told that a backward pass may follow, kept no input for it."""
+        if not self.may_need_backward:
+            raise ValueError(
+                "kept no copy of the input that it overwrote in place: in TEST, write force_backward: true or call "
+                "net.force_backward() before forward"
+            )
+
     def gradient_of(self, number: int):
         """The gradient array of parameter `number`, or None where it does not exist or does not learn."""
         wanted = number < len(self.blobs) and (not self.param_propagate_down or self.param_propagate_down[number])

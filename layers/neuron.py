@@ -30,7 +30,10 @@ class _KeepsInput(Elementwise):
 
     def _input(self, bottom, top):
         """What forward read."""
-        return self._kept.data if self.needs_input and top[0] is bottom[0] else bottom[0].data
+        if not self.needs_input or top[0] is not bottom[0]:
+            return bottom[0].data
+        self.require_kept()
+        return self._kept.data
 
 
 class _Neuron(_KeepsInput):

@@ -102,6 +102,8 @@ class Scale(_Along):
         kernels.channel_affine_forward(x, self._operand(bottom).data, bias, top[0].data.reshape(self._sizes))
 
     def backward(self, top, propagate_down, bottom):
+        if top[0] is bottom[0]:
+            self.require_kept()
         x = (self._kept if top[0] is bottom[0] else bottom[0]).data.reshape(self._sizes)
         dx = bottom[0].diff.reshape(self._sizes) if propagate_down[0] else None
         dscale = self._operand_gradient(propagate_down, bottom)
