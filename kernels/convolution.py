@@ -140,17 +140,8 @@ def correlate(x, weights, geometry: Geometry, out) -> None:
             matrix_product(filters, part, target)
         if not direct:
             part = out[chunk.image : chunk.image + chunk.images]
-            launch(
-                "images_from_columns",
-                chunk.images * outputs,
-                places,
-                product,
-                None,
-                part,
-                chunk.images,
-                outputs,
-                places,
-            )
+            rows = chunk.images * outputs
+            launch("images_from_columns", rows, places, product, part, chunk.images, outputs, places)
 
 
 def correlate_backward_data(dy, weights, geometry: Geometry, dx) -> None:
@@ -183,17 +174,8 @@ def correlate_backward_data(dy, weights, geometry: Geometry, dx) -> None:
                 *geometry.taps,
             )
         elif chunk.images > 1:
-            launch(
-                "images_from_columns",
-                depth * chunk.images,
-                height * width,
-                columns,
-                None,
-                part,
-                chunk.images,
-                channels,
-                height * width,
-            )
+            sizes = (chunk.images, channels, height * width)
+            launch("images_from_columns", chunk.images * channels, height * width, columns, part, *sizes)
 
 
 def correlate_backward_weights(x, dy, geometry: Geometry, dweights) -> None:

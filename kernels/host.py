@@ -53,15 +53,14 @@ class HostKernel:
         self._run = ctypes.CFUNCTYPE(None, ctypes.c_int, *types)(address)
         # what each argument must be: a dtype for an array, None for a number
         self._pointees = [_POINTEES.get(kind, dtype) if kind.endswith("*") else None for kind in signature.kinds]
+        self._is_int = [kind == "int" for kind in signature.kinds]
         self._threads = threads.count()
 
     def __call__(self, rows: int, width: int, arguments: tuple) -> None:
         values = []
-        for pointee, argument in zip(self._pointees, arguments, strict=True):
+        for pointee, is_int, argument in zip(self._pointees, self._is_int, arguments, strict=True):
             if pointee is None or argument is None:
-                if (
-                    self.signature.kinds[len(values)] == "int" and not -_INT <= argument < _INT
-                ):  # ctypes would cut it off
+                if is_int and not -_INT <= argument < _INT:  # ctypes would cut it off
                     name = self.signature.names[len(values)]
                     raise ValueError(f"kernel {self.name}: {name} is {argument}, beyond 32 bits: use smaller blobs")
                 values.append(argument)

@@ -64,15 +64,13 @@ KERNEL(col2im, const real* __restrict__ col, real* __restrict__ x, int images, i
   }
 }
 
-// (C, N, P) columns of a product to (N, C, P) images, plus the bias of each channel if there is one.
-KERNEL(images_from_columns, const real* __restrict__ columns, const real* __restrict__ bias, real* __restrict__ y, int images,
-       int channels, int size) {
+// (C, N, P) columns of a product to (N, C, P) images.
+KERNEL(images_from_columns, const real* __restrict__ columns, real* __restrict__ y, int images, int channels, int size) {
   for_blocks(r, images * channels) {
     const int c = r % channels, image = r / channels;
-    const acc b = bias ? bias[c] : 0;
     const real* __restrict__ from = columns + ((index)c * images + image) * size;
     real* __restrict__ to = y + (index)r * size;
-    for_threads(i, size) to[i] = from[i] + b;
+    for_threads(i, size) to[i] = from[i];
   }
 }
 
