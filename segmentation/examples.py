@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .voc import VOID, VocFolder, read_ids, read_image, read_label, write_image, write_label
+from .voc import VOID, DataError, VocFolder, read_ids, read_image, read_label, write_image, write_label
 
 CONTEXT = 1.2  # the paper enlarges a tight box by this factor
 MIN_OVERLAP = 0.5  # neither paper nor release gives a number; see object_overlap for what half means
@@ -155,7 +155,7 @@ def _read_labels(folder, image_id):
     """The class and object label of one image, each (H, W) uint8, checked to be of one size."""
     classes, objects = read_label(folder.classes(image_id)), read_label(folder.objects(image_id))
     if classes.shape != objects.shape:
-        raise ValueError(
+        raise DataError(
             f"{folder.objects(image_id)}: its size {objects.shape} differs from {classes.shape} of the class label"
         )
     return classes, objects

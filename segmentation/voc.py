@@ -17,6 +17,10 @@ CLASSES = (
 )  # fmt: skip
 
 
+class DataError(ValueError):
+    """Bad data of a user's: an image, label, list or box; the message names the file and the remedy."""
+
+
 @dataclass(frozen=True)
 class VocFolder:
     """A data set in VOC layout under `root`; every method gives the path of one file."""
@@ -69,12 +73,12 @@ def read_image(path):
     """An image file as (H, W, 3) uint8, BGR.
 
     An EXIF rotation is not applied: label images follow the stored pixels.
-    Raises FileNotFoundError; ValueError where the file is no image.
+    Raises FileNotFoundError; DataError where the file is no image.
     """
     _require(path, "an image")
     image = cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     if image is None:
-        raise ValueError(f"{path}: not an image that OpenCV can read")
+        raise DataError(f"{path}: not an image that OpenCV can read")
     return image
 
 
@@ -87,26 +91,26 @@ def write_image(path, image):
 def read_label(path):
     """A label image as (H, W) uint8: palette indices (or grey levels), never colours.
 
-    Raises FileNotFoundError; ValueError for a file that is no image or holds colours instead of indices.
+    Raises FileNotFoundError; DataError for a file that is no image or holds colours instead of indices.
     """
     _require(path, "a label image")
     try:
         with Image.open(path) as label:
             if label.mode not in ("P", "L"):
-                raise ValueError(
+                raise DataError(
                     f"{path}: a label image holds one class index a pixel (palette or 8-bit grey PNG), but this one is"
                     f" {label.mode}; convert its colours to indices of the VOC palette"
                 )
             return np.array(label, dtype=np.uint8)
     except (OSError, SyntaxError) as error:  # Pillow raises SyntaxError for some broken PNGs
-        raise ValueError(f"{path}: not a label image that Pillow can read ({error})") from error
+        raise DataError(f"{path}: not a label image that Pillow can read ({error})") from error
 
 
 def write_label(path, label):
-    """Write (H, W) class indices from 0 to 255 as a PNG with VOC's palette. Raises ValueError for anything else."""
+    """Write (H, W) class indices from 0 to 255 as a PNG with VOC's palette. Raises DataError for anything else."""
     label = np.asarray(label)
     if label.ndim != 2 or label.dtype.kind not in "bui" or (label.size and not 0 <= label.min() <= label.max() <= 255):
-        raise ValueError(f"{path}: a label is (H, W) whole numbers from 0 to 255, not {label.dtype} {label.shape}")
+        raise DataError(f"{path}: a label is (H, W) whole numbers from 0 to 255, not {label.dtype} {label.shape}")
     image = Image.fromarray(np.ascontiguousarray(label, np.uint8))
     image.putpalette(palette().tobytes())
     image.save(path, format="PNG")

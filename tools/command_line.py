@@ -14,6 +14,7 @@ if importlib.util.find_spec("deconvnet") is None:
 from deconvnet.core import kernels
 from deconvnet.core.net import NetError
 from deconvnet.core.proto import PrototxtError, caffe_pb2, printable
+from deconvnet.core.segmentation.voc import DataError
 from deconvnet.core.solver import SolverError
 
 
@@ -22,7 +23,7 @@ class NotInstalled(RuntimeError):
 
 
 _USER_ERRORS = (
-    *(PrototxtError, NetError, SolverError, NotInstalled),
+    *(PrototxtError, NetError, SolverError, DataError, NotInstalled),
     *(kernels.DeviceError, kernels.BuildError, OSError, MemoryError),
 )
 
