@@ -45,6 +45,7 @@ setup(
         KERNELS: ["*.cu", "*.h"],
         "deconvnet.core.proto": ["*.proto"],
         "deconvnet.core.solver": ["*.prototxt"],
+        "deconvnet.core.segmentation": ["*.html"],
         "deconvnet.core.prototxt": ["**/*.prototxt"],
     },
     include_package_data=False,

@@ -16,6 +16,9 @@ CLASSES = (
     "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
 )  # fmt: skip
 
+# some broken PNGs are a SyntaxError to Pillow; it refuses images of about 180 million pixels and more
+_PILLOW_ERRORS = (OSError, SyntaxError, Image.DecompressionBombError)
+
 
 class DataError(ValueError):
     """Bad data of a user's: an image, label, list or box; the message names the file and the remedy."""
@@ -82,6 +85,19 @@ def read_image(path):
     return image
 
 
+def read_size(path):
+    """The (height, width) of an image file as its pixels are stored, from its header alone.
+
+    Raises FileNotFoundError; DataError where the file is no image.
+    """
+    _require(path, "an image")
+    try:
+        with Image.open(path) as image:
+            return image.height, image.width
+    except _PILLOW_ERRORS as error:
+        raise DataError(f"{path}: not an image that Pillow can read ({error})") from error
+
+
 def write_image(path, image):
     """Write (H, W, 3) uint8, BGR, as a JPEG of high quality. Raises OSError where it cannot be written."""
     if not cv2.imwrite(str(path), image, [cv2.IMWRITE_JPEG_QUALITY, 95]):
@@ -102,7 +118,7 @@ def read_label(path):
                     f" {label.mode}; convert its colours to indices of the VOC palette"
                 )
             return np.array(label, dtype=np.uint8)
-    except (OSError, SyntaxError) as error:  # Pillow raises SyntaxError for some broken PNGs
+    except _PILLOW_ERRORS as error:
         raise DataError(f"{path}: not a label image that Pillow can read ({error})") from error
 
 

@@ -130,10 +130,10 @@ def use_device(gpu: int | None, solver=None, solver_file: str = "") -> None:
         kernels.set_mode("cpu")
 
 
-def progress(what: str):
-    """A function that wraps a range of batches in a progress bar where stdout is a terminal."""
+def progress(what: str, unit: str = "batch"):
+    """A function that wraps a list of batches, or of other units, in a progress bar where stdout is a terminal."""
     if not sys.stdout.isatty():
         return iter
     from tqdm import tqdm
 
-    return lambda batches: tqdm(batches, what, unit="batch", file=sys.stdout)
+    return lambda units: tqdm(units, what, unit=unit, file=sys.stdout)

@@ -63,6 +63,14 @@ def test_a_broken_label_is_a_clear_error(tmp_path, keep):
         voc.read_label(tmp_path / "x.png")
 
 
+@pytest.mark.parametrize("read", [voc.read_label, voc.read_size])
+def test_an_image_so_large_that_pillow_refuses_it_is_a_clear_error(tmp_path, monkeypatch, read):
+    voc.write_label(tmp_path / "x.png", np.zeros((5, 5), np.uint8))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    with pytest.raises(voc.DataError, match=r"x\.png: not .* that Pillow can read \(Image size"):
+        read(tmp_path / "x.png")
+
+
 @pytest.mark.parametrize(
     "label", [np.full((2, 2), 256), np.full((2, 2), -1), np.zeros((2, 2, 3), int), np.zeros((2, 2))]
 )
@@ -96,13 +104,21 @@ def test_an_image_keeps_the_orientation_its_label_has(tmp_path):
     assert voc.read_image(tmp_path / "x.jpg").shape == (2, 3, 3)
 
 
-def test_a_file_that_is_no_image_is_a_clear_error(tmp_path):
+def test_a_size_is_that_of_the_stored_pixels(tmp_path):
+    rotated = Image.Exif()
+    rotated[0x0112] = 6
+    Image.new("RGB", (3, 2)).save(tmp_path / "x.jpg", exif=rotated)
+    assert voc.read_size(tmp_path / "x.jpg") == (2, 3)
+
+
+@pytest.mark.parametrize("read", [voc.read_image, voc.read_size])
+def test_a_file_that_is_no_image_is_a_clear_error(tmp_path, read):
     (tmp_path / "x.jpg").write_text("no image")
-    with pytest.raises(ValueError, match=r"x\.jpg: not an image"):
-        voc.read_image(tmp_path / "x.jpg")
+    with pytest.raises(voc.DataError, match=r"x\.jpg: not an image"):
+        read(tmp_path / "x.jpg")
 
 
-@pytest.mark.parametrize("read", [voc.read_image, voc.read_label, voc.read_ids])
+@pytest.mark.parametrize("read", [voc.read_image, voc.read_size, voc.read_label, voc.read_ids])
 def test_a_missing_file_is_named(tmp_path, read):
     with pytest.raises(FileNotFoundError, match="absent: no such file"):
         read(tmp_path / "absent")

@@ -80,8 +80,9 @@ def test_a_wheel_holds_every_module_of_a_room(contents, room):
     assert expected and expected <= set(contents)
 
 
-def test_a_wheel_holds_kernel_sources_schema_nets_and_solvers(contents):
-    for room, pattern in [("kernels", "*.cu"), ("kernels", "*.h"), ("proto", "*.proto"), ("solver", "*.prototxt")]:
+def test_a_wheel_holds_kernel_sources_schema_nets_solvers_and_the_reports_page(contents):
+    kinds = [("kernels", "*.cu"), ("kernels", "*.h"), ("proto", "*.proto"), ("solver", "*.prototxt")]
+    for room, pattern in [*kinds, ("segmentation", "*.html")]:
         assert {f"deconvnet/core/{room}/{path.name}" for path in (ROOT / room).glob(pattern)} <= set(contents)
     nets = (ROOT / "prototxt").rglob("*.prototxt")
     assert {f"deconvnet/core/prototxt/{path.relative_to(ROOT / 'prototxt')}" for path in nets} <= set(contents)
