@@ -3,6 +3,8 @@
 A label image is a palette PNG: a pixel's palette index is its class (0 background, 255 void), its colour is for the eye only.
 """
 
+import os
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,8 +18,8 @@ CLASSES = (
     "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
 )  # fmt: skip
 
-# some broken PNGs are a SyntaxError to Pillow; it refuses images of about 180 million pixels and more
-_PILLOW_ERRORS = (OSError, SyntaxError, Image.DecompressionBombError)
+# what Pillow raises for broken files and for sizes that it takes for an attack
+_PILLOW_ERRORS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 
 class DataError(ValueError):
@@ -67,19 +69,23 @@ def read_ids(path):
 
 
 def write_ids(path, ids):
-    """Write a list file of image ids, one a line, with the folders it needs."""
+    """Write a list file of image ids, one a line, with the folders it needs. Raises OSError."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    Path(path).write_text("".join(f"{image_id}\n" for image_id in ids))
+    with replacing(path) as file:
+        file.writelines(f"{image_id}\n".encode() for image_id in ids)
 
 
 def read_image(path):
-    """An image file as (H, W, 3) uint8, BGR.
+    """An image file as (H, W, 3) uint8, BGR: grey is repeated, 16 bits become 8, transparency is dropped.
 
     An EXIF rotation is not applied: label images follow the stored pixels.
     Raises FileNotFoundError; DataError where the file is no image.
     """
     _require(path, "an image")
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    try:
+        image = cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    except cv2.error:  # sizes beyond OpenCV's limits
+        image = None
     if image is None:
         raise DataError(f"{path}: not an image that OpenCV can read")
     return image
@@ -100,8 +106,9 @@ def read_size(path):
 
 def write_image(path, image):
     """Write (H, W, 3) uint8, BGR, as a JPEG of high quality. Raises OSError where it cannot be written."""
-    if not cv2.imwrite(str(path), image, [cv2.IMWRITE_JPEG_QUALITY, 95]):
-        raise OSError(f"{path}: the image cannot be written; is its folder there and writable?")
+    _, encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 95])
+    with replacing(path) as file:
+        file.write(encoded)
 
 
 def read_label(path):
@@ -111,25 +118,70 @@ def read_label(path):
     """
     _require(path, "a label image")
     try:
-        with Image.open(path) as label:
-            if label.mode not in ("P", "L"):
-                raise DataError(
-                    f"{path}: a label image holds one class index a pixel (palette or 8-bit grey PNG), but this one is"
-                    f" {label.mode}; convert its colours to indices of the VOC palette"
-                )
-            return np.array(label, dtype=np.uint8)
+        with Image.open(path) as image:
+            mode, label = image.mode, np.array(image)
     except _PILLOW_ERRORS as error:
         raise DataError(f"{path}: not a label image that Pillow can read ({error})") from error
+    if mode not in ("P", "L"):
+        raise DataError(
+            f"{path}: a label image holds one class index a pixel (palette or 8-bit grey PNG), but this one is"
+            f" {mode}; convert it to indices of the VOC palette"
+        )
+    return label
 
 
 def write_label(path, label):
-    """Write (H, W) class indices from 0 to 255 as a PNG with VOC's palette. Raises DataError for anything else."""
+    """Write (H, W) class indices from 0 to 255 as a PNG with VOC's palette to a path or an open file.
+
+    Raises DataError for anything else.
+    """
     label = np.asarray(label)
     if label.ndim != 2 or label.dtype.kind not in "bui" or (label.size and not 0 <= label.min() <= label.max() <= 255):
         raise DataError(f"{path}: a label is (H, W) whole numbers from 0 to 255, not {label.dtype} {label.shape}")
     image = Image.fromarray(np.ascontiguousarray(label, np.uint8))
     image.putpalette(palette().tobytes())
     image.save(path, format="PNG")
+
+
+def size_of_whole_image(path):
+    """(height, width) of an image file that is read to its end; OpenCV fills what is missing of a JPEG with grey.
+
+    Raises FileNotFoundError; DataError where the file is no image or is cut off.
+    """
+    _require(path, "an image")
+    try:
+        with Image.open(path) as image:
+            image.load()
+            return image.height, image.width
+    except _PILLOW_ERRORS as error:
+        raise DataError(f"{path}: not a whole image ({error}); unpack or fetch it again") from error
+
+
+def require_one_size(path, size, image_path, image_size):
+    """Raise DataError, naming both files, where a label of (height, width) `size` is not as large as its image."""
+    if size != image_size:
+        (height, width), (image_height, image_width) = size, image_size
+        raise DataError(
+            f"{path}: the label is {height}x{width} (height x width), but {image_path} is {image_height}x{image_width}"
+        )
+
+
+@contextmanager
+def replacing(path):
+    """A binary file beside `path` to write to, renamed to `path` at the end: a kill or an error leaves no half file.
+
+    Raises OSError that names `path`.
+    """
+    part = Path(f"{path}.{os.getpid()}.part")
+    try:
+        with open(part, "wb") as file:
+            yield file
+        os.replace(part, path)
+    except OSError as error:
+        raise OSError(f"{path}: cannot be written ({error.strerror or error})") from error
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
 
 
 def _require(path, what):

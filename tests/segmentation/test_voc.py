@@ -93,7 +93,7 @@ def test_a_written_image_reads_back_but_for_jpegs_rounding(tmp_path):
 
 
 def test_an_image_that_cannot_be_written_is_an_error_that_names_it(tmp_path):
-    with pytest.raises(OSError, match=r"absent.x\.jpg: the image cannot be written"):
+    with pytest.raises(OSError, match=r"absent.x\.jpg: cannot be written \(No such file"):
         voc.write_image(tmp_path / "absent" / "x.jpg", np.zeros((2, 2, 3), np.uint8))
 
 
@@ -109,6 +109,83 @@ def test_a_size_is_that_of_the_stored_pixels(tmp_path):
     rotated[0x0112] = 6
     Image.new("RGB", (3, 2)).save(tmp_path / "x.jpg", exif=rotated)
     assert voc.read_size(tmp_path / "x.jpg") == (2, 3)
+
+
+ORANGE = (250, 130, 10)  # RGB
+
+
+@pytest.mark.parametrize(
+    "name, mode, color, bgr",
+    [
+        ("grey.jpg", "L", 130, (130, 130, 130)),
+        ("grey.png", "L", 130, (130, 130, 130)),
+        ("transparent.png", "RGBA", (*ORANGE, 0), ORANGE[::-1]),
+        ("grey_transparent.png", "LA", (130, 0), (130, 130, 130)),
+        ("16_bit.png", "I;16", 130 * 257, (130, 130, 130)),
+        ("two_level.png", "1", 1, (255, 255, 255)),
+        ("cmyk.jpg", "CMYK", (0, 0, 0, 125), (130, 130, 130)),
+        ("palette.png", "P", 1, ORANGE[::-1]),
+    ],
+)
+@pytest.mark.parametrize("size", [(1, 1), (5, 3)])
+def test_every_kind_of_photograph_is_read_as_8_bit_bgr(tmp_path, name, mode, color, bgr, size):
+    image = Image.new(mode, size, color)
+    if mode == "P":
+        image.putpalette([0, 0, 0, *ORANGE])
+    image.save(tmp_path / name)
+    read = voc.read_image(tmp_path / name)
+    assert read.shape == (size[1], size[0], 3) and read.dtype == np.uint8
+    assert np.abs(read.astype(int) - bgr).max() <= 2  # JPEG's rounding
+
+
+def test_a_palette_image_of_one_pixel_is_read_as_a_label(tmp_path):
+    voc.write_label(tmp_path / "x.png", np.array([[20]]))
+    assert voc.read_label(tmp_path / "x.png").tolist() == [[20]]
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "I;16", "LA", "1"])
+def test_labels_of_other_kinds_than_palette_and_grey_are_refused(tmp_path, mode):
+    Image.new(mode, (3, 2)).save(tmp_path / "x.png")
+    with pytest.raises(voc.DataError, match=rf"x\.png: a label image holds one class index.* this one is {mode}"):
+        voc.read_label(tmp_path / "x.png")
+
+
+def test_a_label_of_another_size_is_an_error_that_names_both_files():
+    voc.require_one_size("x.png", (2, 3), "x.jpg", (2, 3))
+    with pytest.raises(voc.DataError, match=r"^x\.png: the label is 3x2 \(height x width\), but x\.jpg is 2x3$"):
+        voc.require_one_size("x.png", (3, 2), "x.jpg", (2, 3))
+
+
+@pytest.mark.parametrize("name", ["x.jpg", "x.png"])
+def test_only_a_whole_image_has_a_size(tmp_path, name):
+    Image.effect_noise((40, 30), 50).save(tmp_path / name)
+    assert voc.size_of_whole_image(tmp_path / name) == (30, 40)
+    whole = (tmp_path / name).read_bytes()
+    for length in (0, 30, len(whole) // 2, len(whole) - 100):
+        (tmp_path / name).write_bytes(whole[:length])
+        with pytest.raises(voc.DataError, match=f"{name}: not a whole image"):
+            voc.size_of_whole_image(tmp_path / name)
+
+
+def test_images_too_large_to_be_meant_are_clear_errors(tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2)
+    voc.write_label(tmp_path / "x.png", np.zeros((3, 3), np.uint8))
+    for read in (voc.read_label, voc.size_of_whole_image):
+        with pytest.raises(voc.DataError, match=r"x\.png: not a"):
+            read(tmp_path / "x.png")
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "x"
+    path.write_text("before")
+    with pytest.raises(KeyboardInterrupt), voc.replacing(path) as file:
+        file.write(b"half")
+        raise KeyboardInterrupt
+    assert [p.name for p in tmp_path.iterdir()] == ["x"] and path.read_text() == "before"
+    with voc.replacing(path) as file:
+        file.write(b"after")
+        assert path.read_text() == "before"
+    assert [p.name for p in tmp_path.iterdir()] == ["x"] and path.read_text() == "after"
 
 
 @pytest.mark.parametrize("read", [voc.read_image, voc.read_size])
