@@ -53,7 +53,7 @@ def write_data():
             progress=lambda ids, split=split: tqdm(ids, f"{split} objects", unit="image"),
         )  # fmt: skip
         windows = examples.write_stage2(
-            DATA, split, DATA / f"stage2_{split}.txt", per_image=per_image,
+            DATA, split, DATA / f"stage2_{split}.txt", examples.random_windows(per_image),
             progress=lambda ids, split=split: tqdm(ids, f"{split} windows", unit="image"),
         )  # fmt: skip
         print(f"{split}: {len(crops)} stage-1 crops, {len(windows)} stage-2 windows", flush=True)

@@ -1,3 +1,4 @@
+import time
 from collections import Counter
 
 import cv2
@@ -71,7 +72,9 @@ def test_a_stage_1_crop_over_the_border_is_black_and_void_outside(tmp_path):
 
 
 def test_stage_2_lines_name_image_label_and_a_square_window(data_set):
-    lines = examples.write_stage2(data_set.root, "train", data_set.root / "list.txt", per_image=20)
+    lines = examples.write_stage2(
+        data_set.root, "train", data_set.root / "list.txt", examples.random_windows(per_image=20)
+    )
     assert (data_set.root / "list.txt").read_text().splitlines() == lines
     for line in lines:
         image, label, *window = line.split()
@@ -82,19 +85,16 @@ def test_stage_2_lines_name_image_label_and_a_square_window(data_set):
 
 
 def test_every_stage_2_window_overlaps_an_object_enough(data_set):
-    for line in examples.write_stage2(
-        data_set.root, "train", data_set.root / "list.txt", per_image=20, min_overlap=0.6
-    ):
+    windows = examples.random_windows(per_image=20, min_overlap=0.6)
+    for line in examples.write_stage2(data_set.root, "train", data_set.root / "list.txt", windows):
         _, label, *window = line.split()
         objects = voc.read_label(str(data_set.root) + label.replace("Class", "Object"))
         assert examples.object_overlap(objects, tuple(map(int, window)))[1] >= 0.6
 
 
 def test_windows_around_an_object_hold_its_centre_and_keep_to_the_zoom(one_image):
-    lines = examples.write_stage2(
-        one_image.root, "train", one_image.root / "list.txt", per_image=200, around=1, zoom=(1.5, 2), min_overlap=0,
-        balance=False,
-    )  # fmt: skip
+    windows = examples.random_windows(per_image=200, around=1, zoom=(1.5, 2), min_overlap=0)
+    lines = examples.write_stage2(one_image.root, "train", one_image.root / "list.txt", windows, balance=False)
     for line in lines:
         x1, y1, x2, y2 = map(int, line.split()[2:])
         assert 15 <= x2 - x1 + 1 <= 20
@@ -103,9 +103,8 @@ def test_windows_around_an_object_hold_its_centre_and_keep_to_the_zoom(one_image
 
 
 def test_windows_anywhere_keep_to_their_sides_and_stay_inside_where_they_fit(one_image):
-    lines = examples.write_stage2(
-        one_image.root, "train", one_image.root / "list.txt", per_image=200, around=0, sides=(5, 50), min_overlap=0
-    )
+    windows = examples.random_windows(per_image=200, around=0, sides=(5, 50), min_overlap=0)
+    lines = examples.write_stage2(one_image.root, "train", one_image.root / "list.txt", windows)
     windows = np.array([line.split()[2:] for line in lines], int)
     sides = windows[:, 2] - windows[:, 0] + 1
     assert 5 <= sides.min() <= 8 and 47 <= sides.max() <= 50
@@ -116,17 +115,16 @@ def test_windows_anywhere_keep_to_their_sides_and_stay_inside_where_they_fit(one
 
 
 def test_the_share_of_windows_around_an_object_is_kept(one_image):
-    lines = examples.write_stage2(
-        one_image.root, "train", one_image.root / "list.txt", per_image=50, around=0.7, zoom=(1, 1), sides=(30, 30),
-        min_overlap=0, balance=False,
-    )  # fmt: skip
+    windows = examples.random_windows(per_image=50, around=0.7, zoom=(1, 1), sides=(30, 30), min_overlap=0)
+    lines = examples.write_stage2(one_image.root, "train", one_image.root / "list.txt", windows, balance=False)
     sides = Counter(int(x2) - int(x1) + 1 for x1, _, x2, _ in (line.split()[2:] for line in lines))
     assert sides == {10: 35, 30: 15}
 
 
 def test_both_lists_are_the_same_at_every_call_and_another_seed_moves_the_windows(data_set):
     def write(seed):
-        return examples.write_stage2(data_set.root, "train", data_set.root / "list.txt", per_image=5, seed=seed)
+        windows = examples.random_windows(per_image=5, seed=seed)
+        return examples.write_stage2(data_set.root, "train", data_set.root / "list.txt", windows)
 
     assert write(0) == write(0) != write(1)
 
@@ -136,13 +134,134 @@ def test_an_image_without_objects_gives_no_examples(tmp_path):
     write_image(folder, "i", empty, empty)
     voc.write_ids(folder.split("train"), ["i"])
     assert examples.write_stage1(tmp_path, "train", tmp_path / "a.txt") == []
-    assert examples.write_stage2(tmp_path, "train", tmp_path / "b.txt") == []
+    whole_image = examples.proposal_windows(lambda image_id, image: [(0, 0, 7, 7)])
+    for windows in (examples.random_windows(), whole_image):
+        assert examples.write_stage2(tmp_path, "train", tmp_path / "b.txt", windows) == []
 
 
 def test_class_and_object_labels_of_two_sizes_are_an_error_that_names_the_file(one_image):
     voc.write_label(one_image.objects("i"), np.zeros((40, 59), np.uint8))
-    with pytest.raises(ValueError, match=r"SegmentationObject/i\.png: its size \(40, 59\) differs from \(40, 60\)"):
+    with pytest.raises(
+        ValueError, match=r"SegmentationObject/i\.png: the label is 40x59 .*SegmentationClass/i\.png is 40x60"
+    ):
         examples.write_stage1(one_image.root, "train", one_image.root / "list.txt")
+
+
+def test_a_label_of_another_size_than_its_image_is_an_error_that_names_both(one_image):
+    voc.write_image(one_image.image("i"), np.zeros((41, 60, 3), np.uint8))
+    match = r"Segmentation(Class|Object)/i\.png: the label is 40x60 .*JPEGImages/i\.jpg is 41x60"
+    path = one_image.root / "list.txt"
+    with pytest.raises(voc.DataError, match=match):
+        examples.write_stage1(one_image.root, "train", path)
+    with pytest.raises(voc.DataError, match=match):
+        examples.write_stage2(one_image.root, "train", path, examples.proposal_windows(lambda image_id, image: []))
+    assert not path.exists()
+
+
+def test_an_object_without_a_pixel_of_a_class_gives_no_example(one_image):
+    classes = voc.read_label(one_image.classes("i"))
+    classes[classes == 3] = 0
+    voc.write_label(one_image.classes("i"), classes)
+    path, windows = one_image.root / "list.txt", examples.random_windows(around=1, zoom=(1, 1.1))
+    assert [line.split()[0] for line in examples.write_stage1(one_image.root, "train", path)] == [
+        "/stage1/JPEGImages/i_2.jpg"
+    ]
+    shown = examples.write_stage2(one_image.root, "train", path, windows)
+    assert shown and all(int(line.split()[4]) >= 32 for line in shown)
+
+
+def test_crops_that_are_kept_are_not_made_again(one_image):
+    def write(**how):
+        examples.write_stage1(one_image.root, "train", one_image.root / "list.txt", **how)
+        return {path: path.stat().st_mtime_ns for path in (one_image.root / "stage1").rglob("*.*")}
+
+    first = write()
+    (one_image.root / "stage1/SegmentationClass/i_2.png").unlink()
+    kept = write(keep=True)
+    assert {path.stem for path in first if kept[path] != first[path]} == {"i_2"}
+    assert kept.keys() == first.keys()
+    assert write(keep=True) == kept
+    assert all(write()[path] != kept[path] for path in kept)
+
+
+def test_any_number_of_workers_writes_the_same_lists(data_set):
+    def write(workers):
+        windows = examples.random_windows(per_image=5)
+        return [
+            examples.write_stage1(data_set.root, "train", data_set.root / "a.txt", workers=workers),
+            examples.write_stage2(data_set.root, "train", data_set.root / "b.txt", windows, workers=workers),
+        ]
+
+    assert write(1) == write(4)
+
+
+def test_a_proposal_is_taken_at_an_iou_of_one_half_and_enlarged(one_image):
+    # object 1 fills columns 20-29, rows 10-19; object 2 columns 32-41
+    half, less = (20, 10, 29, 29), (20, 10, 29, 30)  # IoU 100/200, 100/210
+    boxes = [(0, 0, 59, 39), half, less, (32, 10, 41, 19)]
+    asked = []
+
+    def proposals(image_id, image):
+        asked.append((image_id, image.shape))
+        return np.array(boxes, np.int32)
+
+    def write(**how):
+        windows, path = examples.proposal_windows(proposals, **how), one_image.root / "list.txt"
+        lines = examples.write_stage2(one_image.root, "train", path, windows, balance=False)
+        assert path.read_text().splitlines() == lines
+        return [line.removeprefix("/JPEGImages/i.jpg /SegmentationClass/i.png ") for line in lines]
+
+    assert write() == ["19 8 30 31", "31 9 42 20"]
+    assert write(context=1, min_iou=0.47) == ["20 10 29 29", "20 10 29 30", "32 10 41 19"]
+    assert asked == [("i", (40, 60, 3))] * 2
+
+
+def test_a_proposals_class_is_that_of_the_object_it_fits_best(one_image):
+    def kinds(box):
+        windows = examples.proposal_windows(lambda image_id, image: np.array([box]), min_iou=0.01)
+        return windows(0, "i", one_image, voc.read_label(one_image.objects("i")))[0][1]
+
+    assert kinds((20, 10, 34, 19)) == 1 and kinds((28, 10, 41, 19)) == 2
+
+
+def test_an_image_without_proposals_gives_no_windows(one_image):
+    windows = examples.proposal_windows(lambda image_id, image: np.zeros((0, 4), np.int32))
+    assert examples.write_stage2(one_image.root, "train", one_image.root / "list.txt", windows) == []
+
+
+def test_an_error_in_one_image_ends_the_rest_soon(tmp_path):
+    classes = np.ones((8, 8), np.uint8)
+    write_image(voc.VocFolder(tmp_path), "i", classes, classes)
+    voc.write_ids(voc.VocFolder(tmp_path).split("train"), ["i"] * 1000)
+    asked = []
+
+    def proposals(image_id, image):
+        asked.append(image_id)
+        if len(asked) == 1:
+            raise voc.DataError("no boxes")
+        time.sleep(0.01)
+        return []
+
+    with pytest.raises(voc.DataError, match="no boxes"):
+        examples.write_stage2(tmp_path, "train", tmp_path / "list.txt", examples.proposal_windows(proposals), workers=2)
+    assert len(asked) < 500
+    assert not (tmp_path / "list.txt").exists()
+
+
+box = st.tuples(st.integers(-9, 9), st.integers(-9, 9), st.integers(1, 9), st.integers(1, 9)).map(
+    lambda b: (b[0], b[1], b[0] + b[2] - 1, b[1] + b[3] - 1)
+)
+
+
+@given(st.lists(box, max_size=4), st.lists(box, min_size=1, max_size=4))
+def test_iou_agrees_with_counting_pixels(boxes, others):
+    def pixels(x1, y1, x2, y2):
+        return {(x, y) for x in range(x1, x2 + 1) for y in range(y1, y2 + 1)}
+
+    expected = [[len(pixels(*a) & pixels(*b)) / len(pixels(*a) | pixels(*b)) for b in others] for a in boxes]
+    np.testing.assert_array_equal(
+        examples.iou(np.reshape(boxes, (-1, 4)), others), np.reshape(expected, (len(boxes), len(others)))
+    )
 
 
 def test_rare_classes_are_repeated_until_all_are_equally_frequent():
@@ -150,8 +269,21 @@ def test_rare_classes_are_repeated_until_all_are_equally_frequent():
     assert Counter(lines) == Counter("abcd" + "efef" + "gggg")
 
 
-def test_balancing_nothing_gives_nothing():
-    assert examples.balanced([], []) == []
+@pytest.mark.parametrize("count", [1, 6, 7, 30, 300])
+def test_a_number_of_examples_is_shared_out_among_the_classes(count):
+    lines = Counter(examples.balanced(list("abcdefg"), [1, 1, 1, 1, 2, 2, 3], count))
+    by_class = [sorted(lines[line] for line in members) for members in ("abcd", "ef", "g")]
+    assert {sum(times) for times in by_class} == {-(-count // 3)}
+    assert all(times[-1] - times[0] <= 1 for times in by_class)
+
+
+def test_a_class_with_too_many_examples_is_thinned_evenly():
+    assert examples.balanced(list(range(10)), [1] * 10, 5) == [0, 2, 4, 6, 8]
+
+
+@pytest.mark.parametrize("count", [None, 5])
+def test_balancing_nothing_gives_nothing(count):
+    assert examples.balanced([], [], count) == []
 
 
 @pytest.mark.parametrize(
