@@ -34,9 +34,9 @@ from deconvnet.core.solver import (
 # where a missing list of examples comes from
 LISTS = {
     "ImageSegData": "a list of examples, `/image /label` on each line; "
-    "write_stage1 in segmentation/examples.py makes it from a VOC folder",
+    "tools/prepare_voc.py makes stage 1's from PASCAL VOC",
     "WindowSegData": "a list of examples, `/image /label x1 y1 x2 y2` on each line; "
-    "write_stage2 in segmentation/examples.py makes it from a VOC folder",
+    "tools/prepare_voc.py makes stage 2's from PASCAL VOC",
 }
 
 

@@ -66,7 +66,7 @@ def test_with_weights_there_the_papers_training_names_its_missing_list_and_where
         call(TOOL, tmp_path, "--solver", ROOT / f"solver/stage{stage}.prototxt", "--weights", "w.caffemodel"), TOOL
     )
     assert f"no such file: data/voc/stage{stage}_train.txt" in said
-    assert f"write_stage{stage}" in said
+    assert f"tools/prepare_voc.py makes stage {stage}'s" in said
 
 
 def test_a_gpu_that_is_asked_for_and_absent_is_said_with_the_remedy(tmp_path):
