@@ -27,6 +27,7 @@ from . import (
     windows,
 )
 from .batch_norm import BN
+from .convolution import Deconvolution
 from .inputs import Input
 from .layer import Layer, layer_type, register
 from .memory_data import MemoryData
@@ -37,6 +38,7 @@ from .structure import Crop, Split
 __all__ = [
     "BN",
     "Crop",
+    "Deconvolution",
     "Input",
     "Layer",
     "MemoryData",

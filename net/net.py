@@ -19,6 +19,7 @@ from .needs_backward import Passes, find_passes
 from .parameters import LearnableParameter, append_parameters, loss_weights, share_trained
 from .planner import recycle
 from .splits import MisplacedLayer, insert_splits
+from .stored import Names
 from .weights import Arrays, LoadReport, learning_layers, load_into, open_weights, write_weights
 
 # what a layer may raise; the net says where
@@ -66,8 +67,6 @@ class Net:
         self._allows_python_layers = allow_python_layers
         self.model_file = None if isinstance(model, caffe_pb2.NetParameter) else os.fspath(model)
         written = upgrade_net(model) if self.model_file is None else read_net(self.model_file)
-        if input_shapes:
-            written = with_inputs(written, input_shapes, self.model_file or "net")
         self._fills = fill
         self.name = written.name
         # whether to log the mean absolute value of all that is computed
@@ -77,6 +76,8 @@ class Net:
         state.phase, state.level = phase, level or written.state.level
         state.stage.extend(stage for stage in stages if stage not in state.stage)
         filtered = filter_net(written, state, self.model_file or "net")
+        if input_shapes:
+            filtered = with_inputs(filtered, input_shapes, self.model_file or "net")
         try:
             self._param = insert_splits(filtered)
         except MisplacedLayer as error:
@@ -374,16 +375,16 @@ class Net:
 
     # -------------------------------------------------------------------------------------------------------------- weights
 
-    def copy_from(self, path) -> LoadReport:
+    def copy_from(self, path, names: Names | None = None) -> LoadReport:
         """Load weights by layer name; layers that the file does not name keep theirs.
 
-        The file is a .caffemodel (of any age), Caffe's HDF5, .npz or .safetensors with keys LAYER/NUMBER. Warns of batch norms that
-        come from training and are bn_mode: INFERENCE here.
+        The file is a .caffemodel (of any age), Caffe's HDF5, .npz or .safetensors with keys LAYER/NUMBER, or others of which the
+        function `names` makes these (None: not read). Warns of batch norms that come from training and are bn_mode: INFERENCE here.
         Raises FileNotFoundError, NetError for a corrupt file or shapes that do not fit.
         """
         path = os.fspath(path)
         try:
-            with open_weights(path) as stored:
+            with open_weights(path, names) as stored:
                 report = load_into(self.layers, stored, path, self._fill_layer)
         except FileNotFoundError:
             raise FileNotFoundError(f"no such weights file: {path}") from None
@@ -397,16 +398,18 @@ class Net:
 
     def arrays(self) -> Arrays:
         """The parameters by layer name, in host memory."""
-        return {layer.name: [blob.host_data for blob in layer.blobs] for layer in self.layers if layer.blobs}
+        return _arrays(self.layers)
 
-    def save(self, path, gradients: bool = False) -> None:
+    def save(self, path, gradients: bool = False, layers=None) -> None:
         """Write the parameters in the form that the suffix names: .h5 (Caffe's HDF5 layout), .npz, .safetensors, else a .caffemodel.
 
-        A .caffemodel holds the net's definition as well; gradients go into a .caffemodel or .h5 only, and on request.
+        A .caffemodel holds the net's definition as well; gradients go into a .caffemodel or .h5 only, and on request. layers: names
+        of the only ones whose parameters are written.
         Raises NetError for gradients in another form.
         """
         diffs = self._gradients() if gradients else {}
-        write_weights(os.fspath(path), self._param, self.arrays(), diffs, learning_layers(self.layers))
+        chosen = [layer for layer in self.layers if layers is None or layer.name in layers]
+        write_weights(os.fspath(path), self._param, _arrays(chosen), diffs, learning_layers(chosen))
 
     def save_hdf5(self, path, gradients: bool = False) -> None:
         """Write the parameters (and their gradients) in Caffe's HDF5 layout, whatever the suffix."""
@@ -419,3 +422,7 @@ class Net:
         """Give back the threads and files of the layers."""
         for layer in self.layers:
             layer.close()
+
+
+def _arrays(layers: list[Layer]) -> Arrays:
+    return {layer.name: [blob.host_data for blob in layer.blobs] for layer in layers if layer.blobs}

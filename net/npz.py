@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from .stored import CorruptModel, Stored, layers_of, read_values
+from .stored import CorruptModel, Names, Stored, named_layers, read_values
 
 _MAGIC = b"\x93NUMPY\x01\x00"
 _HEADER = re.compile(
@@ -18,18 +18,17 @@ _BROKEN = (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedErro
 
 
 @contextmanager
-def open_npz(file: BinaryIO, path: str):
-    """The StoredLayers of an open .npz file. Raises CorruptModel."""
+def open_npz(file: BinaryIO, path: str, names: Names | None = None):
+    """The StoredLayers of an open .npz file; names: see stored.named_layers. Raises CorruptModel."""
     try:
         archive = zipfile.ZipFile(file)
         members = [entry for entry in archive.infolist() if entry.filename.endswith(".npy")]
         parameters = {entry.filename.removesuffix(".npy"): _stored(archive, entry, path) for entry in members}
         if len(parameters) != len(members):
             raise CorruptModel("a name stands twice in it")
-        layers = layers_of(parameters)
     except _BROKEN as error:
         raise _corrupt(path, error) from None
-    yield layers
+    yield named_layers(parameters, path, names)
 
 
 def _corrupt(path: str, error: Exception) -> CorruptModel:

@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from .stored import CorruptModel, Stored, layers_of, read_values
+from .stored import CorruptModel, Names, Stored, named_layers, read_values
 
 _LENGTH = 8
 _LONGEST_HEADER = 100_000_000  # the format's own limit
@@ -25,15 +25,16 @@ def _from_bfloat16(values: np.ndarray) -> np.ndarray:
 
 
 @contextmanager
-def open_safetensors(file: BinaryIO, path: str):
-    """The StoredLayers of an open .safetensors file. Raises CorruptModel."""
+def open_safetensors(file: BinaryIO, path: str, names: Names | None = None):
+    """The StoredLayers of an open .safetensors file; names: see stored.named_layers. Raises CorruptModel."""
     try:
         start, header = _read_header(file)
         metadata = header.pop(_METADATA, {})
-        layers = layers_of(_stored(file, path, start, header))
+        parameters = _stored(file, path, start, header)
     except CorruptModel as error:
         raise CorruptModel(f"{path}: not whole .safetensors weights ({error}); copy or download it again") from None
     learning = metadata if isinstance(metadata, dict) else {}
+    layers = named_layers(parameters, path, names)
     yield [layer._replace(learns_statistics=learning.get(layer.name) == "bn_mode: LEARN") for layer in layers]
 
 

@@ -11,6 +11,10 @@ _NUMBER = re.compile("0|[1-9][0-9]{0,3}")
 _PIECE = 1 << 22  # bytes that are read at a time
 
 
+# LAYER/NUMBER for a parameter's name in another program's file, None for one to leave out; ValueError for a foreign one
+Names = Callable[[str], str | None]
+
+
 class CorruptModel(ValueError):
     """The file is not a whole file of weights."""
 
@@ -47,6 +51,20 @@ def layers_of(parameters: dict[str, Stored]) -> list[StoredLayer]:
             raise CorruptModel(f"'{name}' is not a name of the form LAYER/NUMBER")
         layers.setdefault(layer, {})[int(number)] = stored
     return [StoredLayer(name, numbered) for name, numbered in layers.items()]
+
+
+def named_layers(parameters: dict[str, Stored], path: str, names: Names | None) -> list[StoredLayer]:
+    """The layers of a file at `path`, whose own names `names` makes LAYER/NUMBER; without it they must have that form.
+
+    Raises CorruptModel with the path in its message.
+    """
+    try:
+        renamed = {names(name) if names else name: stored for name, stored in parameters.items()}
+        renamed.pop(None, None)
+        return layers_of(renamed)
+    except ValueError as error:
+        remedy = "" if names else "; tools/convolutionize.py --names reads VGG-16 of another program"
+        raise CorruptModel(f"{path}: {error}{remedy}") from None
 
 
 def read_values(file: BinaryIO, dtype: np.dtype, out: np.ndarray, widen=None) -> None:

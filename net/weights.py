@@ -13,7 +13,7 @@ from .caffemodel import open_caffemodel, write_caffemodel
 from .errors import NetError
 from .npz import open_npz, write_npz
 from .safetensors import open_safetensors, write_safetensors
-from .stored import CorruptModel, Stored, StoredLayer
+from .stored import CorruptModel, Names, Stored, StoredLayer
 
 _READERS = {".h5": open_hdf5, ".npz": open_npz, ".safetensors": open_safetensors}
 _MAGIC = {b"\x89HDF\r\n\x1a\n": open_hdf5, b"PK\x03\x04": open_npz}
@@ -59,10 +59,11 @@ def _some(names: list[str]) -> str:
 
 
 @contextmanager
-def open_weights(path: str):
+def open_weights(path: str, names: Names | None = None):
     """The StoredLayers of a file of weights, known by its first bytes or its suffix.
 
-    Raises FileNotFoundError, CorruptModel.
+    names: makes LAYER/NUMBER of the parameters' names in a .npz or .safetensors file of another program.
+    Raises FileNotFoundError, CorruptModel, NetError for names and another form.
     """
     path = os.fspath(path)
     with open(path, "rb") as file:
@@ -70,7 +71,11 @@ def open_weights(path: str):
         file.seek(0)
         suffix = next((suffix for suffix in _READERS if path.endswith(suffix)), None)
         reader = next((reader for magic, reader in _MAGIC.items() if start.startswith(magic)), _READERS.get(suffix))
-        with (reader or open_caffemodel)(file, path) as layers:
+        if names and reader not in (open_npz, open_safetensors):
+            raise NetError(
+                f"{path}: parameters are renamed in .npz and .safetensors files only: convert it to one of them"
+            )
+        with reader(file, path, names) if names else (reader or open_caffemodel)(file, path) as layers:
             yield layers
 
 

@@ -3,6 +3,7 @@
 import argparse
 import importlib
 import importlib.util
+import os
 import sys
 import warnings
 from pathlib import Path
@@ -54,6 +55,26 @@ def require_weights(net, path: str) -> None:
             f"{path}: lacks the weights of {net.model_file}'s layers {', '.join(net.loaded.missing)}: "
             "give the weights that this net was trained to"
         )
+
+
+def require_folder(output: str) -> None:
+    """Raise FileNotFoundError where the folder that --output names a file in is not there."""
+    folder = os.path.dirname(output) or "."
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(f"no such folder: {folder}, for --output {output}")
+
+
+def save_weights(net, output: str, layers=None) -> None:
+    """Write the net (only those layers) beside `output` and rename it; a write that fails leaves no half of a file."""
+    name, suffix = os.path.splitext(output)
+    beside = f"{name}.part{suffix}"
+    try:
+        net.save(beside, layers=layers)
+        os.replace(beside, output)
+    except BaseException:
+        if os.path.exists(beside):
+            os.remove(beside)
+        raise
 
 
 def optional(module: str, remedy: str):

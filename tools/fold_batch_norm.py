@@ -8,7 +8,6 @@ batches is that of the unfolded one.
 """
 
 import argparse
-import os
 
 import command_line
 
@@ -24,9 +23,7 @@ def main():
     if arguments.batches < 1:
         raise NetError(f"--batches must be at least 1, not {arguments.batches}")
     weights = find_file(arguments.weights)
-    folder = os.path.dirname(arguments.output) or "."
-    if not os.path.isdir(folder):
-        raise FileNotFoundError(f"no such folder: {folder}, for --output {arguments.output}")
+    command_line.require_folder(arguments.output)
     command_line.use_device(arguments.gpu)
     # seed 0: the same batches at every call
     net = Net(arguments.model, caffe_pb2.TRAIN, weights, seed=0, allow_python_layers=arguments.allow_python_layers)
@@ -52,21 +49,8 @@ def fold(net, arguments):
             f"the folded net disagrees with the trained one, so {arguments.output} is not written; "
             "more --batches may help, --tolerance allows more"
         )
-    save(net, arguments.output)
+    command_line.save_weights(net, arguments.output)
     print(f"{len(statistics)} BN layers folded into {arguments.output}, for bn_mode: INFERENCE")
-
-
-def save(net, output):
-    """Write the net beside `output` and rename it; a write that fails leaves no half of a file."""
-    name, suffix = os.path.splitext(output)
-    beside = f"{name}.part{suffix}"
-    try:
-        net.save(beside)
-        os.replace(beside, output)
-    except BaseException:
-        if os.path.exists(beside):
-            os.remove(beside)
-        raise
 
 
 def parse():
