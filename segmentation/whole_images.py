@@ -1,4 +1,4 @@
-"""Example lists of whole images, as an FCN is trained on: each image as a window of its own aspect, at several scales."""
+"""Example lists of whole images, as an FCN is trained on (Long et al., 2015): each as it is, or at several scales."""
 
 from pathlib import Path
 
@@ -6,27 +6,29 @@ import numpy as np
 
 from .voc import VocFolder, read_ids, read_label
 
-SCALES = (1.0, 1.0)
 
+def write_whole_images(root, split, path, scales=None, per_image=1, seed=0, progress=iter):
+    """Write the list of a split's whole images to `path` and return its lines, for a layer's root_folder `root`.
 
-def write_whole_images(root, split, path, per_image=1, scales=SCALES, seed=0, progress=iter):
-    """Write `/image.jpg /label.png x1 y1 x2 y2` lines for a WindowSegData layer to `path`; returns them.
-
-    Each of an image's `per_image` windows has the image's sides times a factor drawn log-uniformly from `scales`; a
-    smaller one lies anywhere inside the image, a larger one anywhere around it. With scales (1, 1) a window is the
-    image itself. The windows of an image depend on `seed` and its place in the split alone. Raises ValueError for
-    scales that are not 0 < low <= high.
+    Without `scales` an image gives one line `/image.jpg /label.png`, for an ImageSegData layer. With scales (low, high)
+    it gives `per_image` lines `/image.jpg /label.png x1 y1 x2 y2`, for a WindowSegData layer: windows with the image's
+    sides times a factor drawn log-uniformly, a smaller one anywhere inside the image, a larger one anywhere around it.
+    The windows of an image depend on `seed` and its place in the split alone. Raises ValueError for scales that are not
+    0 < low <= high, DataError for a list or a label that cannot be read.
     """
-    low, high = scales
-    if not 0 < low <= high:
+    if scales is not None and not 0 < scales[0] <= scales[1]:
         raise ValueError(f"scales {scales} must be a lowest and a highest factor above 0")
     folder, lines = VocFolder(Path(root)), []
     for index, image_id in enumerate(progress(read_ids(folder.split(split)))):
+        line = f"/JPEGImages/{image_id}.jpg /SegmentationClass/{image_id}.png"
+        if scales is None:
+            lines.append(line)
+            continue
         rng = np.random.default_rng([seed, index])
         shape = read_label(folder.classes(image_id)).shape
         for _ in range(per_image):
-            corners = " ".join(map(str, _window(rng, shape, np.exp(rng.uniform(np.log(low), np.log(high))))))
-            lines.append(f"/JPEGImages/{image_id}.jpg /SegmentationClass/{image_id}.png {corners}")
+            corners = _window(rng, shape, np.exp(rng.uniform(*np.log(scales))))
+            lines.append(f"{line} {' '.join(map(str, corners))}")
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     Path(path).write_text("".join(f"{line}\n" for line in lines))
     return lines
@@ -34,9 +36,9 @@ def write_whole_images(root, split, path, per_image=1, scales=SCALES, seed=0, pr
 
 def _window(rng, shape, scale):
     """A window (x1, y1, x2, y2), inclusive, of an image's (H, W) times `scale`, in it or around it."""
-    sides = [max(round(length * scale), 1) for length in shape]
+    height, width = (max(round(length * scale), 1) for length in shape)
     y, x = (
         int(rng.integers(min(0, length - side), max(0, length - side) + 1))
-        for length, side in zip(shape, sides, strict=True)
+        for length, side in zip(shape, (height, width), strict=True)
     )
-    return x, y, x + sides[1] - 1, y + sides[0] - 1
+    return x, y, x + width - 1, y + height - 1

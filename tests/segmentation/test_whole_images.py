@@ -16,10 +16,15 @@ def windows(lines):
     return np.column_stack([corners[:, 2:] - corners[:, :2] + 1, corners])
 
 
-def test_without_scales_a_window_is_the_image_itself(data_set):
+def test_without_scales_a_line_is_the_image_and_its_label(data_set):
     lines = write_whole_images(data_set, "val", data_set / "val.txt")
-    assert lines == ["/JPEGImages/val_0000.jpg /SegmentationClass/val_0000.png 0 0 159 119"]
+    assert lines == ["/JPEGImages/val_0000.jpg /SegmentationClass/val_0000.png"]
     assert (data_set / "val.txt").read_text().splitlines() == lines
+
+
+def test_at_scale_1_a_window_is_the_image_itself(data_set):
+    lines = write_whole_images(data_set, "val", data_set / "val.txt", scales=(1, 1))
+    assert lines == ["/JPEGImages/val_0000.jpg /SegmentationClass/val_0000.png 0 0 159 119"]
 
 
 def test_windows_have_the_images_aspect_and_sides_within_the_scales(data_set):
