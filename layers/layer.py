@@ -71,6 +71,11 @@ class Layer:
         # whether a backward pass may follow a forward pass
         self.may_need_backward = True
 
+    @property
+    def type(self) -> str:
+        """The layer type's name, as pycaffe's."""
+        return self.param.type
+
     def setup(self, bottom: list[Blob], top: list[Blob]) -> None:
         """Read the parameters and make the blobs; once, before the first reshape. Raises ValueError."""
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deconvnet.core.segmentation.inference import classes_of, resize, segment
+from deconvnet.core.segmentation.inference import classes_of, probabilities, segment
 
 
 class FakeNet:
@@ -106,7 +106,7 @@ def test_an_even_score_stays_even_through_both_resizes(box, antialias, shrink):
 
 def test_the_net_sees_zeros_outside_the_image_before_the_mean_is_subtracted():
     net = FakeNet(size=2)
-    segment(net, np.full((2, 2, 3), 50, np.uint8), [(-2, 0, 1, 1)], mean=[10, 20, 30], scale=0.5, antialias=True)
+    segment(net, np.full((2, 2, 3), 50, np.uint8), [(-1, 0, 0, 1)], mean=[10, 20, 30], scale=0.5)
     (x,) = net.seen
     np.testing.assert_allclose(x[0, :, :, 0], [[-5, -5], [-10, -10], [-15, -15]])
     np.testing.assert_allclose(x[0, :, :, 1], [[20, 20], [15, 15], [10, 10]])
@@ -118,21 +118,12 @@ def test_batches_are_full_but_the_last(image):
     assert [len(x) for x in net.seen] == [3, 3, 1]
 
 
-def test_antialiasing_averages_what_a_plain_resize_skips():
-    fine = np.zeros((8, 8, 1), np.float32)
-    fine[::4] = 100  # rows 100 0 0 0 100 0 0 0
-    np.testing.assert_allclose(resize(fine, 2, 8), 25)
-    np.testing.assert_allclose(resize(fine, 2, 16), 25)  # one side shrinks, the other grows
-    np.testing.assert_allclose(resize(fine, 2, 8, antialias=False), 0)  # between the second and third of four rows
-
-
-@pytest.mark.parametrize("channels", [1, 3, 4, 5, 21, 130])
-@pytest.mark.parametrize("height, width", [(3, 4), (10, 9), (3, 20), (7, 7)])
-def test_resizing_takes_any_number_of_channels(channels, height, width):
-    array = np.random.default_rng(channels).random((7, 7, channels), dtype=np.float32)
-    out = resize(array, height, width)
-    assert out.shape == (height, width, channels)
-    np.testing.assert_allclose(out[..., -1:], resize(array[..., -1:], height, width), atol=1e-6)
+@given(shift=st.floats(-1e4, 1e4), scores=st.lists(st.floats(-80, 80, width=32), min_size=1, max_size=6))
+def test_probabilities_are_the_softmax_however_large_the_scores(shift, scores):
+    p = probabilities(np.float32(scores)[:, None, None] + np.float32(shift))
+    exact = np.exp(np.float64(np.float32(scores) + np.float32(shift)) - max(np.float32(scores) + np.float32(shift)))
+    assert p.dtype == np.float32
+    np.testing.assert_allclose(p[:, 0, 0], exact / exact.sum(), rtol=1e-5, atol=1e-30)
 
 
 @pytest.mark.parametrize(

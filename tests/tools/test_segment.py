@@ -1,0 +1,189 @@
+"""tools/segment.py with a net that tells a pixel's class from its colour: background, blue or red."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from tool_call import call
+
+import deconvnet
+from deconvnet.core.segmentation.voc import read_label
+
+DEPLOY = """
+layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 dim: 16 dim: 16 } } }
+layer { name: "pool" type: "Pooling" bottom: "data" top: "pool" top: "mask"
+        pooling_param { pool: MAX kernel_size: 1 stride: 1 } }
+layer { name: "unpool" type: "Unpooling" bottom: "pool" bottom: "mask" top: "unpool" }
+layer { name: "score" type: "Convolution" bottom: "unpool" top: "seg-score"
+        convolution_param { num_output: 3 kernel_size: 1 } }
+"""
+FCN = """
+layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 dim: 16 dim: 16 } } }
+layer { name: "score" type: "Convolution" bottom: "data" top: "score"
+        convolution_param { num_output: 3 kernel_size: 1 } }
+"""
+COLORS = {0: (30, 30, 30), 1: (20, 20, 230), 2: (230, 20, 20)}  # RGB
+
+
+@pytest.fixture
+def place(tmp_path):
+    """A folder with both nets, their weights, two images and a file of boxes for each."""
+    for name, text in (("net", DEPLOY), ("fcn", FCN)):
+        (tmp_path / f"{name}.prototxt").write_text(text)
+        net = deconvnet.Net(str(tmp_path / f"{name}.prototxt"), deconvnet.TEST)
+        weights, bias = net.params["score"]
+        weights.data[...] = np.float32([[0, 0, 0], [0.1, 0, -0.1], [-0.1, 0, 0.1]]).reshape(3, 3, 1, 1)
+        bias.data[...] = [5, 0, 0]
+        net.save(str(tmp_path / f"{name}.caffemodel"))
+    for folder in ("images", "boxes", "truth"):
+        (tmp_path / folder).mkdir()
+    for image_id, k in (("first", 1), ("second", 2)):
+        picture = np.full((40, 50, 3), COLORS[0], np.uint8)
+        picture[10:30, 10:40] = COLORS[k]
+        Image.fromarray(picture).save(tmp_path / "images" / f"{image_id}.png")
+        np.save(tmp_path / "boxes" / f"{image_id}.npy", np.array([[0, 0, 49, 39], [5, 5, 44, 34]]))
+    return tmp_path
+
+
+def segment(place, *arguments, images=("images",), out="out"):
+    fixed = ["--model", "net.prototxt", "--weights", "net.caffemodel", "--min-side", "10", "--out", out]
+    return call("segment", place, *images, *fixed, "--mean", "0", *arguments)
+
+
+def test_labels_and_overlays_are_written_for_a_folder_of_images(place):
+    ended = segment(place, "--boxes", "boxes")
+    assert ended.returncode == 0 and "2 images segmented into out" in ended.stdout
+    for image_id, k in (("first", 1), ("second", 2)):
+        label = read_label(place / "out/labels" / f"{image_id}.png")
+        assert label.shape == (40, 50) and label[20, 25] == k and label[2, 2] == 0
+        assert 0.8 * 600 < (label == k).sum() < 1.2 * 600
+        overlay = Image.open(place / "out/overlays" / f"{image_id}.jpg")
+        assert overlay.width == 50 and overlay.height > 40  # the legend lies below
+
+
+def test_proposals_are_computed_where_none_are_given(place):
+    assert segment(place).returncode == 0
+    assert set(np.unique(read_label(place / "out/labels/first.png"))) <= {0, 1}
+
+
+def test_files_and_lists_can_be_given_too(place):
+    (place / "some.txt").write_text("images/second.png\n")
+    assert segment(place, "--boxes", "boxes", images=["images/first.png", "some.txt"]).returncode == 0
+    assert len(list((place / "out/labels").iterdir())) == 2
+
+
+def test_a_list_of_ids_names_images_of_a_folder(place):
+    Image.new("RGB", (20, 20)).save(place / "images/third.jpg")
+    (place / "val.txt").write_text("third\nfirst.png\n")
+    assert segment(place, "--folder", "images", images=["val.txt"]).returncode == 0
+    assert {path.name for path in (place / "out/labels").iterdir()} == {"first.png", "third.png"}
+
+
+def test_a_second_call_goes_on_where_the_first_stopped(place):
+    segment(place, "--boxes", "boxes", images=["images/first.png"])
+    before = (place / "out/labels/first.png").stat().st_mtime_ns
+    ended = segment(place, "--boxes", "boxes")
+    assert "1 of 2 images are done already" in ended.stderr and "1 images segmented" in ended.stdout
+    assert (place / "out/labels/first.png").stat().st_mtime_ns == before
+
+
+def test_results_of_other_settings_are_not_mixed(place):
+    segment(place, "--boxes", "boxes")
+    ended = segment(place, "--boxes", "boxes", "--aggregate", "sum")
+    assert ended.returncode == 1 and "out: holds results made with another --aggregate" in ended.stderr
+    assert segment(place, "--boxes", "boxes", "--aggregate", "sum", "--overwrite").returncode == 0
+    assert json.loads((place / "out/settings.json").read_text())["aggregate"] == "sum"
+
+
+def test_probabilities_are_written_on_request(place):
+    segment(place, "--boxes", "boxes", "--probabilities")
+    stored = np.load(place / "out/probabilities/first.npz")
+    assert stored["probabilities"].shape == (3, 40, 50) and stored["size"].tolist() == [40, 50]
+    np.testing.assert_allclose(stored["probabilities"].astype(float).sum(axis=0), 1, atol=2e-3)
+
+
+def test_the_fcn_and_the_crf_take_part(place):
+    fcn = ["--fcn-model", "fcn.prototxt", "--fcn-weights", "fcn.caffemodel", "--fcn-size", "64"]
+    assert segment(place, "--boxes", "boxes", *fcn, "--crf").returncode == 0
+    label = read_label(place / "out/labels/first.png")
+    expected = np.zeros((40, 50), np.uint8)
+    expected[10:30, 10:40] = 1
+    assert (label == expected).mean() > 0.99
+
+
+def test_the_fcn_goes_alone_where_the_net_has_no_weights(place):
+    fcn = ["--fcn-model", "fcn.prototxt", "--fcn-weights", "fcn.caffemodel", "--fcn-size", "0", "--mean", "0"]
+    assert call("segment", place, "images", "--out", "out", *fcn).returncode == 0
+    label = read_label(place / "out/labels/second.png")
+    assert (label[10:30, 10:40] == 2).all() and (label == 2).sum() == 600
+
+
+def test_a_trace_draws_the_papers_figures(place):
+    Image.fromarray(np.zeros((40, 50), np.uint8)).save(place / "truth/first.png")
+    ended = segment(place, "--boxes", "boxes", "--trace", "trace", "--truth", "truth", images=["images/first.png"])
+    assert ended.returncode == 0
+    assert sorted(p.name for p in (place / "trace").iterdir()) == [f"first_figure{k}.png" for k in (4, 5, 6, 7)]
+
+
+def test_a_damaged_image_is_named_and_the_others_go_on(place):
+    (place / "images/broken.png").write_bytes(b"\x89PNG but no more")
+    ended = segment(place, "--boxes", "boxes")
+    assert ended.returncode == 1
+    (line,) = ended.stderr.splitlines()
+    assert "images/broken.png" in line and "left out" in line
+    assert "2 images segmented into out, 1 failed" in ended.stdout
+
+
+def test_an_image_without_stored_boxes_is_named_and_the_others_go_on(place):
+    (place / "boxes/second.npy").unlink()
+    ended = segment(place, "--boxes", "boxes")
+    assert ended.returncode == 1 and "second" in ended.stderr and "1 images segmented" in ended.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--weights", "none.caffemodel"], "none.caffemodel"),
+        (["--weights", "fcn.caffemodel", "--output", "sore"], "has no output 'sore'; its outputs: seg-score"),
+        (["--boxes", "nowhere"], "nowhere"),
+        (["--classes", "classes.txt"], "classes.txt: holds 1 names, but the net has 3 classes"),
+        (["--fcn-model", "fcn.prototxt"], "--fcn-model and --fcn-weights come together"),
+        (["--count", "0"], "0 is not a number from 1 on"),
+    ],
+)
+def test_a_wrong_argument_is_told_in_one_line(place, arguments, message):
+    (place / "classes.txt").write_text("thing\n")
+    ended = segment(place, *arguments)
+    assert ended.returncode != 0
+    assert message in ended.stderr.splitlines()[-1] and "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("images", [["images/none.png"], ["empty"]])
+def test_images_that_are_not_there_are_told(place, images):
+    (place / "empty").mkdir()
+    ended = segment(place, images=images)
+    assert ended.returncode == 1 and images[0] in ended.stderr
+
+
+def test_images_of_one_name_are_refused(place):
+    (place / "more").mkdir()
+    Image.new("RGB", (9, 9)).save(place / "more/first.jpg")
+    ended = segment(place, images=["images", "more"])
+    assert ended.returncode == 1 and "more/first.jpg and images/first.png would write one result" in ended.stderr
+
+
+def test_weights_of_another_net_are_told(place):
+    (place / "other.prototxt").write_text(FCN.replace('name: "score"', 'name: "other"'))
+    net = deconvnet.Net(str(place / "other.prototxt"), deconvnet.TEST)
+    net.save(str(place / "other.caffemodel"))
+    ended = segment(place, "--weights", "other.caffemodel")
+    assert ended.returncode == 1 and "other.caffemodel: none of its layers (other) is in the net" in ended.stderr
+
+
+def test_an_fcn_of_other_classes_is_told(place):
+    (place / "other.prototxt").write_text(FCN.replace("num_output: 3", "num_output: 4"))
+    net = deconvnet.Net(str(place / "other.prototxt"), deconvnet.TEST)
+    net.save(str(place / "other.caffemodel"))
+    ended = segment(place, "--fcn-model", "other.prototxt", "--fcn-weights", "other.caffemodel")
+    assert ended.returncode == 1 and "other.prototxt: has 4 classes, but net.prototxt has 3" in ended.stderr

@@ -1,0 +1,256 @@
+"""Segment images: proposals, the net over each, their scores joined; on request an FCN beside it and a CRF after it.
+
+    python tools/segment.py IMAGE... --model prototxt/deconvnet_deploy.prototxt --weights inference.caffemodel --out DIR
+
+An IMAGE is a file, a folder of images or a list (.txt, a path a line). DIR receives labels/ID.png (palette PNG, VOC's
+colours) and overlays/ID.jpg; a call that was stopped goes on where it stopped.
+"""
+
+import argparse
+import json
+import sys
+from functools import partial
+from pathlib import Path
+
+import command_line
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from deconvnet.core.net import Net, NetError
+from deconvnet.core.proto import caffe_pb2, find_file
+from deconvnet.core.segmentation import inference, voc
+from deconvnet.core.segmentation.crf import DenseCrf
+from deconvnet.core.segmentation.fcn import fcn_scores
+from deconvnet.core.segmentation.figures import decoder_stages
+from deconvnet.core.segmentation.overlay import overlay
+from deconvnet.core.segmentation.proposals import Proposals, StoredBoxes
+from deconvnet.core.segmentation.segmenter import MAX_SIDE, Segmenter, grown_classes
+from deconvnet.core.segmentation.trace import trace
+
+IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+MEAN = (104.00698793, 116.66876762, 122.67891434)  # BGR, of the authors' release
+
+
+def main():
+    arguments = parse()
+    images = find_images(arguments.images, arguments.folder)
+    out = Path(arguments.out)
+    remember_settings(out, arguments)
+    command_line.use_device(arguments.gpu)
+    segmenter, net, classes = build(arguments)
+    names = class_names(arguments.classes, classes)
+    waiting = {image_id: path for image_id, path in images.items() if not label_of(out, image_id).exists()}
+    if len(waiting) < len(images):
+        print(f"{len(images) - len(waiting)} of {len(images)} images are done already", file=sys.stderr)
+    failed = 0
+    bar = tqdm(waiting.items(), "segment", unit="image", disable=not sys.stderr.isatty())
+    for image_id, path in bar:
+        try:
+            image = voc.read_image(path)
+            if arguments.trace:
+                draw_trace(segmenter, net, image_id, image, names, arguments)
+            segment_image(segmenter, image_id, image, out, names, arguments.probabilities)
+        except (voc.DataError, FileNotFoundError) as error:
+            failed += 1
+            bar.write(f"{error}; left out", file=sys.stderr)
+    print(f"{len(waiting) - failed} images segmented into {out}" + (f", {failed} failed" * bool(failed)))
+    if failed:
+        sys.exit(1)
+
+
+def segment_image(segmenter, image_id, image, out, names, with_probabilities):
+    """Segment one image and write what is asked for; the label comes last, as the mark that the image is done."""
+    found = segmenter.probabilities(image_id, image)
+    label = grown_classes(found, *image.shape[:2])
+    if with_probabilities:
+        with voc.replacing(out / "probabilities" / f"{image_id}.npz") as file:
+            np.savez_compressed(file, probabilities=np.float16(found), size=image.shape[:2])
+    with voc.replacing(out / "overlays" / f"{image_id}.jpg") as file:
+        Image.fromarray(overlay(image, label, names)).save(file, "JPEG", quality=92)
+    voc.write_label(label_of(out, image_id), label)
+
+
+def draw_trace(segmenter, net, image_id, image, names, arguments):
+    """Draw the paper's figures 4 to 7 of one image into the folder of --trace."""
+    truth = None
+    if arguments.truth:
+        truth = voc.read_label(Path(arguments.truth) / f"{image_id}.png")
+        if truth.shape != image.shape[:2]:
+            raise voc.DataError(f"{arguments.truth}/{image_id}.png: {truth.shape}, but its image is {image.shape[:2]}")
+    trace(arguments.trace, image_id, image, segmenter, net, names, truth)
+
+
+def build(arguments):
+    """The Segmenter that the arguments describe, its net and the number of classes. Raises NetError."""
+    net, score, fcn, classes = None, None, None, None
+    transform = {"mean": arguments.mean, "scale": arguments.scale}
+    if arguments.weights:
+        net, output, classes = load(arguments.model, arguments.weights, arguments.output, arguments.trace)
+        score = partial(
+            inference.segment, net, input=net.inputs[0], output=output, aggregate=arguments.aggregate,
+            antialias=arguments.antialias, batch=arguments.batch, **transform,
+        )  # fmt: skip
+    if arguments.fcn_model:
+        beside, output, theirs = load(arguments.fcn_model, arguments.fcn_weights, arguments.fcn_output)
+        if classes not in (None, theirs):
+            raise NetError(f"{arguments.fcn_model}: has {theirs} classes, but {arguments.model} has {classes}")
+        classes, size = theirs, arguments.fcn_size or None
+        fcn = partial(fcn_scores, beside, input=beside.inputs[0], output=output, size=size, **transform)
+    if arguments.crf:
+        command_line.optional("pydensecrf.densecrf", "pip install 'deconvnet[crf]', or go without --crf")
+    if arguments.boxes:
+        propose = StoredBoxes(arguments.boxes)
+    else:
+        propose = Proposals(cache=arguments.cache, model=arguments.edge_model)
+    segmenter = Segmenter(
+        score=score, propose=propose, count=arguments.count, min_side=arguments.min_side, context=arguments.context,
+        fcn=fcn, how=arguments.ensemble, crf=DenseCrf() if arguments.crf else None, max_side=arguments.max_side or None,
+    )  # fmt: skip
+    return segmenter, net, classes
+
+
+def load(model, weights, output=None, trace=False):
+    """A net, its blob of scores and their number. With `trace` the decoder's blobs stay to be drawn.
+
+    Raises NetError where weights are missing, it is not fed by one input or there is no such output.
+    """
+    weights = find_file(weights)
+    net = Net(model, caffe_pb2.TEST, weights=weights, share=True)
+    if trace:
+        command_line.optional("matplotlib", "pip install 'deconvnet[plot]', or go without --trace")
+        net = Net(model, caffe_pb2.TEST, weights=weights, share=True, keep=[blob for blob, _ in decoder_stages(net)])
+    command_line.require_weights(net, weights)
+    if len(net.inputs) != 1:
+        raise NetError(f"{model}: has {len(net.inputs)} inputs; give a deploy net, fed by one input of images")
+    if output is None and len(net.outputs) == 1:
+        output = net.outputs[0]
+    if output not in net.outputs:
+        asked = f"has no output '{output}'" if output else "has several outputs: choose one by --output or --fcn-output"
+        raise NetError(f"{model}: {asked}; its outputs: {', '.join(net.outputs)}")
+    return net, output, net.blobs[output].shape[1]
+
+
+def find_images(places, folder=None):
+    """{id: path} of the images in files, folders and lists (.txt). Raises DataError where two share an id.
+
+    With `folder` a list holds names of images in it, of JPEGs where they have no suffix, as VOC's lists do.
+    """
+    paths = []
+    for place in map(Path, places):
+        if place.is_dir():
+            inside = sorted(p for p in place.iterdir() if p.suffix.lower() in IMAGES)
+            if not inside:
+                raise voc.DataError(f"{place}: holds no image ({' '.join(IMAGES)})")
+            paths += inside
+        elif place.suffix == ".txt":
+            lines = [Path(line) for line in voc.read_ids(place)]
+            paths += [folder / (line if line.suffix else f"{line}.jpg") for line in lines] if folder else lines
+        else:
+            paths.append(place)
+    images = {}
+    for path in paths:
+        if images.setdefault(path.stem, path) != path:
+            raise voc.DataError(f"{path} and {images[path.stem]} would write one result: rename one or call twice")
+    return images
+
+
+def remember_settings(out, arguments):
+    """Write what the results depend on to out/settings.json. Raises DataError where other results lie there."""
+    free = ("images", "folder", "out", "gpu", "batch", "cache", "probabilities", "overwrite", "trace", "truth")
+    settings = {name: value for name, value in vars(arguments).items() if name not in free}
+    path = out / "settings.json"
+    if path.exists() and not arguments.overwrite:
+        before = json.loads(path.read_text())
+        differing = [name for name in settings if before.get(name) != settings[name]]
+        if differing:
+            raise voc.DataError(
+                f"{out}: holds results made with another --{differing[0].replace('_', '-')}: give another --out, or "
+                "--overwrite to write them anew"
+            )
+    if arguments.overwrite:
+        for label in (out / "labels").glob("*.png"):
+            label.unlink()
+    for folder in ("labels", "overlays", *["probabilities"] * arguments.probabilities):
+        (out / folder).mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(settings, indent=1) + "\n")
+
+
+def label_of(out, image_id):
+    return out / "labels" / f"{image_id}.png"
+
+
+def class_names(file, count):
+    """The names of a net's classes: those in a file, VOC's where there are 21, else numbers. Raises DataError."""
+    if file:
+        names = voc.read_ids(file)
+        if len(names) != count:
+            raise voc.DataError(f"{file}: holds {len(names)} names, but the net has {count} classes")
+        return names
+    return voc.CLASSES if count == len(voc.CLASSES) else [f"class {k}" for k in range(count)]
+
+
+def parse():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    option = parser.add_argument
+    option("images", nargs="+", metavar="IMAGE", help="an image, a folder of images, or a list of them (.txt)")
+    option("--folder", type=Path, metavar="DIR", help="where a list's images lie, such as JPEGImages for VOC's lists")
+    option("--out", required=True, metavar="DIR", help="where results go")
+    option(
+        "--model", default="prototxt/deconvnet_deploy.prototxt", metavar="FILE", help="the net (default: %(default)s)"
+    )
+    option("--weights", metavar="FILE", help="its weights, with folded batch norm (none: the FCN goes alone)")
+    option("--output", metavar="BLOB", help="its blob of scores (default: its only output)")
+    option(
+        "--mean", type=float, nargs="+", default=list(MEAN), metavar="V", help="subtracted from BGR (default: VGG's)"
+    )
+    option("--scale", type=float, default=1.0, metavar="S", help="multiplies the rest (default: 1)")
+    option("--count", type=positive, default=50, metavar="N", help="proposals for an image (default: %(default)s)")
+    told = "the shorter side that a proposal with its context must have (default: %(default)s pixels)"
+    option("--min-side", type=positive, default=112, metavar="N", help=told)
+    option("--context", type=float, default=1.2, metavar="F", help="enlarges a proposal (default: %(default)s)")
+    option("--boxes", metavar="DIR", help="boxes made elsewhere, a file an image (.npy, .mat, .txt)")
+    option("--edge-model", metavar="FILE", help="OpenCV's structured forest for the edges, of your own")
+    option("--cache", metavar="DIR", help="keeps proposals for the next call")
+    told = "joins the proposals' scores: Eq. 1 or Eq. 2 (default: %(default)s)"
+    option("--aggregate", choices=("max", "sum"), default="max", help=told)
+    told = "plain bilinear where a window or a score map shrinks"
+    option("--no-antialias", dest="antialias", action="store_false", help=told)
+    option(
+        "--batch", type=positive, default=inference.BATCH, metavar="N", help="windows at once (default: %(default)s)"
+    )
+    option("--fcn-model", metavar="FILE", help="an FCN for the ensemble")
+    option("--fcn-weights", metavar="FILE", help="its weights")
+    option("--fcn-output", metavar="BLOB", help="its blob of scores (default: its only output)")
+    told = "pads its input to a square of that side, as the release (default: %(default)s; 0: as the image is)"
+    option("--fcn-size", type=int, default=500, metavar="N", help=told)
+    told = "the mean of probabilities or the release's product (default: %(default)s)"
+    option("--ensemble", choices=("paper", "release"), default="paper", help=told)
+    option("--crf", action="store_true", help="refine by the fully connected CRF (needs deconvnet[crf])")
+    told = "larger images are shrunk to it (default: %(default)s pixels; 0: never)"
+    option("--max-side", type=int, default=MAX_SIDE, metavar="N", help=told)
+    option("--classes", metavar="FILE", help="names of the classes, one a line (default: VOC's)")
+    option("--probabilities", action="store_true", help="also write probabilities/ID.npz (float16)")
+    told = "draw the paper's figures 4 to 7 of each image (needs deconvnet[plot])"
+    option("--trace", metavar="DIR", help=told)
+    option("--truth", metavar="DIR", help="labels ID.png for --trace to show beside the results")
+    option("--overwrite", action="store_true", help="do not keep earlier results")
+    command_line.add_gpu(parser)
+    arguments = parser.parse_args()
+    if bool(arguments.fcn_model) != bool(arguments.fcn_weights):
+        parser.error("--fcn-model and --fcn-weights come together")
+    if not (arguments.weights or arguments.fcn_weights):
+        parser.error("--weights, --fcn-weights or both are needed")
+    if arguments.trace and not arguments.weights:
+        parser.error("--trace shows our net: give --weights")
+    return arguments
+
+
+def positive(text):
+    if (number := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a number from 1 on")
+    return number
+
+
+if __name__ == "__main__":
+    command_line.run(main)
