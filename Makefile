@@ -32,7 +32,7 @@ fuzz: .venv/installed-test
 	FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/python -m pytest -q tests/test_fuzz.py
 
 bench: .venv/installed-demo
-	$(BIN)/python benchmarks/compare_cpu.py $(if $(wildcard .venv-peers/installed),--peer .venv-peers/bin/python)
+	$(BIN)/python benchmarks/compare_cpu.py --check $(if $(wildcard .venv-peers/installed),--peer .venv-peers/bin/python)
 
 bench-peers: .venv-peers/installed
 

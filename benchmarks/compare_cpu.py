@@ -1,10 +1,11 @@
 """DeconvNet at 224x224 on the CPU, ours beside PyTorch: processes in turn, ratio of the best iterations, median of the rounds.
 
-    python benchmarks/compare_cpu.py [--peer PYTHON_WITH_TORCH] [--rounds 3] [--out benchmarks/results/cpu.json]
+    python benchmarks/compare_cpu.py [--peer PYTHON_WITH_TORCH] [--check] [--out benchmarks/results/cpu.json]
 
-Without --peer only ours is measured. `make bench` calls it with the environment that `make bench-peers` makes. Where the results file of
-the same processor tells of a ratio that was more than 10 % better, it says so. `python benchmarks/compare_cpu.py --render` puts the
-table of the results file into README.md and measures nothing.
+Without --peer only ours is measured. `make bench` calls it with the environment that `make bench-peers` makes and with --check: where the
+committed results of the same processor tell of a ratio that was more than 10 % better, it says so and ends with status 1; a row measured
+in one round is too noisy for that. `python benchmarks/compare_cpu.py --render` puts the tables of the results file into README.md and
+measures nothing.
 """
 
 import argparse
@@ -20,14 +21,10 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 README = HERE.parent / "README.md"
 RESULTS = HERE / "results" / "cpu.json"
-# work, batch, iterations, threads (None: all)
-CASES = (
-    ("forward", 1, 5, None),
-    ("forward", 10, 2, None),
-    ("training", 2, 3, None),
-    ("forward", 1, 5, 1),
-    ("training", 2, 3, 1),
-)
+THREADS = (4, 2, 1)  # as far as there are processors
+# (work, batch, iterations, rounds) for each number of threads, and for the largest only
+CASES = (("forward", 1, 5, 3), ("training", 2, 2, 3))
+IMAGE_CASES = (("image", 1, 1, 1), ("image", 5, 1, 1), ("image", 10, 1, 3), ("image", 25, 1, 1), ("image", 50, 1, 1))
 SLOWER = 1.1
 
 
@@ -38,10 +35,10 @@ def processor() -> str:
     return f"{names[0]}, {len(names)} cores" if names else platform.processor() or platform.machine()
 
 
-def measure(python: str, script: str, work: str, batch: int, iterations: int, threads: int | None) -> dict:
+def measure(python: str, script: str, work: str, batch: int, iterations: int, threads: int) -> dict:
     """Run one measurement in a process of its own."""
     command = [python, str(HERE / script), work, "--batch", str(batch), "--iterations", str(iterations)]
-    environment = os.environ if threads is None else {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     run = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if run.returncode:
         sys.exit(f"compare_cpu: {script} failed:\n{run.stderr}")
@@ -56,92 +53,119 @@ def commit() -> str:
     return run.stdout.strip()
 
 
-def measure_case(case, peer: str | None, rounds: int) -> dict:
+def measure_case(case, threads: int, peer: str | None) -> dict:
     """A row of the results: every run of both, and the median of the rounds' ratios."""
-    work, batch, _, threads = case
+    work, batch, iterations, rounds = case
     ours, theirs = [], []
     for _ in range(rounds):
-        ours.append(measure(sys.executable, "measured_deconvnet.py", *case))
+        ours.append(measure(sys.executable, "measured_deconvnet.py", work, batch, iterations, threads))
         if peer:
-            theirs.append(measure(peer, "peer_pytorch.py", *case))
-    row = {
-        "work": work,
-        "batch": batch,
-        "threads": threads or len(os.sched_getaffinity(0)),
-        "ours": ours,
-        "peer": theirs,
-    }
+            theirs.append(measure(peer, "peer_pytorch.py", work, batch, iterations, threads))
+    row = {"work": work, "batch": batch, "threads": threads, "ours": ours, "peer": theirs}
     if peer:
         row["ratio"] = statistics.median(a["best_s"] / b["best_s"] for a, b in zip(ours, theirs, strict=True))
     return row
 
 
 def cells(row: dict) -> list[str]:
-    """A line of the table."""
+    """A line of the table: seconds of an iteration, or images of 50 proposals a minute; and the most memory."""
     line = [f"{row['work']}, batch {row['batch']}", str(row["threads"])]
     for runs in (row["ours"], row["peer"]):
         best = min((run["best_s"] for run in runs), default=None)
-        line.append("" if best is None else f"{best:.2f} s, {max(run['peak_gb'] for run in runs):.2f} GB")
+        if best is None:
+            line.append("")
+            continue
+        speed = f"{60 / best:.1f} a minute" if row["work"] == "image" else f"{best:.2f} s"
+        line.append(f"{speed}, {max(run['peak_gb'] for run in runs):.2f} GB")
     return [*line, f"{row['ratio']:.2f}" if "ratio" in row else ""]
 
 
-def table(result: dict) -> str:
-    """The results as Markdown."""
-    lines = [["DeconvNet at 224x224", "threads", "ours", "PyTorch", "ours / PyTorch"], ["---"] * 5]
-    lines += [cells(row) for row in result["rows"]]
+def table(rows: list[dict], title: str) -> str:
+    """Rows of the results as Markdown; the ratio is one of times."""
+    lines = [[title, "threads", "ours", "PyTorch", "ours / PyTorch, time"], ["---"] * 5, *map(cells, rows)]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
+def tables(result: dict) -> str:
+    """Both tables, and what this machine is too small for."""
+    images = [row for row in result["rows"] if row["work"] == "image"]
+    parts = [table([row for row in result["rows"] if row["work"] != "image"], "DeconvNet at 224x224")]
+    if images:
+        parts.append(table(images, "images of 50 proposals each"))
+    measured = {row["threads"] for row in result["rows"]}
+    if missing := [str(threads) for threads in reversed(THREADS) if threads not in measured]:
+        parts.append(f"Not measured, for want of processors: {', '.join(missing)} threads.")
+    return "\n\n".join(parts)
+
+
 def render(result: dict) -> str:
-    """README.md with the table and what it was measured on between its marks."""
+    """README.md with the tables and what they were measured on between its marks."""
     said = f"On {result['processor']}, PyTorch {result.get('peer', 'not measured')}, commit {result['commit']}, by `{result['command']}`:"
-    block = f"<!-- cpu table -->\n{said}\n\n{table(result)}\n<!-- end -->"
+    block = f"<!-- cpu table -->\n{said}\n\n{tables(result)}\n<!-- end -->"
     return re.sub(r"<!-- cpu table -->.*?<!-- end -->", lambda _: block, README.read_text(), flags=re.DOTALL)
 
 
+def committed(file: Path) -> dict:
+    """The results as they were committed, since an earlier run has overwritten the file; the file's own outside of a repository."""
+    command = ["git", "show", f"HEAD:./{RESULTS.relative_to(HERE)}"]
+    run = subprocess.run(command, capture_output=True, text=True, cwd=HERE, check=False)
+    if run.returncode == 0:
+        return json.loads(run.stdout)
+    return json.loads(file.read_text()) if file.exists() else {"rows": []}
+
+
 def slower_rows(before: dict, now: dict) -> list[str]:
-    """The rows whose ratio to the peer grew by more than a tenth on the same processor."""
+    """The rows whose ratio to the peer grew by more than a tenth on the same processor, those of a single round left out."""
     if before.get("processor") != now["processor"]:
         return []
     old = {(row["work"], row["batch"], row["threads"]): row.get("ratio") for row in before["rows"]}
     told = []
     for row in now["rows"]:
         ratio = old.get((row["work"], row["batch"], row["threads"]))
-        if ratio and row.get("ratio", 0) > SLOWER * ratio:
+        if ratio and len(row["ours"]) != 1 and row.get("ratio", 0) > SLOWER * ratio:
             told.append(f"{cells(row)[0]}, {row['threads']} threads: {ratio:.2f} -> {row['ratio']:.2f} of the peer")
     return told
 
 
-def main() -> None:
-    """Measure in turn, print the table, write the file."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--peer", help="a Python that has torch")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--out", type=Path, default=RESULTS)
-    parser.add_argument("--render", action="store_true", help="only put the table of the results file into README.md")
-    chosen = parser.parse_args()
-    if chosen.render:
-        README.write_text(render(json.loads(chosen.out.read_text())))
-        return
+def measure_all(peer: str | None) -> dict:
+    """The whole results, each row printed as it comes."""
     result = {
         "processor": processor(),
         "python": platform.python_version(),
         "commit": commit(),
         "command": "make bench",
     }
-    if chosen.peer:
-        version = [chosen.peer, "-c", "import torch; print(torch.__version__)"]
+    if peer:
+        version = [peer, "-c", "import torch; print(torch.__version__)"]
         result["peer"] = subprocess.run(version, capture_output=True, text=True, check=True).stdout.strip()
     result["rows"] = []
-    for case in CASES:
-        result["rows"].append(measure_case(case, chosen.peer, chosen.rounds))
-        print(" ".join(cells(result["rows"][-1])), flush=True)
-    before = json.loads(chosen.out.read_text()) if chosen.out.exists() else {"rows": []}
+    counts = [threads for threads in THREADS if threads <= len(os.sched_getaffinity(0))]
+    for threads in counts:
+        for case in (*CASES, *(IMAGE_CASES if threads == counts[0] else ())):
+            result["rows"].append(measure_case(case, threads, peer))
+            print(" ".join(cells(result["rows"][-1])), flush=True)
+    return result
+
+
+def main() -> None:
+    """Measure in turn, print the tables, write the file."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--peer", help="a Python that has torch")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--check", action="store_true", help="end with status 1 where a row has become slower")
+    parser.add_argument("--render", action="store_true", help="only put the tables of the results file into README.md")
+    chosen = parser.parse_args()
+    if chosen.render:
+        README.write_text(render(json.loads(chosen.out.read_text())))
+        return
+    before, result = committed(chosen.out), measure_all(chosen.peer)
     chosen.out.parent.mkdir(parents=True, exist_ok=True)
     chosen.out.write_text(json.dumps(result, indent=1) + "\n")
-    print(table(result))
-    for told in slower_rows(before, result):
-        print(f"slower than in {chosen.out.name} before: {told}")
+    print(f"\n{tables(result)}\n\nwritten to {chosen.out}; --render puts the tables into README.md")
+    slower = slower_rows(before, result)
+    for told in slower:
+        print(f"SLOWER than the committed results: {told}")
+    sys.exit(1 if slower and chosen.check else 0)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,10 @@
 
     python benchmarks/measured_deconvnet.py forward [--batch 1] [--iterations 5] [--layers]
     python benchmarks/measured_deconvnet.py training [--batch 2]
+    python benchmarks/measured_deconvnet.py image [--batch 10]
 
 forward: the inference net, batch norm folded. training: forward and backward of the stage-2 net, batch norm on batch statistics.
+image: the crops of an image's 50 proposals through the inference net, so many at once; the seconds are those of all 50.
 """
 
 import argparse
@@ -22,6 +24,9 @@ import numpy as np  # noqa: E402
 from deconvnet.core.net import time_layers  # noqa: E402
 from deconvnet.core.proto import read_net  # noqa: E402
 
+PROPOSALS = 50  # of an image (paper, section 5.1)
+BATCHES = {"forward": 1, "training": 2, "image": 10}
+
 
 def training_net(batch: int):
     """The stage-2 train net with inputs in the place of its data layer."""
@@ -36,11 +41,29 @@ def training_net(batch: int):
 
 
 def inference_net(batch: int):
-    """The deploy net at that batch size."""
+    """The deploy net at that batch size, with drawn weights."""
     net = deconvnet.Net(ROOT / "prototxt" / "deconvnet_deploy.prototxt", deconvnet.TEST, seed=1, share=True)
+    draw_weights(net)
     net.blobs["data"].reshape(batch, 3, 224, 224)
     net.reshape()
     return net
+
+
+def draw_weights(net) -> None:
+    """Drawn weights that keep the size of the values from layer to layer, and drawn scales and shifts for batch norm."""
+    draw = np.random.default_rng(0)
+    for layer in net.layers:
+        if layer.param.type == "BN":
+            layer.blobs[0].data[...] = draw.uniform(0.5, 1.5, layer.blobs[0].shape)
+            layer.blobs[1].data[...] = draw.normal(0, 0.1, layer.blobs[1].shape)
+        elif layer.blobs:
+            weights = layer.blobs[0].data
+            # what a result sums: all inputs and taps, but a window that a single place scatters has one tap for each result
+            summed = weights.shape[0] if layer.transposed else weights[0].size
+            summed *= 9 if layer.transposed and weights.shape[2] == 3 else 1
+            draw.random(dtype=np.float32, out=weights)
+            weights -= 0.5
+            weights *= (24 / summed) ** 0.5  # variance 2 / summed
 
 
 def algorithm(net, name: str) -> str:
@@ -65,37 +88,51 @@ def iterate(net, training: bool, times: dict | None = None) -> None:
             times[layer.name, "backward"] += layer.backward
 
 
+def measure(net, work: str, batch: int, iterations: int) -> list[float]:
+    """The seconds of each iteration, after one that does not count."""
+    draw = np.random.default_rng(1)
+    seconds = []
+    if work == "image":
+        crops = draw.normal(0, 50, (PROPOSALS, 3, 224, 224)).astype(np.float32)
+        net.forward(data=crops[:batch])
+        begin = time.perf_counter()
+        for first in range(0, PROPOSALS, batch):
+            net.forward(data=crops[first : first + batch])
+        return [time.perf_counter() - begin]
+    net.blobs["data"].data[...] = draw.normal(0, 50, net.blobs["data"].shape)
+    if work == "training":
+        net.blobs["label"].data[...] = draw.integers(0, 21, net.blobs["label"].shape)
+    for _ in range(iterations + 1):
+        begin = time.perf_counter()
+        iterate(net, work == "training")
+        seconds.append(time.perf_counter() - begin)
+    return seconds[1:]
+
+
+def print_layers(net, training: bool) -> None:
+    """The time of each layer in one more iteration."""
+    times: dict = defaultdict(float)
+    iterate(net, training, times)
+    for (name, direction), spent in times.items():
+        print(f"{name:28} {direction:8} {spent * 1e3:9.2f} ms  {algorithm(net, name)}")
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("work", choices=["forward", "training"])
+    parser.add_argument("work", choices=list(BATCHES))
     parser.add_argument("--batch", type=int)
-    parser.add_argument("--iterations", type=int, default=5)
+    parser.add_argument("--iterations", type=int, default=5, help="of forward and training")
     parser.add_argument("--layers", action="store_true", help="print the time of each layer too")
     chosen = parser.parse_args()
     training = chosen.work == "training"
-    batch = chosen.batch or (2 if training else 1)
+    batch = chosen.batch or BATCHES[chosen.work]
     net = training_net(batch) if training else inference_net(batch)
-    draw = np.random.default_rng(0)
-    net.blobs["data"].data[...] = draw.normal(0, 50, net.blobs["data"].shape)
-    if training:
-        net.blobs["label"].data[...] = draw.integers(0, 21, net.blobs["label"].shape)
-    seconds = []
-    for _ in range(chosen.iterations + 1):
-        begin = time.perf_counter()
-        iterate(net, training)
-        seconds.append(time.perf_counter() - begin)
+    seconds = measure(net, chosen.work, batch, chosen.iterations)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     if chosen.layers:
-        times: dict = defaultdict(float)
-        iterate(net, training, times)
-        for (name, direction), spent in times.items():
-            print(f"{name:28} {direction:8} {spent * 1e3:9.2f} ms  {algorithm(net, name)}")
-    print(
-        json.dumps(
-            {"work": chosen.work, "batch": batch, "best_s": min(seconds[1:]), "all_s": seconds[1:], "peak_gb": peak}
-        )
-    )
+        print_layers(net, training)
+    print(json.dumps({"work": chosen.work, "batch": batch, "best_s": min(seconds), "all_s": seconds, "peak_gb": peak}))
 
 
 if __name__ == "__main__":

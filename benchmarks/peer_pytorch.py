@@ -1,6 +1,6 @@
 """The same measurement on CPU PyTorch, the peer; runs in an environment of its own (`make bench-peers`). Prints a JSON line.
 
-python benchmarks/peer_pytorch.py forward|training [--batch N] [--iterations 5]
+python benchmarks/peer_pytorch.py forward|training|image [--batch N] [--iterations 5]
 """
 
 import argparse
@@ -12,6 +12,8 @@ import time
 import torch
 from torch import nn
 
+BATCHES = {"forward": 1, "training": 2, "image": 10}
+PROPOSALS = 50  # crops of an image, measured_deconvnet.py
 LEVELS = ((3, 64, 64), (64, 128, 128), (128, 256, 256, 256), (256, 512, 512, 512), (512, 512, 512, 512))
 
 
@@ -53,21 +55,20 @@ class DeconvNet(nn.Module):
         return self.score(x)
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("work", choices=["forward", "training"])
-    parser.add_argument("--batch", type=int)
-    parser.add_argument("--iterations", type=int, default=5)
-    chosen = parser.parse_args()
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or len(os.sched_getaffinity(0))))
-    torch.manual_seed(0)
-    training = chosen.work == "training"
-    batch = chosen.batch or (2 if training else 1)
-    net = DeconvNet(normalized=training).train(training)
+def measure(net, work: str, batch: int, iterations: int) -> list[float]:
+    """The seconds of each iteration, after one that does not count."""
+    training = work == "training"
+    if work == "image":
+        crops = torch.randn(PROPOSALS, 3, 224, 224) * 50
+        with torch.no_grad():
+            net(crops[:batch])
+            begin = time.perf_counter()
+            for first in range(0, PROPOSALS, batch):
+                net(crops[first : first + batch])
+        return [time.perf_counter() - begin]
     x, labels = torch.randn(batch, 3, 224, 224) * 50, torch.randint(0, 21, (batch, 224, 224))
     seconds = []
-    for _ in range(chosen.iterations + 1):
+    for _ in range(iterations + 1):
         begin = time.perf_counter()
         with torch.set_grad_enabled(training):
             scores = net(x)
@@ -75,12 +76,23 @@ def main() -> None:
                 net.zero_grad(set_to_none=False)
                 nn.functional.cross_entropy(scores, labels).backward()
         seconds.append(time.perf_counter() - begin)
+    return seconds[1:]
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("work", choices=list(BATCHES))
+    parser.add_argument("--batch", type=int)
+    parser.add_argument("--iterations", type=int, default=5)
+    chosen = parser.parse_args()
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or len(os.sched_getaffinity(0))))
+    torch.manual_seed(0)
+    training = chosen.work == "training"
+    batch = chosen.batch or BATCHES[chosen.work]
+    seconds = measure(DeconvNet(normalized=training).train(training), chosen.work, batch, chosen.iterations)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    print(
-        json.dumps(
-            {"work": chosen.work, "batch": batch, "best_s": min(seconds[1:]), "all_s": seconds[1:], "peak_gb": peak}
-        )
-    )
+    print(json.dumps({"work": chosen.work, "batch": batch, "best_s": min(seconds), "all_s": seconds, "peak_gb": peak}))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,8 @@ import json
 import runpy
 from pathlib import Path
 
+import pytest
+
 from deconvnet.core.proto import read_solver
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -16,8 +18,9 @@ def test_the_readmes_table_is_that_of_the_results_file():
     assert compare_cpu["render"](result) == (ROOT / "README.md").read_text()
 
 
-def rows(ratio, processor="X"):
-    row = {"work": "forward", "batch": 1, "threads": 2, "ours": [], "peer": [], "ratio": ratio}
+def rows(ratio, processor="X", rounds=3, work="forward"):
+    run = {"best_s": 3.0, "peak_gb": 1.5}
+    row = {"work": work, "batch": 1, "threads": 2, "ours": [run] * rounds, "peer": [run] * rounds, "ratio": ratio}
     return {"processor": processor, "rows": [row]}
 
 
@@ -32,8 +35,35 @@ def test_less_than_that_or_another_processor_is_not_told():
     assert compare_cpu["slower_rows"](rows(0.30, "Y"), rows(0.60)) == []
 
 
+def test_nor_is_a_row_of_one_round():
+    assert compare_cpu["slower_rows"](rows(0.30), rows(0.60, rounds=1)) == []
+
+
+def test_the_speed_on_images_is_told_as_images_a_minute():
+    assert compare_cpu["cells"](rows(0.3, work="image")["rows"][0])[2] == "20.0 a minute, 1.50 GB"
+
+
+def test_numbers_of_threads_that_the_machine_lacks_are_told():
+    assert "Not measured, for want of processors: 1, 4 threads." in compare_cpu["tables"](rows(0.3))
+
+
 def test_the_kept_curve_is_of_the_demos_stage_1_as_its_solver_file_stands():
     solver = read_solver(ROOT / "solver" / "demo_stage1.prototxt")
     curve = json.loads((ROOT / "benchmarks" / "results" / "demo_stage1.json").read_text())["loss"]
     assert [iteration for iteration, _ in curve] == list(range(0, solver.max_iter + 1, solver.display))
     assert curve[-1][1] < 0.3 * curve[0][1]
+
+
+@pytest.mark.parametrize("ratio, status", [(0.32, 0), (0.34, 1)])
+def test_check_ends_with_status_1_after_a_slowdown_and_writes_the_results_all_the_same(
+    monkeypatch, capsys, tmp_path, ratio, status
+):
+    main, written = compare_cpu["main"], tmp_path / "cpu.json"
+    monkeypatch.setitem(main.__globals__, "committed", lambda file: rows(0.30))
+    monkeypatch.setitem(main.__globals__, "measure_all", lambda peer: rows(ratio))
+    monkeypatch.setattr("sys.argv", ["compare_cpu.py", "--check", "--out", str(written)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == status
+    assert ("SLOWER" in capsys.readouterr().out) == bool(status)
+    assert json.loads(written.read_text()) == rows(ratio)
