@@ -40,9 +40,9 @@ def training_net(batch: int):
     return deconvnet.Net(param, deconvnet.TRAIN, seed=1, share=True)
 
 
-def inference_net(batch: int):
+def inference_net(batch: int, share: bool = True):
     """The deploy net at that batch size, with drawn weights."""
-    net = deconvnet.Net(ROOT / "prototxt" / "deconvnet_deploy.prototxt", deconvnet.TEST, seed=1, share=True)
+    net = deconvnet.Net(ROOT / "prototxt" / "deconvnet_deploy.prototxt", deconvnet.TEST, seed=1, share=share)
     draw_weights(net)
     net.blobs["data"].reshape(batch, 3, 224, 224)
     net.reshape()

@@ -40,36 +40,47 @@ template <> struct integers_of<8> { typedef long long type; };
 DEVICE const lanes& at(const real* p) { return *(const lanes*)p; }
 DEVICE lanes& at(real* p) { return *(lanes*)p; }
 
+// The points 0, NEAR, -NEAR, FAR, -FAR and infinity (docs/winograd.md); their squares are exact, too.
+#define NEAR ((acc).625)
+#define FAR ((acc)1.5)
+#define NEAR2 (NEAR * NEAR)
+#define FAR2 (FAR * FAR)
+
 // Bt, six values to six
 DEVICE void patch_1d(lanes* t, int step) {
   const lanes a = t[0], b = t[step], c = t[2 * step], d = t[3 * step], e = t[4 * step], f = t[5 * step];
-  const lanes even = e - 4 * c, odd = d - 4 * b, near = e - c, far = 2 * (d - b);
-  t[0] = 4 * a - 5 * c + e, t[step] = even + odd, t[2 * step] = even - odd;
-  t[3 * step] = near + far, t[4 * step] = near - far, t[5 * step] = 4 * b - 5 * d + f;
+  const lanes near_even = e - FAR2 * c, near_odd = d - FAR2 * b, far_even = e - NEAR2 * c, far_odd = d - NEAR2 * b;
+  t[0] = NEAR2 * FAR2 * a - (NEAR2 + FAR2) * c + e, t[step] = near_even + NEAR * near_odd, t[2 * step] = near_even - NEAR * near_odd;
+  t[3 * step] = far_even + FAR * far_odd, t[4 * step] = far_even - FAR * far_odd, t[5 * step] = NEAR2 * FAR2 * b - (NEAR2 + FAR2) * d + f;
 }
 
 // At, six values to four
 DEVICE void result_1d(const lanes* t, int step, lanes* y, int y_step) {
-  const lanes sum = t[step] + t[2 * step], difference = t[step] - t[2 * step];
-  const lanes far_sum = t[3 * step] + t[4 * step], far_difference = t[3 * step] - t[4 * step];
-  y[0] = t[0] + sum + far_sum, y[y_step] = difference + 2 * far_difference;
-  y[2 * y_step] = sum + 4 * far_sum, y[3 * y_step] = difference + 8 * far_difference + t[5 * step];
+  const lanes sum = t[step] + t[2 * step], difference = NEAR * (t[step] - t[2 * step]);
+  const lanes far_sum = t[3 * step] + t[4 * step], far_difference = FAR * (t[3 * step] - t[4 * step]);
+  y[0] = t[0] + sum + far_sum, y[y_step] = difference + far_difference;
+  y[2 * y_step] = NEAR2 * sum + FAR2 * far_sum, y[3 * y_step] = NEAR2 * difference + FAR2 * far_difference + t[5 * step];
 }
 
 // A, four values to six
 DEVICE void spread_1d(const lanes* y, int y_step, lanes* t, int step) {
   const lanes a = y[0], b = y[y_step], c = y[2 * y_step], d = y[3 * y_step];
-  const lanes even = a + c, odd = b + d, far_even = a + 4 * c, far_odd = 2 * b + 8 * d;
+  const lanes even = a + NEAR2 * c, odd = NEAR * (b + NEAR2 * d), far_even = a + FAR2 * c, far_odd = FAR * (b + FAR2 * d);
   t[0] = a, t[step] = even + odd, t[2 * step] = even - odd;
   t[3 * step] = far_even + far_odd, t[4 * step] = far_even - far_odd, t[5 * step] = d;
 }
 
+// what interpolation divides by: the products of the differences between a point and the others
+#define AT_ZERO (NEAR2 * FAR2)
+#define AT_NEAR (2 * NEAR2 * (NEAR2 - FAR2))
+#define AT_FAR (2 * FAR2 * (FAR2 - NEAR2))
+
 // G, three values to six
 DEVICE void filter_1d(const lanes* g, int g_step, lanes* t, int step) {
   const lanes a = g[0], b = g[g_step], c = g[2 * g_step];
-  const lanes even = (a + c) * (acc)(-1. / 6), odd = b * (acc)(-1. / 6);
-  const lanes far_even = a * (acc)(1. / 24) + c * (acc)(1. / 6), far_odd = b * (acc)(1. / 12);
-  t[0] = a * (acc).25, t[step] = even + odd, t[2 * step] = even - odd;
+  const lanes even = a * (1 / AT_NEAR) + c * (NEAR2 / AT_NEAR), odd = b * (NEAR / AT_NEAR);
+  const lanes far_even = a * (1 / AT_FAR) + c * (FAR2 / AT_FAR), far_odd = b * (FAR / AT_FAR);
+  t[0] = a * (1 / AT_ZERO), t[step] = even + odd, t[2 * step] = even - odd;
   t[3 * step] = far_even + far_odd, t[4 * step] = far_even - far_odd, t[5 * step] = c;
 }
 
@@ -77,9 +88,9 @@ DEVICE void filter_1d(const lanes* g, int g_step, lanes* t, int step) {
 DEVICE void gradient_1d(const lanes* t, int step, lanes* g, int g_step) {
   const lanes sum = t[step] + t[2 * step], difference = t[step] - t[2 * step];
   const lanes far_sum = t[3 * step] + t[4 * step], far_difference = t[3 * step] - t[4 * step];
-  g[0] = t[0] * (acc).25 - sum * (acc)(1. / 6) + far_sum * (acc)(1. / 24);
-  g[g_step] = difference * (acc)(-1. / 6) + far_difference * (acc)(1. / 12);
-  g[2 * g_step] = (far_sum - sum) * (acc)(1. / 6) + t[5 * step];
+  g[0] = t[0] * (1 / AT_ZERO) + sum * (1 / AT_NEAR) + far_sum * (1 / AT_FAR);
+  g[g_step] = difference * (NEAR / AT_NEAR) + far_difference * (FAR / AT_FAR);
+  g[2 * g_step] = sum * (NEAR2 / AT_NEAR) + far_sum * (FAR2 / AT_FAR) + t[5 * step];
 }
 
 #if defined(__GNUC__) && !defined(__clang__) && !defined(__CUDACC__)

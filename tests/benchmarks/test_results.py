@@ -3,13 +3,25 @@
 import json
 import runpy
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
+import reference
+from arrays import numbers
 
 from deconvnet.core.proto import read_solver
 
 ROOT = Path(__file__).resolve().parents[2]
 compare_cpu = runpy.run_path(str(ROOT / "benchmarks" / "compare_cpu.py"))
+
+
+@pytest.fixture(scope="module")
+def accuracy():
+    """benchmarks/accuracy_of_layers.py, which imports what lies beside it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "benchmarks"))
+        yield runpy.run_path(str(ROOT / "benchmarks" / "accuracy_of_layers.py"))
 
 
 def test_the_readmes_table_is_that_of_the_results_file():
@@ -67,3 +79,34 @@ def test_check_ends_with_status_1_after_a_slowdown_and_writes_the_results_all_th
     assert ended.value.code == status
     assert ("SLOWER" in capsys.readouterr().out) == bool(status)
     assert json.loads(written.read_text()) == rows(ratio)
+
+
+def test_the_accuracy_in_the_docs_is_that_of_the_results_file_and_within_the_limits(accuracy):
+    result = json.loads((ROOT / "benchmarks" / "results" / "accuracy.json").read_text())
+    assert accuracy["render"](result) == (ROOT / "docs" / "winograd.md").read_text()
+    assert accuracy["crossed"](result) == []
+    assert len(result["layers"]) == 30
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+def test_the_definition_that_accuracy_is_measured_against_is_the_plain_loops(accuracy, transposed):
+    x, weights, dy = numbers(2, 5, 6), numbers(2, 3, 3, 3) if transposed else numbers(3, 2, 3, 3), numbers(3, 5, 6)
+    layer = SimpleNamespace(
+        transposed=transposed,
+        blobs=[SimpleNamespace(data=weights), SimpleNamespace(data=numbers(3))],
+        geometry=SimpleNamespace(pad=(1, 1)),
+    )
+    y, dx, dweights = accuracy["expected"](layer, x, dy)
+    run = reference.deconv if transposed else reference.conv
+    np.testing.assert_allclose(y, run(x[None], weights, numbers(3), pad=(1, 1))[0], atol=1e-12)
+    # both gradients are those of the sum of y * dy, which is linear in x and in the weights
+    for found, change in ((dx, 0), (dweights, 1)):
+        step = numbers(*found.shape, seed=1)
+        moved = run(step[None], weights, pad=(1, 1)) if change == 0 else run(x[None], step, pad=(1, 1))
+        np.testing.assert_allclose((found * step).sum(), (moved[0] * dy).sum(), atol=1e-11)
+
+
+def test_an_error_beyond_its_limit_is_told(accuracy):
+    row = {"layer": "conv9", "forward": 2e-5, "dx": 1e-6, "dweights": float("nan")}
+    result = {"layers": [row], "score": {"same_switches": [1e-6, 2e-3]}}
+    assert accuracy["crossed"](result) == ["conv9: forward 2.0e-05", "conv9: dweights nan", "score 2.0e-03"]

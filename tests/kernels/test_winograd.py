@@ -16,14 +16,14 @@ from deconvnet.core import kernels
 from deconvnet.core.kernels import convolution, winograd
 from deconvnet.core.kernels.device import launch
 
-POINTS = [Fraction(point) for point in (0, 1, -1, 2, -2)]  # and infinity
+POINTS = [Fraction(eighths, 8) for eighths in (0, 5, -5, 12, -12)]  # and infinity
 
 
 def definition():
     """(At, G, Bt) of F(4, 3) by Toom and Cook: evaluate at the points, multiply, and interpolate, in exact fractions.
 
     A product of polynomials of degree 3 and 2 is known from six values; a correlation is the transpose of that map.
-    The divisions are left to G, so that At and Bt hold integers, as the kernels have it.
+    The divisions are left to G, so that At and Bt hold numbers that are exact in binary, as the kernels have it.
     """
     at = [[point**row for point in POINTS] + [Fraction(row == 3)] for row in range(4)]
     rows_of_g, rows_of_bt = [], []
