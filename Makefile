@@ -1,6 +1,6 @@
 # make demo         the main job in small: data, training, segmentation, a score and demo/report.png
-# make test         lint, then every test, `cuda-check` among them
-# make cuda-check   compile every kernel for four GPU architectures, no GPU needed; prints the registers each takes
+# make test         lint, then every test; kernels are compiled for two GPU architectures in it
+# make cuda-check   compile every kernel for ten GPU architectures, no GPU needed; prints registers, shared memory and spills of each
 # make gpu          on a machine with a GPU, no network and its own Python packages: tests on both devices, then a timing table
 # make bench        time the full DeconvNet on the CPU, beside PyTorch where `make bench-peers` has installed it
 # make fuzz         damaged input of every kind, for some minutes and from other seeds than `make test` takes (FUZZ_EXAMPLES=N of each)

@@ -1,12 +1,18 @@
-"""Compile every kernel for several GPU architectures without a GPU, by the NVRTC of the pip wheel nvidia-cuda-nvrtc-cu12.
+"""Compile every kernel for the GPU architectures we promise without a GPU, by the NVRTC of the pip wheel nvidia-cuda-nvrtc-cu12.
+
+    python tools/cuda_check.py [FILE.cu ...] [--arch sm_90 ...] [--render]
 
 A file is compiled as CuPy would at run time, down to machine code, in float and in double. Warnings about it are errors, and every
-kernel must come out under its own name. The table shows the most registers that a kernel of the file takes in one thread.
+kernel must come out under its own name. The table shows what the compiler says that each kernel takes: registers of a thread on each
+architecture, static shared memory of a block, stack of a thread (arrays that are indexed and so lie in device memory), and spills.
+--render puts the part of it that docs/kernels.md shows into that page.
 """
 
 import argparse
 import ctypes
 import importlib.util
+import itertools
+import os
 import re
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -17,14 +23,19 @@ import command_line
 
 from deconvnet.core.kernels import sources
 
-ARCHITECTURES = ("sm_52", "sm_70", "sm_80", "sm_90")
+ARCHITECTURES = ("sm_52", "sm_60", "sm_70", "sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120")
 REALS = ("float", "double")
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "kernels.md"
+# the Titan X of the paper and a data-centre GPU of today
+PAGE_ARCHITECTURES = ("sm_52", "sm_90")
+_PAGE_TABLE = re.compile(r"<!-- registers -->.*?<!-- end -->", re.DOTALL)
+# with more, fewer than 1024 threads fit a processor's 65536 registers and memory is waited for
+MANY_REGISTERS = 64
 # that an old architecture will be dropped one day says nothing about the source
 _DEPRECATION = re.compile(r"^nvrtc: warning: Architectures prior to .* are deprecated.*\n", re.MULTILINE)
-_RESOURCES = re.compile(
-    r"Compiling entry function '(\w+)'.*?(\d+) bytes spill stores, (\d+) bytes spill loads.*?Used (\d+) registers",
-    re.DOTALL,
-)
+_ENTRY = re.compile(r"Compiling entry function '(\w+)'")
+_STACK = re.compile(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads")
+_USED = re.compile(r"Used (\d+) registers(?:.*?(\d+) bytes smem)?")
 
 
 class NvrtcMissing(RuntimeError):
@@ -32,10 +43,15 @@ class NvrtcMissing(RuntimeError):
 
 
 class Resources(NamedTuple):
-    """What one kernel takes on one architecture: registers a thread, and bytes that it spills to memory."""
+    """What one kernel takes on one architecture: registers a thread, and bytes.
+
+    spilled: written to and read from memory for want of registers; stack: of a thread, spills and indexed arrays; shared: of a block
+    """
 
     registers: int
     spilled: int
+    stack: int
+    shared: int
 
 
 class Outcome(NamedTuple):
@@ -58,6 +74,20 @@ class Nvrtc:
         if not found:
             raise NvrtcMissing("NVRTC is not installed: pip install nvidia-cuda-nvrtc-cu12")
         self._library = ctypes.CDLL(str(found[0]))
+
+    def version(self) -> str:
+        """MAJOR.MINOR."""
+        major, minor = ctypes.c_int(), ctypes.c_int()
+        self._call("nvrtcVersion", ctypes.byref(major), ctypes.byref(minor))
+        return f"{major.value}.{minor.value}"
+
+    def architectures(self) -> set[str]:
+        """Those it can compile for, as "sm_90"."""
+        count = ctypes.c_int()
+        self._call("nvrtcGetNumSupportedArchs", ctypes.byref(count))
+        numbers = (ctypes.c_int * count.value)()
+        self._call("nvrtcGetSupportedArchs", numbers)
+        return {f"sm_{number}" for number in numbers}
 
     def compile(self, text: str, name: str, options: list[str]) -> tuple[bool, str]:
         """Compile a source to machine code; (whether it did, the compiler's log)."""
@@ -85,7 +115,7 @@ def check(nvrtc: Nvrtc, file: Path, arch: str, real: str) -> Outcome:
     options = [f"--gpu-architecture={arch}", "-std=c++17", f"-Dreal={real}", "--ptxas-options=-v"]
     compiled, log = nvrtc.compile(sources.source_text(file), file.name, options)
     log = _DEPRECATION.sub("", log)
-    kernels = {name: Resources(int(used), int(out) + int(back)) for name, out, back, used in _RESOURCES.findall(log)}
+    kernels = resources_in(log)
     complaints = "".join(
         line
         for line in log.splitlines(keepends=True)
@@ -103,22 +133,74 @@ def check(nvrtc: Nvrtc, file: Path, arch: str, real: str) -> Outcome:
     )
 
 
-def print_table(outcomes: list[Outcome], architectures: list[str]) -> None:
-    """A row per file and dtype, a column per architecture."""
-    width = max(len(outcome.file.name) for outcome in outcomes)
-    print(f"{'most registers':{width}}  dtype   " + "".join(f"{arch:>12}" for arch in architectures))
-    rows = {}
+def resources_in(log: str) -> dict[str, Resources]:
+    """What the compiler's verbose log says of each kernel."""
+    kernels = {}
+    # what lies between two entries may also speak of functions that were not inlined
+    _, *parts = _ENTRY.split(log)
+    for name, text in zip(parts[::2], parts[1::2], strict=True):
+        used = _USED.search(text)
+        if used:
+            stack, out, back = map(int, _STACK.search(text).groups())
+            kernels[name] = Resources(int(used[1]), out + back, stack, int(used[2] or 0))
+    return kernels
+
+
+def rows_of(outcomes: list[Outcome], architectures: list[str]) -> list[list[str]]:
+    """A row per kernel and dtype, its heading first: shared memory and stack (the most of all), and registers per architecture."""
+    rows = [["file", "kernel", "dtype", "shared", "stack", *architectures]]
+    for file in dict.fromkeys(outcome.file for outcome in outcomes):
+        for kernel, real in itertools.product(sources.kernels_in(file), REALS):
+            own = {one.arch: one for one in outcomes if (one.file, one.real) == (file, real)}
+            taken = [own[arch].kernels.get(kernel) if not own[arch].log else None for arch in architectures]
+            shared, stack = (
+                max((getattr(one, side) for one in taken if one), default=0) for side in ("shared", "stack")
+            )
+            cells = [_cell(one) if one else "FAILED" for one in taken]
+            rows.append([file.name, kernel, real, str(shared), str(stack), *cells])
+    return rows
+
+
+def _cell(resources: Resources) -> str:
+    return f"{resources.registers}" + (f" spills {resources.spilled}" if resources.spilled else "")
+
+
+def print_table(rows: list[list[str]]) -> None:
+    """Columns as wide as they must be, numbers to the right."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        texts = [
+            text.ljust(width) if i < 3 else text.rjust(width)
+            for i, (text, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        print("  ".join(texts))
+
+
+def heavy(outcomes: list[Outcome]) -> list[str]:
+    """A line for each kernel and dtype that spills or takes more than MANY_REGISTERS, on whichever architecture."""
+    told: dict[tuple[str, str, str], list[str]] = {}
     for outcome in outcomes:
-        rows.setdefault((outcome.file.name, outcome.real), []).append(outcome)
-    for (file, real), row in rows.items():
-        print(f"{file:{width}}  {real:6}  " + "".join(f"{_cell(outcome):>12}" for outcome in row))
+        for kernel, one in outcome.kernels.items():
+            if one.spilled or one.registers > MANY_REGISTERS:
+                told.setdefault((outcome.file.name, kernel, outcome.real), []).append(f"{outcome.arch} {_cell(one)}")
+    return [f"{file}: {kernel}, {real}: {', '.join(cells)}" for (file, kernel, real), cells in told.items()]
 
 
-def _cell(outcome: Outcome) -> str:
-    if outcome.log:
-        return "FAILED"
-    registers = max((resources.registers for resources in outcome.kernels.values()), default=0)
-    return f"ok {registers}" + (" spills" if any(resources.spilled for resources in outcome.kernels.values()) else "")
+def page_with(outcomes: list[Outcome], version: str, page: str) -> str:
+    """The text of docs/kernels.md with the table in its place."""
+    shown = [outcome for outcome in outcomes if outcome.arch in PAGE_ARCHITECTURES]
+    heading, *rows = rows_of(shown, list(PAGE_ARCHITECTURES))
+    lines = [heading, ["---"] * 3 + ["---:"] * (len(heading) - 3), *rows]
+    table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    said = f"NVRTC {version}, bytes of shared memory and stack, registers per architecture, by `python tools/cuda_check.py --render`:"
+    return _PAGE_TABLE.sub(lambda _: f"<!-- registers -->\n{said}\n\n{table}\n<!-- end -->", page)
+
+
+def compile_all(nvrtc: Nvrtc, files: list[Path], architectures: list[str]) -> list[Outcome]:
+    """Every file, dtype and architecture, as many at once as there are processors."""
+    jobs = [(file, arch, real) for file in files for real in REALS for arch in architectures]
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        return list(pool.map(lambda job: check(nvrtc, *job), jobs))
 
 
 def main() -> None:
@@ -128,21 +210,33 @@ def main() -> None:
     parser.add_argument(
         "--arch", action="append", help=f"architecture, may be repeated (default: {' '.join(ARCHITECTURES)})"
     )
+    parser.add_argument("--render", action="store_true", help="put the table into docs/kernels.md")
     chosen = parser.parse_args()
-    architectures = chosen.arch or list(ARCHITECTURES)
+    if chosen.render and (chosen.files or chosen.arch):
+        parser.error("--render takes every file and its own architectures")
     try:
         nvrtc = Nvrtc()
-        jobs = [
-            (file, arch, real)
-            for file in chosen.files or sources.cuda_files()
-            for real in REALS
-            for arch in architectures
-        ]
-        with ThreadPoolExecutor() as pool:
-            outcomes = list(pool.map(lambda job: check(nvrtc, *job), jobs))
+        known = nvrtc.architectures()
+        if unknown := sorted(set(chosen.arch or ()) - known):
+            sys.exit(f"cuda_check: NVRTC {nvrtc.version()} does not know {', '.join(unknown)}")
+        wanted = chosen.arch or (PAGE_ARCHITECTURES if chosen.render else ARCHITECTURES)
+        architectures = [arch for arch in wanted if arch in known]
+        outcomes = compile_all(nvrtc, chosen.files or sources.cuda_files(), architectures)
     except (NvrtcMissing, OSError) as error:
         sys.exit(f"cuda_check: {error}")
-    print_table(outcomes, architectures)
+    print_table(rows_of(outcomes, architectures))
+    for line in heavy(outcomes):
+        print(f"more than {MANY_REGISTERS} registers, or spills: {line}")
+    left = [arch for arch in wanted if arch not in known]
+    if left:
+        print(f"not compiled, for NVRTC {nvrtc.version()} does not know them: {', '.join(left)}")
+    finish(outcomes)
+    if chosen.render:
+        PAGE.write_text(page_with(outcomes, nvrtc.version(), PAGE.read_text()))
+
+
+def finish(outcomes: list[Outcome]) -> None:
+    """Say how it went; exit status 1 with the logs where something failed."""
     failures = [outcome for outcome in outcomes if outcome.log]
     for failure in failures:
         print(f"\n{failure.file.name}, {failure.arch}, {failure.real}:\n{failure.log}")
