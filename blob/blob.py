@@ -49,15 +49,29 @@ class Memory:
 
     def host_view(self, count: int, shape: tuple[int, ...]) -> np.ndarray:
         """The first `count` values in host memory."""
+        view = self.fetched_view(count, shape)
+        self._truth = "host"
+        return view
+
+    def fetched_view(self, count: int, shape: tuple[int, ...]) -> np.ndarray:
+        """The same for who only reads: the GPU, if it held the truth, still does."""
+        self._grow_host(count)
+        if self._truth == "device":
+            self._device[: self._host.size].get(out=self._host[: self._device.size])
+        return self._host[:count].reshape(shape)
+
+    def host_view_to_fill(self, count: int, shape: tuple[int, ...]) -> np.ndarray:
+        """The same for who overwrites all of them: nothing is fetched from the GPU."""
+        self._grow_host(count)
+        self._truth = "host"
+        return self._host[:count].reshape(shape)
+
+    def _grow_host(self, count: int) -> None:
         if self._host is None or self._host.size < count:
             grown = _zeros(count, self.dtype)
             if self._host is not None:
                 grown[: self._host.size] = self._host
             self._host = grown
-        if self._truth == "device":
-            self._device[: self._host.size].get(out=self._host[: self._device.size])
-            self._truth = "host"
-        return self._host[:count].reshape(shape)
 
     def _device_view(self, count: int, shape: tuple[int, ...]):
         cupy = kernels.array_module()
@@ -107,6 +121,16 @@ class Blob:
     def host_data(self) -> np.ndarray:
         """The values in host memory."""
         return self.data_memory.host_view(self.count, self.shape)
+
+    @property
+    def fetched_data(self) -> np.ndarray:
+        """The values in host memory for who only reads them: what is written there no GPU sees."""
+        return self.data_memory.fetched_view(self.count, self.shape)
+
+    @property
+    def host_data_to_fill(self) -> np.ndarray:
+        """The same for who writes every value anew, as a data layer does: what a GPU holds is not fetched first."""
+        return self.data_memory.host_view_to_fill(self.count, self.shape)
 
     @property
     def host_diff(self) -> np.ndarray:

@@ -6,6 +6,7 @@ import sys
 import numpy as np
 
 from . import host
+from .sources import INT, too_large
 
 
 class DeviceError(RuntimeError):
@@ -69,8 +70,11 @@ def array_module(array=None):
 def launch(name: str, rows: int, width: int, *arguments) -> None:
     """Run a kernel over `rows` rows of about `width` values on the device of its first array, in that array's dtype.
 
-    Arrays are contiguous and of the kernel's types (None for an absent one), numbers are Python's. Raises ValueError otherwise.
+    Arrays are contiguous and of the kernel's types (None for an absent one), numbers are Python's and an `int` fits 32 bits; rows do too.
+    Raises ValueError otherwise.
     """
+    if rows >= INT:  # kernels count them in an int
+        raise too_large(name, f"{rows} rows")
     first = arguments[0]
     if isinstance(first, np.ndarray):
         host.kernel(name, first.dtype)(rows, width, arguments)

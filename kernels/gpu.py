@@ -5,7 +5,7 @@ from functools import cache
 import cupy
 import numpy as np
 
-from .sources import Signature, signatures, source_text
+from .sources import INT, Signature, signatures, source_text, too_large
 
 _BLOCKS_PER_PROCESSOR = 16
 _MOST_THREADS = 256
@@ -37,6 +37,8 @@ class GpuKernel:
         values = []
         for pointee, scalar, argument in zip(self._pointees, self._scalars, arguments, strict=True):
             if pointee is None:
+                if scalar is np.int32 and not -INT <= argument < INT:
+                    raise too_large(self.name, f"{self.signature.names[len(values)]} is {argument}")
                 values.append(scalar(argument))
             elif argument is None:
                 values.append(np.uintp(0))

@@ -8,11 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from . import host_build, threads
-from .sources import Signature, signatures
+from .sources import INT, Signature, signatures, too_large
 
 # below this many values a second thread costs more than it brings
 _WORTH_A_THREAD = 1 << 18
-_INT = 1 << 31
 _SCALARS = {
     "int": ctypes.c_int,
     "index": ctypes.c_longlong,
@@ -60,9 +59,8 @@ class HostKernel:
         values = []
         for pointee, is_int, argument in zip(self._pointees, self._is_int, arguments, strict=True):
             if pointee is None or argument is None:
-                if is_int and not -_INT <= argument < _INT:  # ctypes would cut it off
-                    name = self.signature.names[len(values)]
-                    raise ValueError(f"kernel {self.name}: {name} is {argument}, beyond 32 bits: use smaller blobs")
+                if is_int and not -INT <= argument < INT:  # ctypes would cut it off
+                    raise too_large(self.name, f"{self.signature.names[len(values)]} is {argument}")
                 values.append(argument)
             elif argument.dtype is not pointee and argument.dtype != pointee or not argument.flags.c_contiguous:
                 raise ValueError(

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .device import array_module, launch, to_host, workspace
+from .device import array_module, launch, workspace
 
 MOST_SWITCHES = 1 << 24  # the integers that float32 holds exactly
 
@@ -118,7 +118,7 @@ def unpool(x, switches, out, distinct: bool = False) -> None:
     else:
         winner = workspace(outside, planes * size, "winner")
         launch("unpool_forward_last_wins", planes, size, x, switches, out, winner, outside, planes, windows, size)
-    lost = int(to_host(outside).sum())
+    lost = int(outside.sum())
     if lost:
         warnings.warn(
             f"unpooling: {lost} switches lie outside a plane of {out.shape[2]} x {out.shape[3]}; they wrote nothing",

@@ -9,6 +9,7 @@ FOLDER = Path(__file__).parent
 HEADER = FOLDER / "kernel.h"
 _INCLUDE = '#include "kernel.h"\n'
 _DECLARATION = re.compile(r"^KERNEL\((\w+),\s*(.*?)\)\s*\{", re.MULTILINE | re.DOTALL)
+INT = 1 << 31  # an `int` of a kernel lies below it
 _KINDS = {
     "real*": "real*",
     "int*": "int*",
@@ -27,6 +28,11 @@ class Signature(NamedTuple):
     file: Path
     kinds: tuple[str, ...]
     names: tuple[str, ...]
+
+
+def too_large(kernel: str, said: str) -> ValueError:
+    """The error for a number that no `int` of a kernel can hold."""
+    return ValueError(f"kernel {kernel}: {said}, beyond 32 bits: use smaller blobs")
 
 
 def cuda_files() -> list[Path]:

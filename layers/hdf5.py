@@ -79,7 +79,7 @@ class HDF5Data(Layer):
 
     def forward(self, bottom, top):
         size, taken = self.param.hdf5_data_param.batch_size, 0
-        targets = [blob.host_data for blob in top]
+        targets = [blob.host_data_to_fill for blob in top]
         while taken < size:
             number, rows = self._rows_from(*divmod(self.position + taken, sum(self._counts)))
             rows = rows[: size - taken]

@@ -85,6 +85,6 @@ class ImageData(_SegData):
                 )
         self._reshape(top, sizes[0][1:])
         for number, blob in enumerate(top):
-            values = blob.host_data
+            values = blob.host_data_to_fill
             for index, example in enumerate(batch):
                 values[index] = example[number]

@@ -59,7 +59,7 @@ class DummyData(Layer):
             self._fill(number, blob)
 
     def _fill(self, number: int, blob) -> None:
-        fill(blob.host_data, self.fillers[number], generator(self.seed, f"{self.name}/{number}", self.position))
+        fill(blob.host_data_to_fill, self.fillers[number], generator(self.seed, f"{self.name}/{number}", self.position))
 
     def reshape(self, bottom, top):
         """The shapes are fixed in setup."""

@@ -50,7 +50,7 @@ class MemoryData(Layer):
             raise ValueError("has no arrays: call net.set_input_arrays(data, labels) first")
         first = self.position % len(self._arrays[0])
         for blob, array in zip(top, self._arrays, strict=True):
-            blob.host_data[...] = array[first : first + self.batch_size]
+            blob.host_data_to_fill[...] = array[first : first + self.batch_size]
         self.position += self.batch_size
 
     def backward(self, top, propagate_down, bottom):

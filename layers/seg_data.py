@@ -268,7 +268,7 @@ class _SegData(Layer):
         self._position += self.batch_size
         self._reshape(top, batch[0].label.shape)
         for number, blob in enumerate(top):
-            values = blob.host_data
+            values = blob.host_data_to_fill
             for place, example in zip(values, batch, strict=True):
                 place[...] = example[number]
 

@@ -287,7 +287,8 @@ class Net:
     def forward(self, blobs=None, start: str | None = None, end: str | None = None, **inputs) -> dict[str, np.ndarray]:
         """Run layers start..end (names; all by default) and return {blob: array} of the outputs and of the names in `blobs`.
 
-        Keywords set the inputs, all of them; an input takes its array's shape. Arrays are views that the next forward overwrites.
+        Keywords set the inputs, all of them; an input takes its array's shape. Arrays are views that the next forward overwrites; from
+        a GPU the net's outputs are copies to read.
         """
         if inputs:
             if set(inputs) != set(self.inputs):
@@ -296,14 +297,16 @@ class Net:
                 array = np.asarray(array)
                 if array.shape != self.blobs[name].shape:
                     self.blobs[name].reshape(*array.shape)
-                self.blobs[name].data[...] = array
+                self._blobs[name].host_data_to_fill[...] = array
         first = self._index(start) if start else 0
         last = self._index(end) if end else len(self.layers) - 1
         self._run(first, last)
-        ends = self.top_names[end] if end else self.outputs
-        return {name: self._blobs[name].host_data for name in ends} | {
-            name: self.blobs[name].data for name in blobs or []
-        }
+        # an output that the host might write to would be uploaded before the next forward overwrites it
+        if end:
+            results = {name: self._blobs[name].host_data for name in self.top_names[end]}
+        else:
+            results = {name: self._blobs[name].fetched_data for name in self.outputs}
+        return results | {name: self.blobs[name].data for name in blobs or []}
 
     def backward(
         self, diffs=None, start: str | None = None, end: str | None = None, **top_diffs

@@ -115,3 +115,22 @@ def test_a_blob_beyond_the_machines_memory_is_refused_when_it_is_first_used():
     blob = Blob((1 << 20, 1 << 20, 1 << 20))
     with pytest.raises(MemoryError, match=r"4\.61e\+09 GB are more than the memory of this machine, \d"):
         blob.host_data  # noqa: B018
+
+
+def test_what_is_filled_on_the_host_becomes_the_truth(device):
+    blob = Blob((2, 3), np.float64)
+    blob.data[...] = 7
+    blob.host_data_to_fill[...] = np.arange(6).reshape(2, 3)
+    np.testing.assert_array_equal(host(blob.data), np.arange(6).reshape(2, 3))
+    np.testing.assert_array_equal(blob.host_data, np.arange(6).reshape(2, 3))
+
+
+def test_who_only_reads_leaves_the_truth_where_it_is(device):
+    blob = Blob((3,), np.float64)
+    blob.data[...] = 7
+    np.testing.assert_array_equal(blob.fetched_data, 7)
+    blob.data[...] *= 2
+    np.testing.assert_array_equal(blob.fetched_data, 14)
+    blob.host_data[0] = 1
+    np.testing.assert_array_equal(blob.fetched_data, [1, 14, 14])
+    np.testing.assert_array_equal(host(blob.data), [1, 14, 14])

@@ -1,117 +1,36 @@
 """The Python of the GPU path without a GPU: a stand-in for CuPy records each launch and lets the host kernels do the work."""
 
 import importlib
-import sys
-import types
-from typing import NamedTuple
 
+import kernel_calls
 import numpy as np
 import pytest
+import stand_in_cupy
+from stand_in_cupy import PROCESSORS, DeviceArray, Pointer
 
 from deconvnet.core import kernels
-from deconvnet.core.kernels import device, host, sources
+from deconvnet.core.kernels import device, sources
 
-PROCESSORS = 4
 SCALARS = {"int": np.int32, "index": np.int64, "unsigned int": np.uint32, "unsigned long long": np.uint64}
 POINTEES = {"int*": np.int32, "double*": np.float64}
 
 
-class DeviceArray:
-    """Like a CuPy array: no NumPy array, and never turned into one unless `get` is called."""
-
-    def __init__(self, held):
-        self.held = held
-
-    def __getattr__(self, name):
-        value = getattr(self.held, name)
-        return (lambda *arguments: wrapped(value(*arguments))) if callable(value) else wrapped(value)
-
-    def __array__(self, *arguments, **options):
-        raise TypeError("implicit conversion to a NumPy array")
-
-    def __getitem__(self, key):
-        return wrapped(self.held[key])
-
-    def __setitem__(self, key, value):
-        self.held[key] = bare(value)
-
-    def __eq__(self, other):
-        return wrapped(self.held == bare(other))
-
-    def __iadd__(self, other):
-        self.held += bare(other)
-        return self
-
-    def get(self):
-        return self.held.copy()
-
-
-def wrapped(value):
-    return DeviceArray(value) if isinstance(value, np.ndarray) else value
-
-
-def bare(value):
-    return value.held if isinstance(value, DeviceArray) else value
-
-
-class Launch(NamedTuple):
-    name: str
-    grid: tuple
-    block: tuple
-    arguments: tuple
-
-
-def stand_in(launches):
-    """A module with what our code uses of CuPy; `launches` fills with what is launched."""
-
-    class RawModule:
-        def __init__(self, code, options):
-            assert "-std=c++17" in options and '#include "kernel.h"' not in code
-            self.real = next(option for option in options if option.startswith("-Dreal=")).removeprefix("-Dreal=")
-            self.code = code
-
-        def get_function(self, name):
-            assert f"KERNEL({name}," in self.code
-            run = host.kernel(name, np.dtype({"float": np.float32, "double": np.float64}[self.real]))
-            kinds = sources.signatures()[name].kinds
-
-            def function(grid, block, arguments):
-                launches.append(Launch(name, grid, block, arguments))
-                pairs = zip(kinds, arguments, strict=True)
-                run(1, 1, [as_host(argument, kind.endswith("*")) for kind, argument in pairs])
-
-            return function
-
-    def as_host(argument, pointer):
-        if isinstance(argument, DeviceArray):
-            return argument.held
-        return None if pointer and argument == 0 else argument.item()
-
-    class Device:
-        def __init__(self, number=0):
-            self.id = number
-            self.attributes = {"MultiProcessorCount": PROCESSORS}
-
-    runtime = types.SimpleNamespace(getDeviceCount=lambda: 1, CUDARuntimeError=RuntimeError)
-    module = types.ModuleType("cupy")
-    module.ndarray, module.RawModule = DeviceArray, RawModule
-    module.cuda = types.SimpleNamespace(Device=Device, runtime=runtime)
-    module.asarray = lambda values, dtype=None: DeviceArray(np.array(values, dtype))
-    module.empty = lambda shape, dtype=np.float64: DeviceArray(np.empty(shape, dtype))
-    module.matmul = lambda a, b, out: np.matmul(a.held, b.held, out=out.held)
-    return module
+@pytest.fixture
+def record(monkeypatch):
+    """What happens on the stand-in until the test ends."""
+    return stand_in_cupy.install(monkeypatch)
 
 
 @pytest.fixture
-def launches(monkeypatch):
-    """What was launched since the test began; until it ends, the mode "gpu" means the stand-in."""
-    recorded = []
-    gpu = f"{kernels.__name__}.gpu"
-    monkeypatch.setitem(sys.modules, "cupy", stand_in(recorded))
-    monkeypatch.setitem(sys.modules, gpu, None)
-    del sys.modules[gpu]  # so that it is imported anew; monkeypatch restores what was there
-    monkeypatch.setattr(device, "_workspaces", {})
-    return recorded
+def launches(record):
+    """What was launched since the test began."""
+    return record.launches
+
+
+@pytest.fixture
+def to_gpu(record):
+    """A NumPy array's copy on the stand-in."""
+    return lambda array: record.allocate(np.array(array))
 
 
 def normal(*shape, dtype=np.float32):
@@ -192,10 +111,10 @@ OPERATIONS = (convolution, deconvolution, upsampling, pooling, batch_norm, loss,
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_arrays_on_the_gpu_stay_there_and_give_what_the_host_gives(launches, operation, dtype):
+def test_arrays_on_the_gpu_stay_there_and_give_what_the_host_gives(launches, to_gpu, operation, dtype):
     expected = operation(np.array, dtype)
     assert not launches
-    got = operation(lambda array: DeviceArray(np.array(array)), dtype)
+    got = operation(to_gpu, dtype)
     assert launches
     for on_gpu, on_host in zip(got, expected, strict=True):
         np.testing.assert_allclose(on_gpu.get(), on_host, rtol=1e-5, atol=1e-6)
@@ -203,12 +122,12 @@ def test_arrays_on_the_gpu_stay_there_and_give_what_the_host_gives(launches, ope
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_a_launch_passes_the_types_that_its_kernel_declares(launches, operation, dtype):
-    operation(lambda array: DeviceArray(np.array(array)), dtype)
+def test_a_launch_passes_the_types_that_its_kernel_declares(launches, to_gpu, operation, dtype):
+    operation(to_gpu, dtype)
     for launch in launches:
         for kind, argument in zip(sources.signatures()[launch.name].kinds, launch.arguments, strict=True):
-            if isinstance(argument, DeviceArray):
-                assert argument.dtype == POINTEES.get(kind, dtype) and argument.flags.c_contiguous
+            if isinstance(argument, Pointer):
+                assert argument == (POINTEES.get(kind, dtype), True, True)
             elif kind.endswith("*"):  # an absent array
                 assert argument.nbytes == 8 and argument == 0
             else:
@@ -216,8 +135,8 @@ def test_a_launch_passes_the_types_that_its_kernel_declares(launches, operation,
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_blocks_are_whole_warps_and_a_grid_fits_the_device(launches, operation):
-    operation(lambda array: DeviceArray(np.array(array)), np.float32)
+def test_blocks_are_whole_warps_and_a_grid_fits_the_device(launches, to_gpu, operation):
+    operation(to_gpu, np.float32)
     for launch in launches:
         (blocks,), (threads,) = launch.grid, launch.block
         assert threads in range(32, 257, 32)
@@ -227,17 +146,17 @@ def test_blocks_are_whole_warps_and_a_grid_fits_the_device(launches, operation):
 @pytest.mark.parametrize(
     "rows, width, grid, block", [(3, 1000, 3, 256), (3, 40, 3, 64), (10**6, 7, 64, 32), (0, 0, 1, 32)]
 )
-def test_rows_become_blocks_and_their_width_threads(launches, rows, width, grid, block):
-    x = DeviceArray(normal(10))
+def test_rows_become_blocks_and_their_width_threads(launches, to_gpu, rows, width, grid, block):
+    x = to_gpu(normal(10))
     device.launch("relu_forward", rows, width, x, x, 0.0, x.size)
     assert [(launch.grid, launch.block) for launch in launches] == [((grid,), (block,))]
 
 
 @pytest.mark.parametrize("wrong", [normal(10, dtype=np.float64), normal(20)[::2]])
-def test_an_array_of_another_type_or_with_gaps_is_refused_by_name(launches, wrong):
-    x = DeviceArray(normal(10))
+def test_an_array_of_another_type_or_with_gaps_is_refused_by_name(record, launches, to_gpu, wrong):
+    x = to_gpu(normal(10))
     with pytest.raises(ValueError, match="kernel relu_forward: y must be a contiguous float32 array"):
-        kernels.relu(x, 0.0, out=DeviceArray(wrong))
+        kernels.relu(x, 0.0, out=DeviceArray(wrong, record))
     assert not launches
 
 
@@ -247,3 +166,36 @@ def test_a_gpu_is_asked_for_by_mode_and_number(launches, monkeypatch):
     assert kernels.array_module() is importlib.import_module("cupy")
     with pytest.raises(kernels.DeviceError, match="GPU 1 does not exist: there are 1"):
         kernels.set_gpu(1)
+
+
+# a GPU takes the product where the host has kernels of its own
+HOST_ONLY = ("winograd_", "dense_")
+
+
+def test_every_kernel_is_reached_and_gives_what_the_host_gives(record):
+    expected, _ = kernel_calls.run(dtypes=["float64"])
+    kernels.set_mode("gpu")
+    found, _ = kernel_calls.run(dtypes=["float64"])
+    kernels.set_mode("cpu")
+    assert {launch.name for launch in record.launches} == {
+        name for name in sources.signatures() if not name.startswith(HOST_ONLY)
+    }
+    for name, values in expected.items():
+        np.testing.assert_allclose(found[name], values, rtol=1e-11, atol=1e-12, err_msg=name)
+
+
+@pytest.mark.parametrize("rows, number", [(1, 1 << 31), (1, -(1 << 31) - 1), (1 << 31, 1)])
+def test_a_number_beyond_32_bits_is_refused_by_name(record, to_gpu, rows, number):
+    x = to_gpu(normal(10))
+    with pytest.raises(
+        ValueError, match="kernel add_bias: (size is -?2147483648|size is -2147483649|2147483648 rows)"
+    ) as error:
+        device.launch("add_bias", rows, 10, x, x, 1, 1, number)
+    assert "beyond 32 bits" in str(error.value) and not record.launches
+
+
+def test_an_array_on_the_gpu_is_never_copied_to_the_host_by_a_kernels_function(record, to_gpu):
+    """Save single numbers: a loss, a count."""
+    for operation in OPERATIONS:
+        operation(to_gpu, np.float32)
+    assert max(record.to_host) <= 8

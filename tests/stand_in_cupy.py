@@ -1,0 +1,272 @@
+"""A stand-in for CuPy on a machine without a GPU: it records launches, transfers and memory, and the host kernels do the work.
+
+It is as strict as CuPy where our code could go wrong: its arrays turn into NumPy arrays by `get` alone, take no NumPy array but by `set`,
+and their sums stay on the device until `float` or `int` fetches them.
+"""
+
+import sys
+import types
+import weakref
+from typing import NamedTuple
+
+import numpy as np
+
+from deconvnet.core import kernels
+from deconvnet.core.kernels import device, host, sources
+
+PROCESSORS = 4
+_ROUNDED = 512  # bytes of which CuPy's pool hands out multiples
+
+
+class Pointer(NamedTuple):
+    """An array that a launch was given; the array itself would stay alive in the record."""
+
+    dtype: np.dtype
+    contiguous: bool
+    aligned: bool
+
+
+class Launch(NamedTuple):
+    """One launch as CuPy was asked for it, Pointers in the place of arrays."""
+
+    name: str
+    grid: tuple
+    block: tuple
+    arguments: tuple
+
+
+class Record:
+    """What happened on the device that is not there.
+
+    launches: in their order; to_host, to_device: bytes of each transfer; live, peak: bytes that arrays take, now and at most
+    """
+
+    def __init__(self):
+        self.launches: list[Launch] = []
+        self.to_host: list[int] = []
+        self.to_device: list[int] = []
+        self.live = self.peak = 0
+
+    def allocate(self, array: np.ndarray) -> "DeviceArray":
+        size = -(-array.nbytes // _ROUNDED) * _ROUNDED
+        self.live += size
+        self.peak = max(self.peak, self.live)
+        owner = DeviceArray(array, self)
+        weakref.finalize(owner, self._free, size)
+        return owner
+
+    def _free(self, size: int) -> None:
+        self.live -= size
+
+
+def _number(value):
+    """What CuPy takes in the place of an array."""
+    if isinstance(value, DeviceArray):
+        return value.held
+    if isinstance(value, np.ndarray) and value.ndim:
+        raise TypeError("Unsupported type <class 'numpy.ndarray'>")
+    return value
+
+
+class DeviceArray:
+    """Like a CuPy array; `held` is where the values really are."""
+
+    def __init__(self, held: np.ndarray, record: Record, owner=None):
+        self.held, self.record, self._owner = held, record, owner
+
+    def _view(self, held) -> "DeviceArray":
+        return DeviceArray(held, self.record, self)
+
+    def __array__(self, *arguments, **options):
+        raise TypeError("Implicit conversion to a NumPy array is not allowed.")
+
+    dtype = property(lambda self: self.held.dtype)
+    shape = property(lambda self: self.held.shape)
+    strides = property(lambda self: self.held.strides)
+    size = property(lambda self: self.held.size)
+    ndim = property(lambda self: self.held.ndim)
+    nbytes = property(lambda self: self.held.nbytes)
+    itemsize = property(lambda self: self.held.itemsize)
+    flags = property(lambda self: self.held.flags)
+    T = property(lambda self: self._view(self.held.T))
+
+    def __len__(self):
+        return len(self.held)
+
+    def __iter__(self):
+        return (self[number] for number in range(len(self)))
+
+    def reshape(self, *shape):
+        view = self.held.reshape(*shape)
+        return self._view(view) if np.shares_memory(view, self.held) or not view.size else self.record.allocate(view)
+
+    def ravel(self):
+        return self.reshape(-1)
+
+    def astype(self, dtype):
+        return self.record.allocate(self.held.astype(dtype))
+
+    def __getitem__(self, key):
+        found = self.held[_number(key)]
+        return self._view(found) if isinstance(found, np.ndarray) and found.base is not None else self._new(found)
+
+    def _new(self, values):
+        return self.record.allocate(np.array(values))
+
+    def __setitem__(self, key, value):
+        self.held[key] = _number(value)
+
+    def sum(self):
+        return self._new(self.held.sum())
+
+    def argmax(self):
+        return self._new(self.held.argmax())
+
+    def __eq__(self, other):
+        return self._new(self.held == _number(other))
+
+    def __ge__(self, other):
+        return self._new(self.held >= _number(other))
+
+    __hash__ = None
+
+    def __truediv__(self, other):
+        return self._new(self.held / _number(other))
+
+    def __iadd__(self, other):
+        self.held += _number(other)
+        return self
+
+    def __imul__(self, other):
+        self.held *= _number(other)
+        return self
+
+    def get(self, out=None):
+        self.record.to_host.append(self.nbytes)
+        if out is None:
+            return self.held.copy()
+        assert out.shape == self.shape and out.dtype == self.dtype and out.flags.c_contiguous
+        out[...] = self.held
+        return out
+
+    def set(self, values):
+        assert isinstance(values, np.ndarray) and values.shape == self.shape and values.dtype == self.dtype
+        self.record.to_device.append(self.nbytes)
+        self.held[...] = values
+
+    def __float__(self):
+        self.record.to_host.append(self.nbytes)
+        return float(self.held)
+
+    def __int__(self):
+        self.record.to_host.append(self.nbytes)
+        return int(self.held)
+
+    def __bool__(self):
+        self.record.to_host.append(self.nbytes)
+        return bool(self.held)
+
+
+class OutOfMemoryError(MemoryError):
+    """As CuPy's."""
+
+
+class CompileException(Exception):
+    """As CuPy's: the log is the message."""
+
+
+class CUDARuntimeError(RuntimeError):
+    """As CuPy's."""
+
+
+def make(record: Record, memory: int | None = None):
+    """A module with what our code uses of CuPy. memory: bytes of the device, beyond which OutOfMemoryError is raised (None: no end)."""
+
+    def new(array):
+        if memory is not None and record.live + array.nbytes > memory:
+            raise OutOfMemoryError(
+                f"Out of memory allocating {array.nbytes:,} bytes (allocated so far: {record.live:,} bytes)."
+            )
+        return record.allocate(array)
+
+    def asarray(values, dtype=None):
+        if isinstance(values, DeviceArray):
+            return values
+        array = np.array(values, dtype)
+        record.to_device.append(array.nbytes)
+        return new(array)
+
+    class RawModule:
+        def __init__(self, code, options):
+            assert "-std=c++17" in options and '#include "kernel.h"' not in code
+            self.real = next(option for option in options if option.startswith("-Dreal=")).removeprefix("-Dreal=")
+            self.code = code
+
+        def get_function(self, name):
+            assert f"KERNEL({name}," in self.code
+            run = host.kernel(name, np.dtype({"float": np.float32, "double": np.float64}[self.real]))
+            kinds = sources.signatures()[name].kinds
+
+            def function(grid, block, arguments):
+                record.launches.append(Launch(name, grid, block, tuple(map(described, arguments))))
+                pairs = zip(kinds, arguments, strict=True)
+                run(1, 1, [as_host(argument, kind.endswith("*")) for kind, argument in pairs])
+
+            return function
+
+    def described(argument):
+        if not isinstance(argument, DeviceArray):
+            return argument
+        aligned = argument.held.ctypes.data % argument.itemsize == 0
+        return Pointer(argument.dtype, argument.flags.c_contiguous, aligned)
+
+    def as_host(argument, pointer):
+        if isinstance(argument, DeviceArray):
+            return argument.held
+        return None if pointer and argument == 0 else argument.item()
+
+    class Device:
+        def __init__(self, number=0):
+            self.id = number
+            self.attributes = {"MultiProcessorCount": PROCESSORS}
+            self.compute_capability = "90"
+            self.mem_info = (1 << 30, 2 << 30) if memory is None else (memory - record.live, memory)
+
+        def use(self):
+            pass
+
+    runtime = types.SimpleNamespace(
+        getDeviceCount=lambda: 1,
+        CUDARuntimeError=CUDARuntimeError,
+        getDeviceProperties=lambda number: {"name": b"a device that is not there"},
+        runtimeGetVersion=lambda: 12090,
+        driverGetVersion=lambda: 13000,
+    )
+    stream = types.SimpleNamespace(synchronize=lambda: None)
+    module = types.ModuleType("cupy")
+    module.__version__ = "14.0"
+    module.ndarray, module.RawModule = DeviceArray, RawModule
+    module.cuda = types.SimpleNamespace(
+        Device=Device,
+        runtime=runtime,
+        compiler=types.SimpleNamespace(CompileException=CompileException),
+        memory=types.SimpleNamespace(OutOfMemoryError=OutOfMemoryError),
+        get_current_stream=lambda: stream,
+    )
+    module.asarray = module.array = asarray
+    module.empty = lambda shape, dtype=np.float64: new(np.full(shape, -77, dtype))
+    module.zeros = lambda shape, dtype=np.float64: new(np.zeros(shape, dtype))
+    module.matmul = lambda a, b, out: np.matmul(a.held, b.held, out=out.held)
+    return module
+
+
+def install(monkeypatch, memory: int | None = None) -> Record:
+    """Until the test ends, "gpu" means the stand-in; the record of what happens there."""
+    record = Record()
+    gpu = f"{kernels.__name__}.gpu"
+    monkeypatch.setitem(sys.modules, "cupy", make(record, memory))
+    monkeypatch.setitem(sys.modules, gpu, None)
+    del sys.modules[gpu]  # so that it is imported anew; monkeypatch restores what was there
+    monkeypatch.setattr(device, "_workspaces", {})
+    monkeypatch.setattr(device, "_mode", "cpu")
+    return record
