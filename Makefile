@@ -3,6 +3,7 @@
 # make cuda-check   compile every kernel for ten GPU architectures, no GPU needed; prints registers, shared memory and spills of each
 # make gpu          on a machine with a GPU, no network and its own Python packages: tests on both devices, then a timing table
 # make bench        time the full DeconvNet on the CPU, beside PyTorch where `make bench-peers` has installed it
+# make reproduce    the paper's Table 1 and its ablations in small, in about half an hour; goes on where it was stopped
 # make fuzz         damaged input of every kind, for some minutes and from other seeds than `make test` takes (FUZZ_EXAMPLES=N of each)
 # make clean        remove the virtual environments and what was built
 # PYTHON=... chooses the interpreter of the virtual environment, GPU_PYTHON=... that of `make gpu`.
@@ -13,7 +14,7 @@ GPU_PYTHON ?= python3
 FUZZ_EXAMPLES ?= 10000
 BIN := .venv/bin
 
-.PHONY: demo test cuda-check gpu bench bench-peers fuzz clean
+.PHONY: demo test cuda-check gpu bench bench-peers fuzz reproduce clean
 # an installation that failed half-way is not taken for a finished one
 .DELETE_ON_ERROR:
 
@@ -30,6 +31,9 @@ cuda-check: .venv/installed-test
 
 fuzz: .venv/installed-test
 	FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/python -m pytest -q tests/test_fuzz.py
+
+reproduce: .venv/installed-reproduce
+	$(BIN)/python tools/reproduce.py
 
 bench: .venv/installed-demo
 	$(BIN)/python benchmarks/compare_cpu.py --check $(if $(wildcard .venv-peers/installed),--peer .venv-peers/bin/python)
