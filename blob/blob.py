@@ -28,7 +28,7 @@ def _zeros(count: int, dtype: np.dtype) -> np.ndarray:
         raise MemoryError(
             f"{needed / 1e9:.3g} GB are more than the memory of this machine, {_memory_of_machine() / 1e9:.3g} GB"
         )
-    return np.zeros(count, dtype)
+    return kernels.aligned_zeros(count, dtype)
 
 
 class Memory:

@@ -25,6 +25,7 @@ from .device import (
 )
 from .elementwise import divide_multiply, maximum, maximum_backward, multiply, scale_add
 from .embed import embed, embed_backward
+from .host import aligned_zeros
 from .host_build import BuildError
 from .losses import (
     contrastive,

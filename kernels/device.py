@@ -95,7 +95,9 @@ def workspace(like, count: int, purpose: str):
     key = (on_gpu(like), like.dtype, purpose)
     held = _workspaces.get(key)
     if held is None or held.size < count:
-        held = _workspaces[key] = array_module(like).empty(count, like.dtype)
+        on_device = on_gpu(like)
+        held = array_module(like).empty(count, like.dtype) if on_device else host.aligned_zeros(count, like.dtype)
+        _workspaces[key] = held
     return held[:count]
 
 

@@ -12,6 +12,7 @@ from .sources import INT, Signature, signatures, too_large
 
 # below this many values a second thread costs more than it brings
 _WORTH_A_THREAD = 1 << 18
+_LINE = 64  # bytes of a cache line and of the widest vector
 _SCALARS = {
     "int": ctypes.c_int,
     "index": ctypes.c_longlong,
@@ -38,6 +39,14 @@ def load_library() -> ctypes.CDLL:
 @cache
 def _library() -> ctypes.CDLL:
     return load_library()
+
+
+def aligned_zeros(count: int, dtype: np.dtype) -> np.ndarray:
+    """A flat array of zeros that starts at a cache line; NumPy's large arrays start 16 bytes after one, and every vector then crosses two."""
+    size = count * dtype.itemsize
+    memory = np.zeros(size + _LINE, np.uint8)
+    start = -memory.ctypes.data % _LINE
+    return memory[start : start + size].view(dtype)
 
 
 class HostKernel:

@@ -134,3 +134,12 @@ def test_who_only_reads_leaves_the_truth_where_it_is(device):
     blob.host_data[0] = 1
     np.testing.assert_array_equal(blob.fetched_data, [1, 14, 14])
     np.testing.assert_array_equal(host(blob.data), [1, 14, 14])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("count", [1, 1000, 1_000_003])
+def test_host_memory_starts_at_a_cache_line(dtype, count):
+    like = np.zeros(1, dtype)
+    for array in (Blob((count,), dtype).host_data, kernels.device.workspace(like, count, f"alignment of {count}")):
+        assert array.ctypes.data % 64 == 0 and array.shape == (count,) and array.dtype == dtype
+        assert not array.any()
