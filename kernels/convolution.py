@@ -18,7 +18,7 @@ _WEIGHTS_BLOCK = 1 << 20  # values of a weight gradient that are computed at onc
 _GATHER_TAPS = 4  # up to that many channels a group the direct gather beats the product
 _WINOGRAD_CHANNELS = 16  # fewer leave lanes of the transforms empty
 _WINOGRAD_FILTERS = 16  # tiles that cost as much as transforming the filters does
-_DENSE_IMAGES = 4  # beyond them a general product is as fast
+_DENSE_IMAGES = 32  # beyond them a general product is as fast
 _DENSE_WEIGHTS = 1 << 20  # fewer stay in the cache, where a second pass over them costs nothing
 
 

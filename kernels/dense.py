@@ -1,4 +1,4 @@
-"""Convolution whose window covers the whole map (fc6, fc7, fc6-deconv) for a few images: one pass over the weights serves them all.
+"""Convolution whose window covers the whole map (fc6, fc7, fc6-deconv) for some images: one pass over the weights serves them all.
 
 A general matrix product would first copy the weights, the largest arrays of the net, into an order of its own.
 """

@@ -10,6 +10,8 @@
 //   for_each(i, n)                 every thread of the grid shares 0..n-1, for element-wise work
 //   sync_block()                   all threads of a block have come here
 //   block_sum(v)                   the sum of v over the block, known to every thread of it
+//   lanes                          LANES neighbouring values, a vector on the host and a single value on a GPU: at(p) is those from p on,
+//                                  lane(v, l) one of them, sum_of(v) their sum
 #pragma once
 
 #ifndef real
@@ -169,3 +171,32 @@ static inline void raise_to(int* place, int value) {
 
 #endif
 #endif
+
+// ------------------------------------------------------------------------------------------------ vectors, where the host's have to be explicit
+
+#if defined(__CUDACC__)
+#define LANES 1
+typedef real lanes;
+DEVICE real& lane(lanes& v, int) { return v; }
+DEVICE acc sum_of(lanes v) { return v; }
+#else
+#if defined(__AVX512F__)
+#define VECTOR_BYTES 64
+#elif defined(__AVX__)
+#define VECTOR_BYTES 32
+#else
+#define VECTOR_BYTES 16
+#endif
+#define LANES ((int)(VECTOR_BYTES / sizeof(real)))
+typedef real lanes __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(real)), may_alias));  // loads from any address
+DEVICE real& lane(lanes& v, int l) { return ((real*)&v)[l]; }
+DEVICE acc sum_of(lanes v) {  // of a copy: whose lanes are asked for one by one lies in memory
+  acc sum = 0;
+#pragma omp simd reduction(+ : sum)
+  for (int l = 0; l < LANES; ++l) sum += lane(v, l);
+  return sum;
+}
+#endif
+
+DEVICE const lanes& at(const real* p) { return *(const lanes*)p; }
+DEVICE lanes& at(real* p) { return *(lanes*)p; }

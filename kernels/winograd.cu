@@ -2,30 +2,11 @@
 //   forward            Y = At [ (G g Gt) . (Bt d B) ] A      per tile and pair of channels; d is the 6x6 patch under the tile
 //   gradient of g      dg = Gt [ sum over tiles of (A dY At) . (Bt d B) ] G, the transpose of the same map
 // The point-wise products, summed over channels or tiles, are 36 matrix products, one for each place k of a transformed tile.
-// A thread carries `lanes` channels at once: a vector on the host, a single number on a GPU. Layouts, the channels always innermost:
+// A thread carries `lanes` channels at once (kernel.h). Layouts, the channels always innermost:
 //   u (36, panels, depth, PANEL)  filters      v (36, tiles, row) patches      d (36, tiles, row) gradients      q (36, outputs, row)
 // Tiles are counted along tile rows, tile rows through the images; a band is some whole tile rows.
 // Compulsory bytes: read x and the weights once, write y once; u, v, d and q are meant to stay in the cache.
 #include "kernel.h"
-
-#if defined(__CUDACC__)
-#define LANES 1
-typedef real lanes;
-DEVICE real& lane(lanes& v, int) { return v; }
-#else
-#if defined(__AVX512F__)
-#define VECTOR_BYTES 64
-#elif defined(__AVX__)
-#define VECTOR_BYTES 32
-#else
-#define VECTOR_BYTES 16
-#endif
-#define LANES ((int)(VECTOR_BYTES / sizeof(real)))
-typedef real lanes __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(real)), may_alias));  // loads from any address
-DEVICE real& lane(lanes& v, int l) { return ((real*)&v)[l]; }
-template <int bytes> struct integers_of { typedef int type; };
-template <> struct integers_of<8> { typedef long long type; };
-#endif
 
 #define PANEL (2 * LANES)  // outputs of one product: two vectors
 #define PLACES 36          // of a transformed tile
@@ -36,9 +17,6 @@ template <> struct integers_of<8> { typedef long long type; };
 #else
 #define ROWS 4
 #endif
-
-DEVICE const lanes& at(const real* p) { return *(const lanes*)p; }
-DEVICE lanes& at(real* p) { return *(lanes*)p; }
 
 // The points 0, NEAR, -NEAR, FAR, -FAR and infinity (docs/winograd.md); their squares are exact, too.
 #define NEAR ((acc).625)
@@ -103,6 +81,8 @@ struct Swaps {  // for blocks of 1, 2, 4 ...: which lanes of a pair of vectors t
       for (int l = 0; l < LANES; ++l) first[n][l] = l & s ? LANES + l - s : l, second[n][l] = l & s ? LANES + l : l + s;
   }
 };
+template <int bytes> struct integers_of { typedef int type; };
+template <> struct integers_of<8> { typedef long long type; };
 typedef integers_of<sizeof(real)>::type whole;
 typedef whole wholes __attribute__((vector_size(VECTOR_BYTES), may_alias));
 static constexpr Swaps<whole> swaps;

@@ -40,9 +40,10 @@ def test_what_winograd_does_not_fit_or_pay_takes_the_product(geometry, bottom, t
     assert kernels.algorithm(geometry, bottom, top) == "product"
 
 
-def test_a_window_over_the_whole_map_takes_one_pass_for_a_few_images():
+def test_a_window_over_the_whole_map_takes_one_pass_for_some_images():
     fc6 = Geometry((7, 7))
     assert kernels.algorithm(fc6, (2, 512, 7, 7), (2, 4096, 1, 1)) == "dense"
+    assert kernels.algorithm(fc6, (25, 512, 7, 7), (25, 4096, 1, 1)) == "dense"
     assert kernels.algorithm(fc6, (2, 4096, 1, 1), (2, 512, 7, 7), transposed=True) == "dense"
     assert kernels.algorithm(fc6, (50, 512, 7, 7), (50, 4096, 1, 1)) == "product"
     assert kernels.algorithm(fc6, (2, 512, 9, 7), (2, 4096, 3, 1)) == "product"
@@ -76,9 +77,9 @@ def test_engine_caffe_is_plain_im2col(kind, engine, expected):
 
 
 @pytest.mark.parametrize("images", [1, 2, 3, 4, 5, 7])
-@pytest.mark.parametrize("outputs, channels, size", [(5, 3, (2, 3)), (9, 30, (13, 11)), (4, 1, (1, 1))])
+@pytest.mark.parametrize("outputs, channels, size", [(5, 3, (2, 3)), (67, 30, (13, 11)), (4, 1, (1, 1))])
 def test_one_pass_over_the_weights_is_the_product(images, outputs, channels, size):
-    """Also for more images than it is chosen for, and columns beyond a run of 4096."""
+    """Of four, two and one image at once; rows beyond a panel of 64, columns beyond a run of 1024 and of 2048."""
     geometry = Geometry(size)
     x, dy = numbers(images, channels, *size), numbers(images, outputs, 1, 1, seed=1)
     weights = numbers(outputs, channels, *size, seed=2)
