@@ -53,9 +53,11 @@ class Mutation(NamedTuple):
 
 
 MUTATIONS = [
-    Mutation("rank_labels", "c > own", "c < own"),
-    Mutation("rank_labels", "above < top_k", "above <= top_k"),
-    Mutation("rank_labels", "(index)c * inner];\n          above", "(index)own * inner];\n          above"),
+    Mutation("rank_places", "c > own", "c < own"),
+    Mutation("rank_places", "above[l] < top_k", "above[l] <= top_k"),
+    Mutation("rank_places", "x[(index)c * inner + l]", "x[(index)own[l] * inner + l]"),
+    Mutation("rank_places", "labels[l] == ignored", "labels[l] > ignored"),
+    Mutation("rank_labels", "classes * inner + first", "classes * inner"),
     Mutation("relu_forward", "slope * value", "-slope * value"),
     Mutation("relu_backward", "slope * dy[i]", "-slope * dy[i]"),
     Mutation("relu_backward", "sign[i] > 0", "sign[i] < 0"),
