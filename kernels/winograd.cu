@@ -192,10 +192,9 @@ KERNEL(winograd_gradients, const real* __restrict__ dy, real* __restrict__ d, in
 // u[k, o / PANEL, c, o % PANEL] = (G g Gt)[k] for `outputs` outputs; the tap (o, c, n) lies at o * o_step + c * c_step + n, or 8 - n if rotated.
 KERNEL(winograd_filters, const real* __restrict__ weights, real* __restrict__ u, int outputs, int depth, int o_step, int c_step, int rotated,
        index plane) {
-  const int panels = (outputs + PANEL - 1) / PANEL;
   for_blocks(r, (depth + RUN - 1) / RUN) {
     const int begin = r * RUN, filters = min(RUN, depth - begin);
-    for_threads(g, 2 * panels) {
+    for_threads(g, (outputs + LANES - 1) / LANES) {
       lanes taps[RUN * 9], turned[9], half[18], full[36];
       const real* from = weights + (index)g * LANES * o_step + (index)begin * c_step;
       const int existing = outputs - g * LANES;
@@ -214,33 +213,36 @@ KERNEL(winograd_filters, const real* __restrict__ weights, real* __restrict__ u,
   }
 }
 
-// m[r, 0..1] = sum over n of a[r * a_row + n * a_step] * b[n * b_row .. + PANEL], for R rows: R x 2 sums stay in registers.
-template <int R>
+// m[r, 0..W-1] = sum over n of a[r * a_row + n * a_step] * b[n * b_row .. + W * LANES], for R rows: R x W sums stay in registers.
+template <int R, int W>
 DEVICE void product(const real* __restrict__ a, index a_row, index a_step, const real* __restrict__ b, index b_row, int depth,
                     lanes* __restrict__ m, index m_row) {
-  lanes sums[R][2] = {};
+  lanes sums[R][W] = {};
   for (int n = 0; n < depth; ++n) {
-    const lanes left = at(b + n * b_row), right = at(b + n * b_row + LANES);
+    lanes right[W];
+    for (int w = 0; w < W; ++w) right[w] = at(b + n * b_row + w * LANES);
     for (int r = 0; r < R; ++r) {
       const real factor = a[r * a_row + n * a_step];
-      sums[r][0] += factor * left, sums[r][1] += factor * right;
+      for (int w = 0; w < W; ++w) sums[r][w] += factor * right[w];
     }
   }
-  for (int r = 0; r < R; ++r) m[r * m_row] = sums[r][0], m[r * m_row + 1] = sums[r][1];
+  for (int r = 0; r < R; ++r)
+    for (int w = 0; w < W; ++w) m[r * m_row + w] = sums[r][w];
 }
 
+template <int W>
 DEVICE void product_of(int rows, const real* __restrict__ a, index a_row, index a_step, const real* __restrict__ b, index b_row, int depth,
                        lanes* __restrict__ m, index m_row) {
   switch (rows) {
-    case 1: return product<1>(a, a_row, a_step, b, b_row, depth, m, m_row);
-    case 2: return product<2>(a, a_row, a_step, b, b_row, depth, m, m_row);
-    case 3: return product<3>(a, a_row, a_step, b, b_row, depth, m, m_row);
-    case 4: return product<4>(a, a_row, a_step, b, b_row, depth, m, m_row);
+    case 1: return product<1, W>(a, a_row, a_step, b, b_row, depth, m, m_row);
+    case 2: return product<2, W>(a, a_row, a_step, b, b_row, depth, m, m_row);
+    case 3: return product<3, W>(a, a_row, a_step, b, b_row, depth, m, m_row);
+    case 4: return product<4, W>(a, a_row, a_step, b, b_row, depth, m, m_row);
 #if ROWS > 4
-    case 5: return product<5>(a, a_row, a_step, b, b_row, depth, m, m_row);
-    case 6: return product<6>(a, a_row, a_step, b, b_row, depth, m, m_row);
-    case 7: return product<7>(a, a_row, a_step, b, b_row, depth, m, m_row);
-    case 8: return product<8>(a, a_row, a_step, b, b_row, depth, m, m_row);
+    case 5: return product<5, W>(a, a_row, a_step, b, b_row, depth, m, m_row);
+    case 6: return product<6, W>(a, a_row, a_step, b, b_row, depth, m, m_row);
+    case 7: return product<7, W>(a, a_row, a_step, b, b_row, depth, m, m_row);
+    case 8: return product<8, W>(a, a_row, a_step, b, b_row, depth, m, m_row);
 #endif
   }
 }
@@ -276,12 +278,16 @@ KERNEL(winograd_results, const real* __restrict__ v, const real* __restrict__ u,
     const int begin = r % blocks * per_block, end = min(tiles, begin + per_block);
     for_threads(once, 1) {
       lanes m[PLACES][BLOCK][2];
-      const int p = r / blocks;
+      const int p = r / blocks, vectors = outputs - p * PANEL > LANES ? 2 : 1;
       for (int k = 0; k < PLACES; ++k)
-        for (int t = begin; t < end; t += per_step)
-          product_of(min(per_step, end - t), v + k * plane + (index)t * row, row, 1, u + k * u_plane + (index)p * depth * PANEL, PANEL, depth,
-                     m[k][t - begin], 2);
-      for (int half = 0; half < 2; ++half) {
+        for (int t = begin; t < end; t += per_step) {
+          const real *patches = v + k * plane + (index)t * row, *filters = u + k * u_plane + (index)p * depth * PANEL;
+          if (vectors == 2)
+            product_of<2>(min(per_step, end - t), patches, row, 1, filters, PANEL, depth, m[k][t - begin], 2);
+          else  // so few outputs are left
+            product_of<1>(min(per_step, end - t), patches, row, 1, filters, PANEL, depth, m[k][t - begin], 2);
+        }
+      for (int half = 0; half < vectors; ++half) {
         const int o = p * PANEL + half * LANES;
         lanes shift = {};
         for (int l = 0; bias && l < min(LANES, outputs - o); ++l) lane(shift, l) = bias[o + l];
@@ -302,9 +308,13 @@ KERNEL(winograd_sums, const real* __restrict__ d, const real* __restrict__ v, re
   for_blocks(r, PLACES * steps) {
     const int k = r / steps, o = r % steps * ROWS, rows = min(ROWS, outputs - o);
     for_threads(p, (channels + PANEL - 1) / PANEL) {
-      lanes m[ROWS][2];
-      product_of(rows, d + k * d_plane + o, 1, d_row, v + k * v_plane + p * PANEL, v_row, tiles, m[0], 2);
+      const real *left = d + k * d_plane + o, *right = v + k * v_plane + p * PANEL;
       real* to = q + k * q_plane + (index)o * v_row + p * PANEL;
+      lanes m[ROWS][2] = {};
+      if (channels - p * PANEL > LANES)
+        product_of<2>(rows, left, 1, d_row, right, v_row, tiles, m[0], 2);
+      else  // so few channels are left
+        product_of<1>(rows, left, 1, d_row, right, v_row, tiles, m[0], 2);
       for (int i = 0; i < rows; ++i) at(to + (index)i * v_row) = m[i][0], at(to + (index)i * v_row + LANES) = m[i][1];
     }
   }
