@@ -66,6 +66,11 @@ class Memory:
         self._truth = "host"
         return self._host[:count].reshape(shape)
 
+    @property
+    def device_bytes(self) -> int:
+        """What it takes on the GPU."""
+        return 0 if self._device is None else self._device.nbytes
+
     def _grow_host(self, count: int) -> None:
         if self._host is None or self._host.size < count:
             grown = _zeros(count, self.dtype)

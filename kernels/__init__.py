@@ -16,6 +16,7 @@ from .convolution import (
 from .device import (
     DeviceError,
     array_module,
+    dry_run,
     matrix_product,
     mode,
     set_gpu,

@@ -1,11 +1,13 @@
 """Which device computes: the mode that new blobs follow, arrays on it, and the launch of a kernel where its arrays are."""
 
+import contextlib
 import importlib
 import sys
 
 import numpy as np
 
 from . import host
+from .dry import DeviceMemory, DryModule
 from .sources import INT, too_large
 
 
@@ -14,6 +16,7 @@ class DeviceError(RuntimeError):
 
 
 _mode = "cpu"
+_dry: DryModule | None = None  # stands for the GPU in a dry run
 _EACH = 256  # values that a block takes at a time in element-wise work
 
 
@@ -64,7 +67,9 @@ def on_gpu(array) -> bool:
 def array_module(array=None):
     """NumPy or CuPy: that of an array, else that of the mode."""
     gpu = on_gpu(array) if array is not None else _mode == "gpu"
-    return gpu_array_module() if gpu and "cupy" not in sys.modules else sys.modules["cupy"] if gpu else np
+    if not gpu:
+        return np
+    return _dry or sys.modules.get("cupy") or gpu_array_module()
 
 
 def launch(name: str, rows: int, width: int, *arguments) -> None:
@@ -78,7 +83,7 @@ def launch(name: str, rows: int, width: int, *arguments) -> None:
     first = arguments[0]
     if isinstance(first, np.ndarray):
         host.kernel(name, first.dtype)(rows, width, arguments)
-    else:
+    elif _dry is None:
         importlib.import_module(".gpu", __package__).kernel(name, first.dtype)(rows, width, arguments)
 
 
@@ -101,6 +106,21 @@ def workspace(like, count: int, purpose: str):
     return held[:count]
 
 
+@contextlib.contextmanager
+def dry_run():
+    """In its context the mode is "gpu" and the GPU one that computes nothing: yields the DeviceMemory that says what would be taken.
+
+    Blobs made in it are of no use after it.
+    """
+    global _mode, _dry, _workspaces
+    before, memory = (_mode, _dry, _workspaces), DeviceMemory()
+    _mode, _dry, _workspaces = "gpu", DryModule(memory), {}
+    try:
+        yield memory
+    finally:
+        _mode, _dry, _workspaces = before
+
+
 def matrix_product(a, b, out) -> None:
     """out (M, N) = a (M, K) @ b (K, N) by the library; NaN and infinity go through without a warning: the solver finds them in the loss."""
     with np.errstate(all="ignore"):
@@ -114,5 +134,5 @@ def to_host(array) -> np.ndarray:
 
 def synchronize() -> None:
     """Wait until the device has done what it was given."""
-    if _mode == "gpu":
+    if _mode == "gpu" and _dry is None:
         array_module().cuda.get_current_stream().synchronize()

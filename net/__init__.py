@@ -2,6 +2,7 @@
 
 from .drawing import DIRECTIONS, dot_source
 from .errors import NetError
+from .input_shapes import data_shapes, with_inputs
 from .net import Net
 from .parameters import LearnableParameter
 from .summary import summarize, totals
@@ -15,8 +16,10 @@ __all__ = [
     "LoadReport",
     "Net",
     "NetError",
+    "data_shapes",
     "dot_source",
     "summarize",
     "time_layers",
     "totals",
+    "with_inputs",
 ]

@@ -33,6 +33,52 @@ def with_inputs(param, shapes: dict[str, tuple[int, ...]], name: str = "net"):
     return changed
 
 
+def data_shapes(param, batch: int | None = None, name: str = "net") -> dict[str, tuple[int, ...]]:
+    """The shapes of what layers without bottoms make, as far as the NetParameter says them, with another batch if one is given.
+
+    Raises NetError for a layer whose shapes are known from its files only.
+    """
+    shapes = {}
+    for layer in param.layer:
+        if layer.bottom:
+            continue
+        made = _shapes_made(layer)
+        if len(made) < len(layer.top) or not all(made):
+            raise NetError(
+                f"{name}: layer '{layer.name}' ({layer.type}): its files say what shapes it makes: give shapes for {', '.join(layer.top)}"
+            )
+        for top, shape in zip(layer.top, made, strict=False):
+            shapes[top] = (batch or shape[0], *shape[1:])
+    return shapes
+
+
+def _shapes_made(layer) -> list[tuple[int, ...]]:
+    """Of each top of a layer without bottoms; none where the definition does not say it."""
+    if layer.type == "Input":
+        held = [tuple(shape.dim) for shape in layer.input_param.shape]
+    elif layer.type == "DummyData":
+        dummy = layer.dummy_data_param
+        held = [tuple(shape.dim) for shape in dummy.shape]
+        held = held or list(zip(dummy.num, dummy.channels, dummy.height, dummy.width, strict=False))
+    elif layer.type == "MemoryData":
+        memory = layer.memory_data_param
+        return [(memory.batch_size, memory.channels, memory.height, memory.width), (memory.batch_size,)]
+    else:
+        return _image_shapes(layer)
+    return held * len(layer.top) if len(held) == 1 else held
+
+
+def _image_shapes(layer) -> list[tuple[int, ...]]:
+    """Of a layer that reads images: as they are cropped, else as they are resized."""
+    images = layer.image_data_param
+    crop = layer.transform_param.crop_size
+    height, width = (crop, crop) if crop else (images.new_height, images.new_width)
+    if layer.type not in ("ImageData", "ImageSegData", "WindowSegData") or not (height and width):
+        return []
+    batch, data = images.batch_size, (images.batch_size, 3 if images.is_color else 1, height, width)
+    return [data, (batch,)] if layer.type == "ImageData" else [data, (batch, 1, height, width), (batch, 1, 1, 2)]
+
+
 def _make_input(layer, shapes, name: str) -> None:
     """Turn a layer without bottoms into an Input of the given shapes, in place."""
     held: list = []

@@ -3,6 +3,7 @@
 from .errors import SolverError
 from .log import logger
 from .log_reader import Curves, loss_line, read_curves, read_log
+from .memory import CONTEXT, Need, inference_need, largest_batch, training_need
 from .nets import check_files, find_test_nets, find_train_net, weights_to_load
 from .outputs import Output, mean_outputs
 from .policies import make_policy
@@ -14,11 +15,13 @@ from .solverstate import read_state
 from .tensorboard import TensorBoardRecorder
 
 __all__ = [
+    "CONTEXT",
     "EFFECTS",
     "SOLVERS",
     "Action",
     "CsvRecorder",
     "Curves",
+    "Need",
     "Output",
     "SGDSolver",
     "SignalActions",
@@ -30,6 +33,8 @@ __all__ = [
     "find_test_nets",
     "find_train_net",
     "get_solver",
+    "inference_need",
+    "largest_batch",
     "logger",
     "loss_line",
     "make_policy",
@@ -38,5 +43,6 @@ __all__ = [
     "read_curves",
     "read_log",
     "read_state",
+    "training_need",
     "weights_to_load",
 ]

@@ -1,0 +1,135 @@
+"""How much memory of a GPU a net or a training takes, known without a GPU: a dry run of one test pass and one iteration."""
+
+import logging
+from collections.abc import Callable
+from typing import NamedTuple
+
+from .. import kernels
+from ..net import Net, data_shapes, with_inputs
+from ..proto import caffe_pb2, filter_net, read_net
+from .log import logger
+from .nets import find_test_nets, find_train_net
+from .solver import get_solver
+
+# beside the arrays: CUDA's context, the library's workspace, the compiled kernels. Assumed; no run has measured it yet.
+CONTEXT = 500_000_000
+MOST_EXAMPLES = 4096
+_NETS = ("net", "net_param", "train_net", "train_net_param", "test_net", "test_net_param", "train_state", "test_state")
+
+
+class Need(NamedTuple):
+    """Bytes of GPU memory that the arrays of a run take.
+
+    peak: the most at any moment; of it parameters, their gradients, momentum, the blobs' data and gradients; rest: what layers keep for
+    themselves, workspaces of the products and temporary arrays
+    """
+
+    peak: int
+    parameters: int
+    gradients: int
+    momentum: int
+    data: int
+    diffs: int
+
+    @property
+    def rest(self) -> int:
+        return self.peak - sum(self[1:])
+
+
+def training_need(param, solver_file: str | None = None, batch: int | None = None, shapes=None) -> Need:
+    """Of a SolverParameter's training, its test nets included.
+
+    batch: of the train net; shapes: of data by name, where the definition does not say them or others are meant.
+    Raises FileNotFoundError, PrototxtError, NetError, SolverError.
+    """
+    dry = caffe_pb2.SolverParameter()
+    dry.CopyFrom(param)
+    dry.iter_size = 1
+    for field in (*_NETS, "weights", "snapshot", "display", "test_initialization", "debug_info"):
+        dry.ClearField(field)
+    dry.train_net_param.CopyFrom(_without_data(find_train_net(param, solver_file), batch, shapes))
+    dry.test_net_param.extend(_without_data(source, None, shapes) for source in find_test_nets(param, solver_file))
+    dry.test_iter[:] = [1] * len(dry.test_iter)
+    with kernels.dry_run() as memory, _silence():
+        solver = get_solver(dry, [], share=True, fill=False)
+        try:
+            solver.step(1)
+            return _need(memory, [solver.net, *solver.test_nets], solver.history)
+        finally:
+            solver.close()
+
+
+def _without_data(source, batch: int | None, shapes):
+    """A NetSource's net as its state has it, inputs in the place of its data."""
+    name = source.model if isinstance(source.model, str) else source.field
+    written = read_net(name) if isinstance(source.model, str) else source.model
+    filtered = filter_net(written, source.state, name)
+    return _placed(filtered, batch, shapes, name)
+
+
+def _placed(param, batch: int | None, shapes, name: str):
+    """A net with inputs of the given shapes, else those that its data would have."""
+    given = dict(shapes or {})
+    for layer in param.layer:
+        if not layer.bottom and not set(layer.top) <= set(given):
+            one = caffe_pb2.NetParameter(layer=[layer])
+            given = data_shapes(one, batch, name) | given
+    return with_inputs(param, given, name)
+
+
+def inference_need(model: str, batch: int | None = None, shapes=None) -> Need:
+    """Of one forward pass of a net in TEST, made with share=True.
+
+    Raises FileNotFoundError, PrototxtError, NetError.
+    """
+    state = caffe_pb2.NetState(phase=caffe_pb2.TEST)
+    placed = _placed(filter_net(read_net(model), state, model), batch, shapes, model)
+    with kernels.dry_run() as memory:
+        net = Net(placed, caffe_pb2.TEST, share=True, fill=False)
+        try:
+            net.forward()
+            return _need(memory, [net], [])
+        finally:
+            net.close()
+
+
+class _silence:
+    """The log of what does not really happen is not written."""
+
+    def __enter__(self):
+        self._level = logger.level
+        logger.setLevel(logging.CRITICAL)
+
+    def __exit__(self, *_):
+        logger.setLevel(self._level)
+
+
+def _need(memory, nets, history) -> Need:
+    seen: set[int] = set()
+
+    def total(memories) -> int:
+        new = {id(one): one for one in memories if id(one) not in seen}
+        seen.update(new)
+        return sum(one.device_bytes for one in new.values())
+
+    parameters = [blob for net in nets for layer in net.layers for blob in layer.blobs]
+    blobs = [blob for net in nets for _, bottom, top in net.connections() for blob in (*bottom, *top)]
+    return Need(
+        memory.peak,
+        total(blob.data_memory for blob in parameters),
+        total(blob.diff_memory for blob in parameters),
+        total(blob.data_memory for blob in history),
+        total(blob.data_memory for blob in blobs),
+        total(blob.diff_memory for blob in blobs),
+    )
+
+
+def largest_batch(need: Callable[[int], Need], limit: int) -> int:
+    """The largest batch whose need, as `need` says it, stays within `limit` bytes; 0 where not even one example does."""
+    low, high = 0, 1
+    while high <= MOST_EXAMPLES and need(high).peak <= limit:
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if need(middle).peak <= limit else (low, middle)
+    return low

@@ -1,0 +1,117 @@
+"""The predicted memory of a GPU is what arrays take when the same training really runs through the GPU path (stand-in for CuPy)."""
+
+import contextlib
+from pathlib import Path
+
+import pytest
+import stand_in_cupy
+import tiny_training
+
+from deconvnet.core import kernels
+from deconvnet.core.net import Net, NetError, data_shapes, with_inputs
+from deconvnet.core.proto import caffe_pb2, filter_net, parse, read_net, read_solver
+from deconvnet.core.solver import CONTEXT, find_train_net, get_solver, inference_need, largest_batch, training_need
+
+ROOT = Path(__file__).resolve().parents[2]
+STAGE_2 = ROOT / "solver" / "stage2.prototxt"
+NETS = ("demo/stage1_train_val.prototxt", "demo/stage2_train_val.prototxt")
+
+
+@pytest.fixture
+def record(monkeypatch):
+    """What happens on the stand-in until the test ends."""
+    yield stand_in_cupy.install(monkeypatch)
+    kernels.set_mode("cpu")
+
+
+def run(solver, iterations):
+    """Train on the device that is not there."""
+    kernels.set_mode("gpu")
+    with contextlib.closing(get_solver(solver, share=True)) as training:
+        training.step(iterations)
+
+
+def solver_without_files(model):
+    """A solver for a net of prototxt/, its data in the place of inputs, trained and tested at the sizes that the net says."""
+    fields = 'base_lr: 0.001 lr_policy: "fixed" momentum: 0.9 test_iter: 1 test_interval: 5 solver_mode: CPU'
+    solver = parse(fields, caffe_pb2.SolverParameter())
+    written = read_net(ROOT / "prototxt" / model)
+    for phase, param in ((caffe_pb2.TRAIN, solver.train_net_param), (caffe_pb2.TEST, solver.test_net_param.add())):
+        filtered = filter_net(written, caffe_pb2.NetState(phase=phase))
+        param.CopyFrom(with_inputs(filtered, data_shapes(filtered)))
+    return solver
+
+
+@pytest.mark.parametrize("model", NETS)
+def test_the_prediction_for_the_demos_nets_is_what_a_training_takes(record, model):
+    solver = solver_without_files(model)
+    predicted = training_need(solver)
+    run(solver, 2)
+    assert record.peak == pytest.approx(predicted.peak, rel=0.05)
+
+
+@pytest.mark.parametrize("fields", ["", "test_iter: 2 test_interval: 2", "clip_gradients: 1 iter_size: 2"])
+def test_the_prediction_covers_data_layers_test_nets_and_clipping(record, tmp_path, fields):
+    path = str(tiny_training.write_seg_solver(tmp_path, fields))
+    predicted = training_need(read_solver(path), path)
+    run(path, 4)
+    assert record.peak == pytest.approx(predicted.peak, rel=0.05)
+
+
+def test_the_prediction_for_a_forward_pass_is_what_it_takes(record):
+    model = str(ROOT / "prototxt" / "demo" / "deploy.prototxt")
+    predicted = inference_need(model, 3)
+    kernels.set_mode("gpu")
+    net = Net(with_inputs(read_net(model), {"data": (3, 3, 32, 32)}), caffe_pb2.TEST, seed=1, share=True)
+    net.forward()
+    assert record.peak == predicted.peak
+
+
+def test_the_parts_of_a_training_are_told_apart():
+    """Stage 2 of the paper: 251.8 million parameters, as many gradients and velocities."""
+    need = training_need(read_solver(STAGE_2), str(STAGE_2))
+    assert need.parameters == need.gradients == need.momentum == 4 * 251_805_653
+    assert need.data > need.diffs > 0 and need.rest > 0
+    assert sum(need[1:]) + need.rest == need.peak
+
+
+def test_more_examples_take_more_memory_and_the_largest_batch_is_the_last_that_fits():
+    param = read_solver(STAGE_2)
+
+    def need(batch):
+        return training_need(param, str(STAGE_2), batch)
+
+    limit = 9_000_000_000
+    batch = largest_batch(need, limit)
+    assert batch > 1 and need(batch).peak <= limit < need(batch + 1).peak
+    assert largest_batch(need, 1000) == 0
+
+
+@pytest.mark.parametrize("stage", [1, 2])
+def test_the_papers_training_takes_as_few_batches_an_update_as_12_gb_allow(stage):
+    path = str(ROOT / "solver" / f"stage{stage}.prototxt")
+    param = read_solver(path)
+    net = read_net(find_train_net(param, path).model)
+    batch = next(layer for layer in net.layer if layer.type.endswith("SegData")).image_data_param.batch_size
+    room = 12_000_000_000 - CONTEXT
+    assert batch * param.iter_size == 64
+    assert training_need(param, path, batch).peak <= room < training_need(param, path, 2 * batch).peak
+
+
+def test_a_dry_run_takes_no_memory_of_this_machine_and_leaves_the_mode(record):
+    before = kernels.mode()
+    need = training_need(read_solver(STAGE_2), str(STAGE_2), 4096)
+    assert need.peak > 1e12 and kernels.mode() == before
+    assert record.peak == 0
+
+
+def test_data_whose_shapes_only_its_files_say_must_be_given():
+    net = parse(
+        'layer { name: "d" type: "HDF5Data" top: "x" hdf5_data_param { source: "f" } }', caffe_pb2.NetParameter()
+    )
+    solver = parse('base_lr: 1 lr_policy: "fixed"', caffe_pb2.SolverParameter(net_param=net))
+    with pytest.raises(
+        NetError, match=r"layer 'd' \(HDF5Data\): its files say what shapes it makes: give shapes for x"
+    ):
+        training_need(solver)
+    assert training_need(solver, shapes={"x": (1, 2)}).parameters == 0
