@@ -16,7 +16,9 @@ from .convolution import (
 from .device import (
     DeviceError,
     array_module,
+    cuda_version,
     dry_run,
+    gpu_memory,
     matrix_product,
     mode,
     set_gpu,

@@ -44,10 +44,33 @@ def gpu_array_module():
     try:
         count = cupy.cuda.runtime.getDeviceCount()
     except cupy.cuda.runtime.CUDARuntimeError as error:
-        raise DeviceError(f"no GPU: {error}; run without --gpu to compute on the CPU") from None
+        raise DeviceError(f"no GPU: {_no_device(cupy, error)}; run without --gpu to compute on the CPU") from None
     if count == 0:
         raise DeviceError("no GPU: the driver shows no device; run without --gpu to compute on the CPU")
     return cupy
+
+
+def _no_device(cupy, error: Exception) -> str:
+    """Why CUDA shows no device: no driver, one too old for CuPy's CUDA, else in CUDA's words."""
+    driver, runtime = (
+        cuda_version(number()) for number in (cupy.cuda.runtime.driverGetVersion, cupy.cuda.runtime.runtimeGetVersion)
+    )
+    if driver == "0.0":
+        return "there is no NVIDIA driver on this machine"
+    if "InsufficientDriver" in str(error):
+        cures = "update the driver, or install CuPy for its CUDA (pip install 'deconvnet[cuda12]' needs a driver for CUDA 12)"
+        return f"the driver is for CUDA {driver}, too old for the CUDA {runtime} of CuPy {cupy.__version__}: {cures}"
+    return str(error)
+
+
+def cuda_version(number: int) -> str:
+    """MAJOR.MINOR of CUDA's number, 12090 for 12.9."""
+    return f"{number // 1000}.{number % 1000 // 10}"
+
+
+def gpu_memory() -> tuple[int, int]:
+    """(free, all) bytes of the GPU that computes."""
+    return gpu_array_module().cuda.Device().mem_info
 
 
 def set_gpu(number: int) -> None:

@@ -5,6 +5,7 @@ from functools import cache
 import cupy
 import numpy as np
 
+from .host_build import BuildError
 from .sources import INT, Signature, signatures, source_text, too_large
 
 _BLOCKS_PER_PROCESSOR = 16
@@ -24,12 +25,19 @@ def _processors(device: int) -> int:
 
 
 class GpuKernel:
-    """One kernel for one dtype; calling it checks the arrays and launches a grid for the rows and their width."""
+    """One kernel for one dtype; calling it checks the arrays and launches a grid for the rows and their width.
+
+    Raises BuildError with the compiler's log where its file does not compile.
+    """
 
     def __init__(self, name: str, signature: Signature, dtype: np.dtype):
         self.name, self.signature = name, signature
         real = {"float32": "float", "float64": "double"}[dtype.name]
-        self._function = _module(signature.file, real).get_function(name)
+        try:
+            self._function = _module(signature.file, real).get_function(name)
+        except cupy.cuda.compiler.CompileException as error:
+            place = f"compute capability {cupy.cuda.Device().compute_capability}"
+            raise BuildError(f"{signature.file} does not compile for {place}; the compiler's log:\n{error}") from None
         self._pointees = [_POINTEES.get(kind, dtype) if kind.endswith("*") else None for kind in signature.kinds]
         self._scalars = [None if kind.endswith("*") else _SCALARS.get(kind, dtype.type) for kind in signature.kinds]
 

@@ -1,6 +1,7 @@
 """What the tools share: errors in one line, the choice of the device, and the package found in a checkout."""
 
 import argparse
+import contextlib
 import importlib
 import importlib.util
 import os
@@ -16,7 +17,7 @@ from deconvnet.core import kernels
 from deconvnet.core.net import NetError
 from deconvnet.core.proto import PrototxtError, caffe_pb2, printable
 from deconvnet.core.segmentation.voc import DataError
-from deconvnet.core.solver import SolverError
+from deconvnet.core.solver import CONTEXT, SolverError, largest_batch
 
 
 class NotInstalled(RuntimeError):
@@ -45,6 +46,8 @@ def run(main) -> None:
 def _said(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror and error.filename:
         return f"{error.filename}: {error.strerror}"
+    if isinstance(error, kernels.BuildError):
+        return str(error).strip()  # a compiler's log keeps its lines
     return printable(str(error)) or type(error).__name__
 
 
@@ -149,6 +152,31 @@ def use_device(gpu: int | None, solver=None, solver_file: str = "") -> None:
             raise kernels.DeviceError(f"{solver_file} asks for a GPU (solver_mode: GPU); {remedy}") from None
     else:
         kernels.set_mode("cpu")
+
+
+@contextlib.contextmanager
+def told_of_memory(need):
+    """Where a GPU's memory is used up: an error that says what is needed and which batch would fit.
+
+    need: batch, None for the net's own -> Need. Raises NetError.
+    """
+    try:
+        yield
+    except (NetError, MemoryError) as error:
+        short = isinstance(error, MemoryError) or isinstance(error.__cause__, MemoryError)
+        if not short or kernels.mode() != "gpu":
+            raise
+        raise NetError(f"{error}; {_what_would_fit(need)}") from error
+
+
+def _what_would_fit(need) -> str:
+    free, whole = kernels.gpu_memory()
+    wanted = need(None).peak + CONTEXT
+    said = f"by tools/memory.py's count it needs {wanted / 1e9:.3g} GB, the GPU has {whole / 1e9:.3g} GB"
+    if wanted <= whole:
+        return f"{said} of which other programs hold a part: {free / 1e9:.3g} GB are free"
+    batch = largest_batch(need, whole - CONTEXT)
+    return f"{said}: {f'batch_size: {batch} would fit' if batch else 'no batch fits'}"
 
 
 def progress(what: str, unit: str = "batch"):

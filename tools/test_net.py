@@ -13,7 +13,7 @@ import command_line
 
 from deconvnet.core.net import Net
 from deconvnet.core.proto import caffe_pb2, find_file, read_solver
-from deconvnet.core.solver import SolverError, find_test_nets, mean_outputs
+from deconvnet.core.solver import SolverError, find_test_nets, inference_need, mean_outputs
 
 ITERATIONS = 50  # with --model, as Caffe's `caffe test`
 
@@ -26,7 +26,8 @@ def main():
     options = {"weights": weights, "share": True, "allow_python_layers": arguments.allow_python_layers}
     if arguments.model:
         command_line.use_device(arguments.gpu)
-        test(Net(arguments.model, caffe_pb2.TEST, **options), weights, arguments.iterations or ITERATIONS)
+        with command_line.told_of_memory(lambda batch: inference_need(arguments.model, batch)):
+            test(Net(arguments.model, caffe_pb2.TEST, **options), weights, arguments.iterations or ITERATIONS)
         return
     param = read_solver(arguments.solver)
     sources = find_test_nets(param, arguments.solver)

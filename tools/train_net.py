@@ -28,6 +28,7 @@ from deconvnet.core.solver import (
     get_solver,
     logger,
     names_of,
+    training_need,
     weights_to_load,
 )
 
@@ -55,6 +56,10 @@ def main():
     recorders = open_recorders(arguments)
     command_line.use_device(arguments.gpu, param, arguments.solver)
     solver = get_solver(arguments.solver, weights, share=True, allow_python_layers=arguments.allow_python_layers)
+
+    def need(batch):
+        return training_need(param, arguments.solver, batch)
+
     try:
         for recorder in recorders:
             recorder.begin(names_of(solver))
@@ -62,7 +67,8 @@ def main():
         with SignalActions(EFFECTS[arguments.sigint_effect], EFFECTS[arguments.sighup_effect]) as actions:
             solver.action_function = actions
             logger.info("Starting Optimization")
-            solver.solve(arguments.snapshot)
+            with command_line.told_of_memory(need):
+                solver.solve(arguments.snapshot)
     finally:
         for recorder in recorders:
             recorder.close()

@@ -27,16 +27,19 @@ class NoDriver(Exception):
     """What CuPy raises where there is no driver."""
 
 
-def cupy_with(devices):
-    """A stand-in for CuPy whose driver shows that many devices, or raises."""
+def cupy_with(devices, driver=13000):
+    """A stand-in for CuPy whose driver, of that version of CUDA, shows that many devices, or raises."""
 
     def count():
+        if driver < 12000:
+            raise NoDriver("cudaErrorInsufficientDriver: CUDA driver version is insufficient for CUDA runtime version")
         if devices is None:
             raise NoDriver("cudaErrorNoDevice: no CUDA-capable device is detected")
         return devices
 
-    runtime = types.SimpleNamespace(getDeviceCount=count, CUDARuntimeError=NoDriver)
-    return types.SimpleNamespace(cuda=types.SimpleNamespace(runtime=runtime))
+    versions = {"driverGetVersion": lambda: driver, "runtimeGetVersion": lambda: 12090}
+    runtime = types.SimpleNamespace(getDeviceCount=count, CUDARuntimeError=NoDriver, **versions)
+    return types.SimpleNamespace(cuda=types.SimpleNamespace(runtime=runtime), __version__="14.2.0")
 
 
 def test_the_mode_is_the_cpu_until_another_is_chosen():
@@ -59,6 +62,20 @@ def test_cupy_without_a_device_is_refused(monkeypatch, devices, said):
     with pytest.raises(kernels.DeviceError, match=said) as error:
         kernels.set_mode("gpu")
     assert "\n" not in str(error.value) and kernels.mode() == "cpu"
+
+
+@pytest.mark.parametrize(
+    "driver, said",
+    [
+        (0, "no GPU: there is no NVIDIA driver on this machine; run without --gpu"),
+        (11040, "no GPU: the driver is for CUDA 11.4, too old for the CUDA 12.9 of CuPy 14.2.0: update the driver, or"),
+    ],
+)
+def test_a_driver_that_is_missing_or_too_old_is_said(monkeypatch, driver, said):
+    monkeypatch.setattr(device.importlib, "import_module", lambda name: cupy_with(1, driver))
+    with pytest.raises(kernels.DeviceError) as error:
+        kernels.set_mode("gpu")
+    assert str(error.value).startswith(said) and "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("number", [-1, 2])

@@ -1,0 +1,107 @@
+"""tools/device_query.py, and how the tools end where a GPU fails them; a stand-in takes the place of CuPy."""
+
+import importlib
+import sys
+
+import pytest
+import stand_in_cupy
+import tiny_training
+from tool_call import call, error_of, only_line
+
+from deconvnet.core import kernels
+from deconvnet.core.kernels import device
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """What happens on the stand-in until the test ends."""
+    yield stand_in_cupy.install(monkeypatch)
+    kernels.set_mode("cpu")
+
+
+@pytest.fixture
+def no_cupy(monkeypatch):
+    """A machine without CuPy."""
+    plain = importlib.import_module
+
+    def import_module(name, *arguments):
+        if name == "cupy":
+            raise ImportError("No module named 'cupy'")
+        return plain(name, *arguments)
+
+    monkeypatch.setattr(device.importlib, "import_module", import_module)
+
+
+def test_a_gpu_is_shown_with_its_memory_and_versions_and_our_kernels_run(gpu, tmp_path):
+    done = call("device_query", tmp_path)
+    assert done.returncode == 0, done.stderr
+    versions, name, memory, runs = done.stdout.splitlines()
+    assert versions == "driver for CUDA 13.0, CUDA 12.9, CuPy 14.0"
+    assert name == "GPU 0: a device that is not there, compute capability 9.0"
+    assert memory.split() == "memory 2.1 GB, 1.1 GB free".split()
+    assert runs.startswith("  kernels   run (difference ")
+    assert {"im2col", "max_pool_forward", "unpool_forward"} <= {launch.name for launch in gpu.launches}
+
+
+def test_kernels_that_give_other_values_are_found(gpu, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules["cupy"], "matmul", lambda a, b, out: None)
+    done = call("device_query", tmp_path)
+    assert done.returncode == 1
+    assert "kernels   give other values than the CPU" in done.stdout
+
+
+def test_kernels_that_fail_are_said_and_the_status_is_1(gpu, tmp_path, monkeypatch):
+    def fail(a, b, out):
+        raise RuntimeError("CUBLAS_STATUS_NOT_INITIALIZED")
+
+    monkeypatch.setattr(sys.modules["cupy"], "matmul", fail)
+    done = call("device_query", tmp_path)
+    assert done.returncode == 1 and "kernels   fail: CUBLAS_STATUS_NOT_INITIALIZED" in done.stdout
+
+
+def test_without_cupy_one_line_says_so(no_cupy, tmp_path):
+    done = call("device_query", tmp_path)
+    assert "no GPU: CuPy cannot be imported" in only_line(done, "device_query") and done.stdout == ""
+
+
+def test_training_on_a_gpu_that_is_not_there_ends_in_one_line(no_cupy, tmp_path):
+    path = tiny_training.write_dummy_solver(tmp_path)
+    assert "run without --gpu" in only_line(call("train_net", tmp_path, "--solver", path, "--gpu", 0), "train_net")
+
+
+def test_a_kernel_that_does_not_compile_shows_the_compilers_log_and_the_file(gpu, tmp_path, monkeypatch):
+    def refuse(code, options):
+        raise stand_in_cupy.CompileException(
+            'pooling.cu(40): error: identifier "plane" is undefined\n1 error detected.\n'
+        )
+
+    monkeypatch.setattr(sys.modules["cupy"], "RawModule", refuse)
+    path = tiny_training.write_dummy_solver(tmp_path)
+    done = call("train_net", tmp_path, "--solver", path, "--gpu", 0)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    first, *log = done.stderr[done.stderr.index("train_net: error") :].splitlines()
+    assert first.endswith(".cu does not compile for compute capability 90; the compiler's log:")
+    assert log == ['pooling.cu(40): error: identifier "plane" is undefined', "1 error detected."]
+
+
+def test_out_of_memory_says_what_is_needed_and_which_batch_would_fit(tmp_path, monkeypatch):
+    large = tiny_training.DUMMY_NET.replace("dim: 4 dim: 2 dim: 5 dim: 5", "dim: 64 dim: 2 dim: 50 dim: 50").replace(
+        "shape { dim: 4 }", "shape { dim: 64 }"
+    )
+    path = tiny_training.write_dummy_solver(tmp_path, net=large)
+    monkeypatch.setitem(importlib.import_module("command_line").__dict__, "CONTEXT", 0)
+    stand_in_cupy.install(monkeypatch, memory=4_000_000)
+    line = error_of(call("train_net", tmp_path, "--solver", path, "--gpu", 0), "train_net")
+    kernels.set_mode("cpu")
+    assert "there is not enough memory" in line and "layer '" in line
+    assert "the GPU has 0.004 GB: batch_size: " in line and line.endswith(" would fit")
+
+
+def test_memory_that_others_hold_is_told_apart(tmp_path, monkeypatch):
+    module = importlib.import_module("command_line")
+    monkeypatch.setattr(module.kernels, "gpu_memory", lambda: (10**9, 10**10))
+    need = type("Need", (), {"peak": 3 * 10**9})
+    assert (
+        "it needs 3.5 GB, the GPU has 10 GB of which other programs hold a part: 1 GB are free"
+        in module._what_would_fit(lambda batch: need)
+    )
