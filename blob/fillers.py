@@ -66,6 +66,16 @@ def _bilinear(values, filler, draw):
     values[...] = np.outer(slope, slope)
 
 
+def _bilinear_diagonal(values, filler, draw):
+    """Ours: one channel to itself, as the FCN authors start a Deconvolution of one group."""
+    if values.ndim != 4 or values.shape[0] != values.shape[1]:
+        raise ValueError(
+            f"the bilinear_diagonal filler is for as many outputs as inputs, (N, N, k, k), not {values.shape}"
+        )
+    _bilinear(values, filler, draw)
+    values *= np.eye(len(values))[:, :, None, None]
+
+
 FILLERS = {
     "constant": _constant,
     "uniform": _uniform,
@@ -74,6 +84,7 @@ FILLERS = {
     "msra": _msra,
     "positive_unitball": _positive_unitball,
     "bilinear": _bilinear,
+    "bilinear_diagonal": _bilinear_diagonal,
 }
 
 

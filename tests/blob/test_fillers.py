@@ -112,8 +112,22 @@ def test_bilinear_is_for_square_kernels():
             filled('type: "bilinear"', shape)
 
 
+def test_bilinear_diagonal_leads_each_channel_to_itself():
+    values = filled('type: "bilinear_diagonal"', (3, 3, 4, 4))
+    row = [0.25, 0.75, 0.75, 0.25]
+    np.testing.assert_allclose(values, np.eye(3)[:, :, None, None] * np.outer(row, row))
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 4, 4), (3, 1, 4, 4), (9, 9)])
+def test_bilinear_diagonal_is_for_as_many_outputs_as_inputs(shape):
+    with pytest.raises(ValueError, match=r"as many outputs as inputs, \(N, N, k, k\)"):
+        filled('type: "bilinear_diagonal"', shape)
+
+
 def test_an_unknown_filler_is_answered_with_the_nearest_and_all_known_ones():
-    with pytest.raises(ValueError, match="unknown filler 'xavir'.*xavier.*known: bilinear, constant, gaussian, msra"):
+    with pytest.raises(
+        ValueError, match="unknown filler 'xavir'.*xavier.*known: bilinear, bilinear_diagonal, constant, gaussian, msra"
+    ):
         filled('type: "xavir"')
 
 

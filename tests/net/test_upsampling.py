@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from deconvnet.core.net import Net
-from deconvnet.core.net.upsampling import fill_bilinear, triangle
+from deconvnet.core.net.upsampling import fill_bilinear
 from deconvnet.core.proto import caffe_pb2, parse
 
 NET = """
@@ -32,25 +32,12 @@ def test_a_plane_stays_a_plane_and_no_channel_reaches_another(factor):
 
 
 @pytest.mark.parametrize(
-    "size, weights",
-    [
-        (1, [1]),
-        (2, [0.5, 0.5]),
-        (3, [0.5, 1, 0.5]),
-        (4, [0.25, 0.75, 0.75, 0.25]),
-        (5, [1 / 3, 2 / 3, 1, 2 / 3, 1 / 3]),
-    ],
-)
-def test_weights_of_small_windows(size, weights):
-    np.testing.assert_allclose(triangle(size), weights)
-
-
-@pytest.mark.parametrize(
     "deconvolution",
     [
         "num_output: 3 kernel_size: 3 pad: 1",  # a decoder's, of stride 1
         "num_output: 5 kernel_size: 4 stride: 2",  # changes the channels
         "num_output: 3 group: 3 kernel_size: 4 stride: 2",  # Caffe's bilinear filler serves it
+        "num_output: 3 kernel_h: 4 kernel_w: 2 stride: 2",
     ],
 )
 def test_other_deconvolutions_keep_their_weights(deconvolution):

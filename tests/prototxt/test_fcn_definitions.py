@@ -122,6 +122,8 @@ def test_everything_learns_but_upsampling_and_the_scale_of_skips(name):
             assert not layer.convolution_param.HasField("weight_filler")
         elif layer.type in ("Deconvolution", "Scale"):
             assert [rate for rate, _ in rates] == [0]
+        if layer.type == "Deconvolution":
+            assert layer.convolution_param.weight_filler.type == "bilinear_diagonal"
     scales = {x.name: round(x.scale_param.filler.value, 6) for x in layers_of(name) if x.type == "Scale"}
     assert scales == ({"scale_pool4": 0.01, "scale_pool3": 0.0001} if name == "fcn8s_atonce" else {})
 
@@ -140,17 +142,17 @@ def test_whole_images_and_a_loss_summed_over_pixels_without_void(name, phase, st
 
 
 @pytest.mark.parametrize(
-    "name, rate, iterations",
+    "name, rate, iterations, start",
     [
-        ("fcn32s", 1e-10, 100_000),
-        ("fcn16s", 1e-12, 100_000),
-        ("fcn8s", 1e-14, 100_000),
-        ("fcn8s_atonce", 1e-10, 300_000),
+        ("fcn32s", 1e-10, 100_000, "models/vgg16_fully_convolutional.caffemodel"),
+        ("fcn16s", 1e-12, 100_000, "snapshots/fcn32s_iter_100000.caffemodel"),
+        ("fcn8s", 1e-14, 100_000, "snapshots/fcn16s_iter_100000.caffemodel"),
+        ("fcn8s_atonce", 1e-10, 300_000, "models/vgg16_fully_convolutional.caffemodel"),
     ],
 )
-def test_solvers_are_the_authors(name, rate, iterations):
+def test_solvers_are_the_authors(name, rate, iterations, start):
     solver = read_solver(ROOT / f"solver/{name}.prototxt")
-    assert solver.net == f"prototxt/fcn/{name}.prototxt" and list(solver.weights) == [f"models/{name}_start.caffemodel"]
+    assert solver.net == f"prototxt/fcn/{name}.prototxt" and list(solver.weights) == [start]
     assert (solver.base_lr, solver.max_iter, solver.lr_policy) == (pytest.approx(rate), iterations, "fixed")
     assert [solver.momentum, solver.weight_decay] == pytest.approx([0.99, 0.0005]) and solver.iter_size == 1
     assert [list(state.stage) for state in solver.test_state] == [["val"]]
@@ -199,6 +201,8 @@ def test_training_on_images_of_several_sizes_starts_where_all_classes_are_equall
         expected = (height - 1) * width * math.log(21)
         assert solver.net.blobs["loss"].data.item() == pytest.approx(expected, rel=1e-3)
     assert seen == set(sizes)
+    # the gradient has come through the upsampling layers
+    assert all(solver.net.params[name][0].data.any() for name in ("score_fr", "score_pool4", "score_pool3"))
 
 
 def test_the_demos_net_for_inference_is_the_one_that_is_trained():
