@@ -4,6 +4,7 @@
 # make gpu          on a machine with a GPU, no network and its own Python packages: tests on both devices, then a timing table
 # make bench        time the full DeconvNet on the CPU, beside PyTorch where `make bench-peers` has installed it
 # make reproduce    the paper's Table 1 and its ablations in small, in about half an hour; goes on where it was stopped
+# make reproduce-voc  the same at full scale: VOC=/path/to/VOCdevkit VGG=/path/to/weights [SBD=...] [GPU=0] [PLAN=1]
 # make fuzz         damaged input of every kind, for some minutes and from other seeds than `make test` takes (FUZZ_EXAMPLES=N of each)
 # make clean        remove the virtual environments and what was built
 # PYTHON=... chooses the interpreter of the virtual environment, GPU_PYTHON=... that of `make gpu`.
@@ -14,7 +15,7 @@ GPU_PYTHON ?= python3
 FUZZ_EXAMPLES ?= 10000
 BIN := .venv/bin
 
-.PHONY: demo test cuda-check gpu bench bench-peers fuzz reproduce clean
+.PHONY: demo test cuda-check gpu bench bench-peers fuzz reproduce reproduce-voc clean
 # an installation that failed half-way is not taken for a finished one
 .DELETE_ON_ERROR:
 
@@ -34,6 +35,11 @@ fuzz: .venv/installed-test
 
 reproduce: .venv/installed-reproduce
 	$(BIN)/python tools/reproduce.py
+
+reproduce-voc: .venv/installed-reproduce
+	@test -n "$(VOC)" || { echo "say where PASCAL VOC 2012 lies: VOC=/path/to/VOCdevkit make reproduce-voc" >&2; exit 1; }
+	$(BIN)/python tools/reproduce_voc.py --voc "$(VOC)" $(if $(VGG),--vgg "$(VGG)") $(if $(SBD),--sbd "$(SBD)") \
+		$(if $(GPU),--gpu $(GPU)) $(if $(PLAN),--plan)
 
 bench: .venv/installed-demo
 	$(BIN)/python benchmarks/compare_cpu.py --check $(if $(wildcard .venv-peers/installed),--peer .venv-peers/bin/python)

@@ -15,6 +15,7 @@ from deconvnet.core.kernels import threads
 from deconvnet.core.segmentation import examples, sbd
 from deconvnet.core.segmentation.proposals import Proposals, StoredBoxes
 from deconvnet.core.segmentation.voc import DataError, VocFolder, read_ids
+from deconvnet.core.segmentation.whole_images import write_whole_images
 
 STEPS = ("labels", "stage1", "stage2")
 PAPERS_EXAMPLES = {"stage1": "0.2 M", "stage2": "2.7 M"}  # section 4.2
@@ -28,6 +29,8 @@ def main():
         )
     folder = VocFolder(Path(arguments.out))
     damaged, count = merge(folder, arguments)
+    for split, name in splits(folder, arguments.train):
+        write_whole_images(folder.root, split, folder.root / f"fcn_{name}.txt")
     until = STEPS.index(arguments.until)
     if until >= 1:
         for split, name in splits(folder, arguments.train):

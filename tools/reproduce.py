@@ -38,7 +38,7 @@ WINDOWS = ("stage2_train.txt", "stage2_val.txt")
 AROUND = ("around_train.txt", "around_val.txt")
 WHOLE = ("fcn_train.txt", "fcn_val.txt")
 WHOLE_WINDOWS = (
-    {"per_image": 40, "scales": (0.6, 1.6)},
+    {"per_image": 40, "scales": (0.75, 1.35)},
     {},
 )  # of train and val: the FCN learns images at several scales
 SIDE = 32  # pixels of our net's input

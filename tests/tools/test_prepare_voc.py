@@ -54,6 +54,13 @@ def layer(folder, kind, name, size="new_width: 16 new_height: 16"):
     return images, labels
 
 
+def test_whole_images_are_listed_for_an_fcn(folder):
+    call(TOOL, folder, *SOURCES, "--until", "labels")
+    ids = voc.read_ids(folder / "data/voc/ImageSets/Segmentation/trainaug.txt")
+    assert lines(folder, "fcn_train.txt") == [f"/JPEGImages/{i}.jpg /SegmentationClass/{i}.png" for i in ids]
+    assert len(lines(folder, "fcn_val.txt")) == len(voc_files.VAL)
+
+
 def test_one_call_writes_labels_lists_crops_and_windows(folder):
     done = call(TOOL, folder, *ALL)
     assert (done.returncode, done.stderr) == (0, "")
@@ -109,7 +116,10 @@ def test_a_second_call_makes_nothing_again_and_writes_the_same_lists(folder):
 
 def test_it_stops_after_the_step_that_is_asked_for(folder):
     call(TOOL, folder, *SOURCES, "--until", "stage1")
-    assert sorted(path.name for path in (folder / "data/voc").glob("*.txt")) == ["stage1_train.txt", "stage1_val.txt"]
+    assert sorted(path.name for path in (folder / "data/voc").glob("stage*.txt")) == [
+        "stage1_train.txt",
+        "stage1_val.txt",
+    ]
 
 
 def test_voc_alone_trains_on_vocs_train(folder):
