@@ -1,6 +1,7 @@
 """tools/segment.py with a net that tells a pixel's class from its colour: background, blue or red."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -187,3 +188,10 @@ def test_an_fcn_of_other_classes_is_told(place):
     net.save(str(place / "other.caffemodel"))
     ended = segment(place, "--fcn-model", "other.prototxt", "--fcn-weights", "other.caffemodel")
     assert ended.returncode == 1 and "other.prototxt: has 4 classes, but net.prototxt has 3" in ended.stderr
+
+
+def test_a_missing_crf_is_told_with_its_remedy_before_the_first_image(place, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pydensecrf.densecrf", None)
+    ended = segment(place, "--boxes", "boxes", "--crf")
+    assert ended.returncode == 1 and "pip install 'deconvnet[crf]', or go without --crf" in ended.stderr
+    assert not list((place / "out/labels").iterdir())
