@@ -52,7 +52,7 @@ gpu:
 	$(GPU_PYTHON) kernels/host_build.py
 	$(GPU_PYTHON) tools/gpu_check.py --probe
 	$(GPU_PYTHON) -m pytest -q --maxfail=20 --tb=short --device cpu,gpu tests/kernels tests/layers tests/net; tested=$$?; \
-	$(GPU_PYTHON) tools/gpu_check.py && exit $$tested
+	$(GPU_PYTHON) tools/gpu_check.py --out benchmarks/results/gpu.json && exit $$tested
 
 .venv/installed-%: setup.py pyproject.toml | .venv/bin/python
 	@echo "installing deconvnet and what it needs for '$*' into .venv (once)"

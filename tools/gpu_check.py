@@ -1,15 +1,20 @@
 """Time every kernel at DeconvNet's shapes: milliseconds, bandwidth over the bytes it cannot avoid, and the rate of the products.
 
 On a GPU CUDA events measure, on a CPU the clock; each line is the median of several runs after a warm-up. `copy` is the yardstick.
+--out writes the figures with all that they depend on; benchmarks/render_gpu.py makes README's table of such files.
 """
 
 import argparse
+import datetime
+import json
 import math
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 import command_line
@@ -177,19 +182,37 @@ def median_seconds(run: Callable[[], object], repeat: int) -> float:
     return statistics.median(measure(run) for _ in range(repeat))
 
 
-def device_line() -> str:
+def provenance() -> dict:
+    """What figures depend on: device, versions, commit, date and command."""
+    found = {"device": f"CPU, NumPy {np.__version__}"}
+    if kernels.mode() == "gpu":
+        cupy = kernels.array_module()
+        runtime = cupy.cuda.runtime
+        found["device"] = runtime.getDeviceProperties(cupy.cuda.Device().id)["name"].decode()
+        found["compute_capability"] = str(cupy.cuda.Device().compute_capability)
+        found["cuda"] = kernels.cuda_version(runtime.runtimeGetVersion())
+        found["driver_cuda"] = kernels.cuda_version(runtime.driverGetVersion())
+        found["cupy"] = cupy.__version__
+    git = ["git", "describe", "--always", "--dirty"]
+    commit = subprocess.run(git, capture_output=True, text=True, cwd=Path(__file__).parent, check=False).stdout.strip()
+    now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+    return {
+        **found,
+        "commit": commit or "unknown",
+        "date": now,
+        "command": " ".join(["tools/gpu_check.py", *sys.argv[1:]]),
+    }
+
+
+def device_line(found: dict) -> str:
     """What computes, in words."""
-    if kernels.mode() == "cpu":
-        return f"CPU, NumPy {np.__version__}"
-    cupy = kernels.array_module()
-    runtime = cupy.cuda.runtime
-    name = runtime.getDeviceProperties(cupy.cuda.Device().id)["name"].decode()
-    return f"{name}, CuPy {cupy.__version__}, CUDA {runtime.runtimeGetVersion()}, driver for CUDA {runtime.driverGetVersion()}"
+    if "cupy" not in found:
+        return found["device"]
+    return f"{found['device']}, CuPy {found['cupy']}, CUDA {found['cuda']}, driver for CUDA {found['driver_cuda']}"
 
 
-def print_table(batch: int, size: int, repeat: int) -> None:
-    """Time every case and print its line at once."""
-    print(f"{'':32}{'shape':>20}{'ms':>10}{'GB/s':>9}{'of copy':>9}{'GFLOP/s':>9}")
+def measured(batch: int, size: int, repeat: int) -> Iterator[dict]:
+    """Time every case; its row follows at once."""
     arrays, copied = Arrays(), math.nan
     for cases in FAMILIES:
         for case in cases(arrays, batch, size):
@@ -197,12 +220,26 @@ def print_table(batch: int, size: int, repeat: int) -> None:
             bandwidth = case.bytes / seconds / 1e9
             if case.name == "copy":
                 copied = bandwidth
-            shape = "x".join(map(str, case.shape))
-            rate = f"{case.operations / seconds / 1e9:9.0f}" if case.operations else ""
-            print(
-                f"{case.name:32}{shape:>20}{seconds * 1e3:10.3f}{bandwidth:9.1f}{bandwidth / copied:9.0%}{rate}",
-                flush=True,
-            )
+            row = {
+                "name": case.name,
+                "shape": case.shape,
+                "ms": seconds * 1e3,
+                "gb_s": bandwidth,
+                "of_copy": bandwidth / copied,
+            }
+            yield row | ({"gflop_s": case.operations / seconds / 1e9} if case.operations else {})
+
+
+def print_table(rows: Iterator[dict]) -> list[dict]:
+    """Print each row as it comes; all of them."""
+    print(f"{'':32}{'shape':>20}{'ms':>10}{'GB/s':>9}{'of copy':>9}{'GFLOP/s':>9}")
+    kept = []
+    for row in rows:
+        shape = "x".join(map(str, row["shape"]))
+        rate = f"{row['gflop_s']:9.0f}" if "gflop_s" in row else ""
+        print(f"{row['name']:32}{shape:>20}{row['ms']:10.3f}{row['gb_s']:9.1f}{row['of_copy']:9.0%}{rate}", flush=True)
+        kept.append(row)
+    return kept
 
 
 def main() -> None:
@@ -215,6 +252,7 @@ def main() -> None:
         "--size", type=int, default=224, help="side of the net's input, a multiple of 32 (default: 224)"
     )
     parser.add_argument("--repeat", type=int, default=20, help="runs of which the median counts (default: 20)")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the figures to a JSON file")
     chosen = parser.parse_args()
     for name in ("batch", "size", "repeat"):
         if getattr(chosen, name) < 1:
@@ -225,9 +263,14 @@ def main() -> None:
         kernels.set_mode(chosen.device)
     except kernels.DeviceError as error:
         sys.exit(f"gpu_check: {error}")
-    print(device_line(), flush=True)
-    if not chosen.probe:
-        print_table(chosen.batch, chosen.size, chosen.repeat)
+    result = provenance()
+    print(device_line(result), flush=True)
+    if chosen.probe:
+        return
+    result["rows"] = print_table(measured(chosen.batch, chosen.size, chosen.repeat))
+    if chosen.out:
+        chosen.out.parent.mkdir(parents=True, exist_ok=True)
+        chosen.out.write_text(json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The timing table of `make gpu`, on the CPU in small: its cases run, and its figures are those of the runs."""
 
+import json
 import math
 import runpy
 import subprocess
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import stand_in_cupy
 
 from deconvnet.core import kernels
 
@@ -33,6 +35,28 @@ def test_the_table_has_a_line_for_every_case_and_copy_is_the_yardstick():
         if case.name != "copy"
     ]
     assert [line[:32].strip() for line in rest] == [case.name for case in cases]
+
+
+def test_figures_are_written_with_device_commit_date_and_command(tmp_path):
+    out = tmp_path / "results" / "x.json"
+    arguments = ["--device", "cpu", "--batch", "1", "--size", "32", "--repeat", "1", "--out", str(out)]
+    done = run_tool(*arguments)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(out.read_text())
+    assert result["device"].startswith("CPU") and result["commit"] and result["date"][:2] == "20"
+    assert result["command"] == " ".join(["tools/gpu_check.py", *arguments])
+    printed = [line[:32].strip() for line in done.stdout.splitlines()[2:]]
+    assert [row["name"] for row in result["rows"]] == printed
+    assert result["rows"][0]["of_copy"] == 1 and all(row["ms"] > 0 for row in result["rows"])
+
+
+def test_on_a_gpu_the_versions_are_written_too(monkeypatch):
+    stand_in_cupy.install(monkeypatch)
+    kernels.set_mode("gpu")
+    found = gpu_check["provenance"]()
+    kernels.set_mode("cpu")
+    assert found["device"] == "a device that is not there" and found["compute_capability"] == "90"
+    assert (found["cuda"], found["driver_cuda"], found["cupy"]) == ("12.9", "13.0", "14.0")
 
 
 @pytest.mark.parametrize("family", gpu_check["FAMILIES"])
