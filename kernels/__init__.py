@@ -53,6 +53,7 @@ from .pooling import (
     unpool_backward,
     unpool_spread,
     unpool_spread_backward,
+    warn_of_strays,
 )
 from .reduction import (
     ASUM,

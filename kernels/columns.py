@@ -20,4 +20,4 @@ def _each_image(kernel: str, source, target, x, columns, geometry: Geometry) -> 
     rows, out_width = columns.shape[2:]
     sizes = (1, channels, height, width, 0, rows, out_width)
     for one, other in zip(source, target, strict=True):
-        launch(kernel, columns.shape[1], rows * out_width, one, other, *sizes, *geometry.taps)
+        launch(kernel, columns.shape[1] * rows, out_width, one, other, *sizes, *geometry.taps)

@@ -93,7 +93,7 @@ def _columns(x, chunk: _Chunk, geometry: Geometry, out_width: int):
     columns = workspace(x, depth * chunk.images * chunk.rows * out_width, "columns")
     part = x[chunk.image : chunk.image + chunk.images]
     sizes = (chunk.images, channels, height, width, chunk.first, chunk.rows, out_width)
-    launch("im2col", depth * chunk.images, chunk.rows * out_width, part, columns, *sizes, *geometry.taps)
+    launch("im2col", depth * chunk.images * chunk.rows, out_width, part, columns, *sizes, *geometry.taps)
     return columns.reshape(depth, chunk.images * chunk.rows * out_width)
 
 
@@ -166,8 +166,8 @@ def correlate_backward_data(dy, weights, geometry: Geometry, dx) -> None:
             sizes = (chunk.images, channels, height, width, chunk.first, chunk.rows, out_width)
             launch(
                 "col2im",
-                chunk.images * channels,
-                geometry.kernel[0] * geometry.kernel[1] * chunk.rows * out_width,
+                chunk.images * depth * chunk.rows,
+                out_width,
                 columns,
                 part,
                 *sizes,

@@ -8,8 +8,12 @@ import numpy as np
 from .host_build import BuildError
 from .sources import INT, Signature, signatures, source_text, too_large
 
-_BLOCKS_PER_PROCESSOR = 16
-_MOST_THREADS = 256
+_THREADS_PER_PROCESSOR = (
+    4096  # that a grid has at most: twice what a processor holds, so that none idles while blocks end
+)
+_THREADS = 256  # of a block where there are blocks enough for every processor
+_MOST_THREADS = 1024
+_FEW = 2  # rows a processor, below which larger blocks keep it busy
 _SCALARS = {"int": np.int32, "index": np.int64, "unsigned int": np.uint32, "unsigned long long": np.uint64}
 _POINTEES = {"int*": np.dtype(np.int32), "double*": np.dtype(np.float64)}
 
@@ -35,6 +39,8 @@ class GpuKernel:
         real = {"float32": "float", "float64": "double"}[dtype.name]
         try:
             self._function = _module(signature.file, real).get_function(name)
+            # fewer than 1024 where a thread takes many registers; asking compiles it
+            self._most_threads = min(_MOST_THREADS, self._function.max_threads_per_block // 32 * 32)
         except cupy.cuda.compiler.CompileException as error:
             place = f"compute capability {cupy.cuda.Device().compute_capability}"
             raise BuildError(f"{signature.file} does not compile for {place}; the compiler's log:\n{error}") from None
@@ -57,9 +63,14 @@ class GpuKernel:
                 )
             else:
                 values.append(argument)
-        most = _BLOCKS_PER_PROCESSOR * _processors(cupy.cuda.Device().id)
-        threads = min(_MOST_THREADS, (width + 31) // 32 * 32)
-        self._function((max(1, min(rows, most)),), (max(32, threads),), tuple(values))
+        self._function(*self._shape(rows, width), tuple(values))
+
+    def _shape(self, rows: int, width: int) -> tuple[tuple[int], tuple[int]]:
+        """(grid, block): blocks of whole warps, no wider than a row; no more of them than rows or than keep the device busy."""
+        processors = _processors(cupy.cuda.Device().id)
+        most = self._most_threads if rows < _FEW * processors else min(_THREADS, self._most_threads)
+        threads = max(32, min(most, (width + 31) // 32 * 32))
+        return (max(1, min(rows, processors * (_THREADS_PER_PROCESSOR // threads))),), (threads,)
 
 
 @cache

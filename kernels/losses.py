@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .device import array_module, launch, to_host
+from .device import array_module, launch, launch_elementwise, to_host
 
 _RUN = 1 << 12
 
@@ -19,7 +19,7 @@ def sigmoid_loss(x, targets, ignored: int | None) -> tuple[float, int]:
 def sigmoid_loss_backward(x, targets, ignored: int | None, weight: float, out) -> None:
     """out = weight * (sigmoid(x) - t), 0 where the target is ignored."""
     ignore = (0, -1) if ignored is None else (1, ignored)
-    launch("sigmoid_loss_backward", x.size, 1, x, targets, out, weight, *ignore, x.size)
+    launch_elementwise("sigmoid_loss_backward", x.size, x, targets, out, weight, *ignore, x.size)
 
 
 def hinge(x, labels, squared: bool, signed_margins) -> float:
@@ -44,7 +44,7 @@ def _require_classes(labels, strange, classes: int) -> None:
 
 def hinge_backward(signed_margins, squared: bool, weight: float, out) -> None:
     """out = weight * the gradient of `hinge`."""
-    launch("hinge_backward", out.size, 1, signed_margins, out, weight, int(squared), out.size)
+    launch_elementwise("hinge_backward", out.size, signed_margins, out, weight, int(squared), out.size)
 
 
 def multinomial_loss(p, labels) -> float:

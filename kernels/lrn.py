@@ -1,6 +1,6 @@
 """Local response normalisation, across channels or within each plane."""
 
-from .device import launch, workspace
+from .device import launch, launch_elementwise, workspace
 from .elementwise import multiply
 
 
@@ -20,13 +20,13 @@ def lrn(x, size: int, alpha: float, beta: float, k: float, within: bool, q, out)
     squares = workspace(x, x.size, "lrn").reshape(x.shape)
     multiply(x, x, squares)
     _window_sums(squares, size // 2, within, q)
-    launch("lrn_forward", x.size, 1, x, q, out, k, alpha / size ** (2 if within else 1), beta, x.size)
+    launch_elementwise("lrn_forward", x.size, x, q, out, k, alpha / size ** (2 if within else 1), beta, x.size)
 
 
 def lrn_backward(dy, x, q, size: int, alpha: float, beta: float, within: bool, out) -> None:
     """out = the gradient of `lrn` from dy, its x and its q; out is neither of them."""
     ratio = workspace(x, x.size, "lrn").reshape(x.shape)
     sums = workspace(x, x.size, "lrn sums").reshape(x.shape)
-    launch("lrn_ratio", x.size, 1, dy, x, q, out, ratio, beta, x.size)
+    launch_elementwise("lrn_ratio", x.size, dy, x, q, out, ratio, beta, x.size)
     _window_sums(ratio, size // 2, within, sums)
-    launch("lrn_backward", x.size, 1, x, sums, out, 2 * alpha * beta / size ** (2 if within else 1), x.size)
+    launch_elementwise("lrn_backward", x.size, x, sums, out, 2 * alpha * beta / size ** (2 if within else 1), x.size)

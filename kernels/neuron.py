@@ -2,7 +2,7 @@
 
 import math
 
-from .device import array_module, launch
+from .device import array_module, launch, launch_elementwise
 from .sources import signatures
 
 
@@ -18,7 +18,7 @@ def neuron_backward(kind: str, dy, x, y, out, a: float = 0, b: float = 0, c: flo
 
 def _launch(name: str, **values) -> None:
     """A kernel with those of the values that it names."""
-    launch(name, values["n"], 1, *(values[wanted] for wanted in signatures()[name].names))
+    launch_elementwise(name, values["n"], *(values[wanted] for wanted in signatures()[name].names))
 
 
 def prelu(x, slope, out) -> None:

@@ -1,13 +1,16 @@
 """Pooling with switches, average pooling and unpooling (paper, section 3.2.1)."""
 
 import warnings
+from collections import deque
 from typing import NamedTuple
 
 import numpy as np
 
-from .device import array_module, launch, workspace
+from .device import array_module, launch, on_gpu, workspace
 
 MOST_SWITCHES = 1 << 24  # the integers that float32 holds exactly
+_STRAYS_KEPT = 32  # calls of unpool whose counts may wait
+_strays: deque = deque()  # (count per plane, shape of the result)
 
 
 class Window(NamedTuple):
@@ -108,7 +111,8 @@ def average_pool_backward(dy, window: Window, out) -> None:
 def unpool(x, switches, out, distinct: bool = False) -> None:
     """out (N, C, H, W) = x (N, C, h, w) put at its switches, zero elsewhere; of values for one place the last in scan order wins.
 
-    `distinct` promises that no place is named twice, which spares a pass. A switch outside the plane writes nothing and is warned of.
+    `distinct` promises that no place is named twice, which spares a pass. A switch outside the plane writes nothing and is warned of,
+    on a GPU by `warn_of_strays`.
     """
     planes, windows, size = x.shape[0] * x.shape[1], x.shape[2] * x.shape[3], out.shape[2] * out.shape[3]
     xp = array_module(x)
@@ -118,12 +122,21 @@ def unpool(x, switches, out, distinct: bool = False) -> None:
     else:
         winner = workspace(outside, planes * size, "winner")
         launch("unpool_forward_last_wins", planes, size, x, switches, out, winner, outside, planes, windows, size)
-    lost = int(outside.sum())
-    if lost:
-        warnings.warn(
-            f"unpooling: {lost} switches lie outside a plane of {out.shape[2]} x {out.shape[3]}; they wrote nothing",
-            stacklevel=3,
-        )
+    _strays.append((outside, out.shape))
+    if not on_gpu(x) or len(_strays) >= _STRAYS_KEPT:
+        warn_of_strays()
+
+
+def warn_of_strays() -> None:
+    """Warn of switches outside their planes. `unpool` on a GPU leaves their counts there, lest the host wait at each call."""
+    while _strays:
+        outside, shape = _strays.popleft()
+        lost = int(outside.sum())
+        if lost:
+            warnings.warn(
+                f"unpooling: {lost} switches lie outside a plane of {shape[2]} x {shape[3]}; they wrote nothing",
+                stacklevel=3,
+            )
 
 
 def unpool_backward(dy, switches, out) -> None:

@@ -7,6 +7,7 @@ from collections import OrderedDict
 
 import numpy as np
 
+from .. import kernels
 from ..blob import Blob, HostBlob, current_seed
 from ..layers import Crop, Input, Layer, MemoryData, Pooling, Python, Split, Unpooling, layer_type
 from ..proto import PrototxtError, caffe_pb2, filter_net, line_of_layer, printable, read_net, upgrade_net
@@ -266,6 +267,7 @@ class Net:
                 if weight:
                     blob.host_diff[...] = weight
                     loss += weight * float(blob.host_data.sum())
+        kernels.warn_of_strays()
         return loss
 
     def _run_backward(self, first: int, last: int) -> None:

@@ -7,14 +7,16 @@ and their sums stay on the device until `float` or `int` fetches them.
 import sys
 import types
 import weakref
+from collections import deque
 from typing import NamedTuple
 
 import numpy as np
 
 from deconvnet.core import kernels
-from deconvnet.core.kernels import device, host, sources
+from deconvnet.core.kernels import device, host, pooling, sources
 
 PROCESSORS = 4
+MOST_THREADS = {"softmax_loss_forward": 800}  # as if it took 80 registers
 _ROUNDED = 512  # bytes of which CuPy's pool hands out multiples
 
 
@@ -212,6 +214,7 @@ def make(record: Record, memory: int | None = None):
                 pairs = zip(kinds, arguments, strict=True)
                 run(1, 1, [as_host(argument, kind.endswith("*")) for kind, argument in pairs])
 
+            function.max_threads_per_block = MOST_THREADS.get(name, 1024)
             return function
 
     def described(argument):
@@ -268,5 +271,6 @@ def install(monkeypatch, memory: int | None = None) -> Record:
     monkeypatch.setitem(sys.modules, gpu, None)
     del sys.modules[gpu]  # so that it is imported anew; monkeypatch restores what was there
     monkeypatch.setattr(device, "_workspaces", {})
+    monkeypatch.setattr(pooling, "_strays", deque())
     monkeypatch.setattr(device, "_mode", "cpu")
     return record

@@ -1,6 +1,7 @@
 """The Python of the GPU path without a GPU: a stand-in for CuPy records each launch and lets the host kernels do the work."""
 
 import importlib
+import warnings
 
 import kernel_calls
 import numpy as np
@@ -139,17 +140,58 @@ def test_blocks_are_whole_warps_and_a_grid_fits_the_device(launches, to_gpu, ope
     operation(to_gpu, np.float32)
     for launch in launches:
         (blocks,), (threads,) = launch.grid, launch.block
-        assert threads in range(32, 257, 32)
-        assert 1 <= blocks <= 16 * PROCESSORS
+        assert threads in range(32, stand_in_cupy.MOST_THREADS.get(launch.name, 1024) + 1, 32)
+        assert 1 <= blocks and blocks * threads <= 4096 * PROCESSORS
 
 
 @pytest.mark.parametrize(
-    "rows, width, grid, block", [(3, 1000, 3, 256), (3, 40, 3, 64), (10**6, 7, 64, 32), (0, 0, 1, 32)]
+    "rows, width, grid, block",
+    [
+        (8, 1000, 8, 256),
+        (8, 40, 8, 64),
+        (3, 1000, 3, 1000 // 32 * 32 + 32),  # fewer rows than two a processor: larger blocks
+        (3, 10**6, 3, 1024),
+        (10**6, 1000, 64, 256),
+        (10**6, 14, 512, 32),  # narrow rows: more blocks
+        (0, 0, 1, 32),
+    ],
 )
 def test_rows_become_blocks_and_their_width_threads(launches, to_gpu, rows, width, grid, block):
     x = to_gpu(normal(10))
     device.launch("relu_forward", rows, width, x, x, 0.0, x.size)
     assert [(launch.grid, launch.block) for launch in launches] == [((grid,), (block,))]
+
+
+def test_a_kernel_of_many_registers_gets_no_larger_blocks_than_it_can_have(launches, to_gpu):
+    loss(to_gpu, np.float32)
+    found = {launch.name: launch.block for launch in launches}
+    assert found["softmax_loss_forward"] == (768,) and found["softmax_loss_backward"] == (32,)
+
+
+def test_single_values_are_computed_in_blocks_of_many(launches, to_gpu):
+    x = to_gpu(normal(10**5))
+    kernels.neuron("sigmoid", x, x)
+    assert [(launch.grid, launch.block) for launch in launches] == [((64,), (256,))]
+
+
+def test_narrow_maps_are_laid_out_by_blocks_no_wider_than_a_row(launches, to_gpu):
+    convolution(to_gpu, np.float32)
+    blocks = {launch.name: launch.block for launch in launches}
+    assert blocks["im2col"] == blocks["col2im"] == (32,)
+
+
+def test_lost_switches_are_counted_without_waiting_and_warned_of_at_the_end(record, to_gpu):
+    x, switches = to_gpu(normal(1, 2, 1, 2)), to_gpu(np.array([[[[0, 99]], [[3, 1]]]], np.float32))
+    out = to_gpu(np.zeros((1, 2, 2, 2), np.float32))
+    kernels.unpool(x, switches, out, distinct=True)
+    assert record.to_host == []
+    with pytest.warns(UserWarning, match="1 switches lie outside a plane of 2 x 2"):
+        kernels.warn_of_strays()
+    for _ in range(100):  # nobody asks, and no memory is held for ever
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            kernels.unpool(x, switches, out, distinct=True)
+    assert record.live < 50 * 512
 
 
 @pytest.mark.parametrize("wrong", [normal(10, dtype=np.float64), normal(20)[::2]])

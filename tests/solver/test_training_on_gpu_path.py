@@ -115,6 +115,6 @@ def test_every_launch_of_a_training_has_a_grid_for_the_device_and_aligned_arrays
     train(tiny_training.write_seg_solver(tmp_path, FIELDS), "gpu", 2)
     for launch in record.launches:
         (blocks,), (threads,) = launch.grid, launch.block
-        assert threads in range(32, 257, 32) and 1 <= blocks <= 16 * stand_in_cupy.PROCESSORS
+        assert threads in range(32, 1025, 32) and 1 <= blocks <= 128 * stand_in_cupy.PROCESSORS
         for argument in launch.arguments:
             assert not isinstance(argument, Pointer) or argument.contiguous and argument.aligned
