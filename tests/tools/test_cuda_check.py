@@ -61,6 +61,12 @@ def test_the_page_shows_what_the_compiler_says(compiled):
     assert cuda_check_module["page_with"](outcomes, version, page) == page, told
 
 
+def test_the_page_has_a_section_for_each_file():
+    page = (ROOT / "docs" / "kernels.md").read_text()
+    sections = [line.removeprefix("### ") for line in page.splitlines() if line.startswith("### ")]
+    assert sorted(sections) == [file.name for file in sources.cuda_files()]
+
+
 def test_the_compilers_log_is_read_kernel_by_kernel():
     log = """ptxas info    : Compiling entry function 'first' for 'sm_80'
 ptxas info    : Function properties for first
