@@ -67,5 +67,6 @@ from .reduction import (
 )
 from .softmax import rank_labels, softmax, softmax_backward, softmax_loss, softmax_loss_backward
 from .update import sgd_update, sum_of_squares
+from .winograd import After
 
 __all__ = [name for name in dir() if not name.startswith("_")]

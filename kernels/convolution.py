@@ -10,7 +10,10 @@ from typing import NamedTuple
 import numpy as np
 
 from . import dense, winograd
+from .activation import relu
 from .device import launch, matrix_product, on_gpu, workspace
+from .normalization import channel_affine_forward
+from .winograd import After
 
 _BAND_BYTES = 6 << 20  # columns that stay in a processor's cache between im2col and the product
 _GPU_BAND_BYTES = 256 << 20
@@ -240,10 +243,19 @@ def algorithm(
     return "winograd" if pays or asked == "winograd" else "product"
 
 
-def _forward(chosen: str, x, weights, bias, geometry: Geometry, out) -> None:
-    """`correlate` and the bias."""
+def _finish(bias, after: After | None, y) -> None:
+    """Add the bias (None: nothing) and do what comes after, in passes of their own."""
+    add_bias(bias, y)
+    if after is not None and after.gain is not None:
+        channel_affine_forward(y, after.gain, after.shift, y)
+    if after is not None and after.rectified:
+        relu(y, 0.0, y)
+
+
+def _forward(chosen: str, x, weights, bias, geometry: Geometry, out, after: After | None = None) -> None:
+    """`correlate`, the bias and what comes after."""
     if chosen == "winograd":
-        winograd.correlate(x, weights, geometry.pad, out, bias)
+        winograd.correlate(x, weights, geometry.pad, out, bias, after=after)
         return
     if chosen == "gather":
         _gather("backward_data", out, x, geometry, out.size // out.shape[3], x, weights, out)
@@ -251,13 +263,13 @@ def _forward(chosen: str, x, weights, bias, geometry: Geometry, out) -> None:
         dense.correlate(x, weights, out)
     else:
         correlate(x, weights, geometry, out)
-    add_bias(bias, out)
+    _finish(bias, after, out)
 
 
-def _adjoint(chosen: str, dy, weights, bias, geometry: Geometry, dx) -> None:
-    """`correlate_backward_data` and the bias."""
+def _adjoint(chosen: str, dy, weights, bias, geometry: Geometry, dx, after: After | None = None) -> None:
+    """`correlate_backward_data`, the bias and what comes after."""
     if chosen == "winograd":
-        winograd.correlate(dy, weights, geometry.pad, dx, bias, transposed=True)
+        winograd.correlate(dy, weights, geometry.pad, dx, bias, transposed=True, after=after)
         return
     if chosen == "gather":
         _gather("forward", dy, dx, geometry, dx.size // dx.shape[3], dy, weights, dx)
@@ -265,7 +277,7 @@ def _adjoint(chosen: str, dy, weights, bias, geometry: Geometry, dx) -> None:
         dense.correlate_backward_data(dy, weights, dx)
     else:
         correlate_backward_data(dy, weights, geometry, dx)
-    add_bias(bias, dx)
+    _finish(bias, after, dx)
 
 
 def _weights_gradient(chosen: str, x, dy, geometry: Geometry, dweights) -> None:
@@ -280,9 +292,9 @@ def _weights_gradient(chosen: str, x, dy, geometry: Geometry, dweights) -> None:
         correlate_backward_weights(x, dy, geometry, dweights)
 
 
-def conv_forward(x, weights, bias, geometry: Geometry, out) -> None:
+def conv_forward(x, weights, bias, geometry: Geometry, out, after: After | None = None) -> None:
     """Convolution: out (N, O, H', W') from x (N, C, H, W), weights (O, C / group, kh, kw) and bias (O,) or None."""
-    _forward(algorithm(geometry, x.shape, out.shape, gpu=on_gpu(x)), x, weights, bias, geometry, out)
+    _forward(algorithm(geometry, x.shape, out.shape, gpu=on_gpu(x)), x, weights, bias, geometry, out, after)
 
 
 def conv_backward(x, weights, dy, geometry: Geometry, dx=None, dweights=None, dbias=None) -> None:
@@ -296,9 +308,9 @@ def conv_backward(x, weights, dy, geometry: Geometry, dx=None, dweights=None, db
         _adjoint(chosen, dy, weights, None, geometry, dx)
 
 
-def deconv_forward(x, weights, bias, geometry: Geometry, out) -> None:
+def deconv_forward(x, weights, bias, geometry: Geometry, out, after: After | None = None) -> None:
     """Transposed convolution: out (N, O, H', W') from x (N, C, H, W), weights (C, O / group, kh, kw) and bias (O,) or None."""
-    _adjoint(algorithm(geometry, x.shape, out.shape, True, on_gpu(x)), x, weights, bias, geometry, out)
+    _adjoint(algorithm(geometry, x.shape, out.shape, True, on_gpu(x)), x, weights, bias, geometry, out, after)
 
 
 def deconv_backward(x, weights, dy, geometry: Geometry, dx=None, dweights=None, dbias=None) -> None:

@@ -247,13 +247,28 @@ DEVICE void product_of(int rows, const real* __restrict__ a, index a_row, index 
   }
 }
 
-// Y = At M A of one tile and LANES outputs, plus their bias, into the planes y; the tile may hang over the edge.
-DEVICE void store_tile(const lanes* m, index step, const lanes& bias, real* y, index plane, int existing, int height, int width, int top,
+// What becomes of LANES outputs: plus bias, then, if scaled, times gain plus shift, then, if rectified, not below zero.
+struct Finish {
+  lanes bias, gain, shift;
+  bool scaled, rectified;
+};
+DEVICE lanes first_of(const real* values, int count) {
+  lanes some = {};
+  for (int l = 0; values && l < min(LANES, count); ++l) lane(some, l) = values[l];
+  return some;
+}
+
+// Y = At M A of one tile and LANES outputs, finished, into the planes y; the tile may hang over the edge.
+DEVICE void store_tile(const lanes* m, index step, const Finish& finish, real* y, index plane, int existing, int height, int width, int top,
                        int left) {
   lanes half[4][6], full[16];
   for (int j = 0; j < 6; ++j) result_1d(m + j * step, 6 * step, half[0] + j, 6);
   for (int i = 0; i < 4; ++i) result_1d(half[i], 1, full + 4 * i, 1);
-  for (int n = 0; n < 16; ++n) full[n] += bias;
+  for (int n = 0; n < 16; ++n) full[n] += finish.bias;
+  if (finish.scaled)
+    for (int n = 0; n < 16; ++n) full[n] = finish.gain * full[n] + finish.shift;
+  if (finish.rectified)
+    for (int n = 0; n < 16; ++n) full[n] = full[n] < 0 ? lanes{} : full[n];
   for (int n = 0; n < 16; n += LANES) transpose(full + n);  // place n of lane l is now lane n % LANES of vector l of its block
   const int rows = min(4, height - top), columns = min(4, width - left);
   for (int l = 0; l < min(LANES, existing); ++l)
@@ -268,9 +283,9 @@ DEVICE void store_tile(const lanes* m, index step, const lanes& bias, real* y, i
 }
 
 // y of a band: the 36 products of patches and filters over `depth` channels, then the output transform. y starts at the first of the
-// `outputs` outputs that u holds, of `channels` that an image has.
-KERNEL(winograd_results, const real* __restrict__ v, const real* __restrict__ u, const real* __restrict__ bias, real* __restrict__ y,
-       int depth, int outputs, int channels, int height, int width, int tile_rows, int tile_columns, int first, int tiles, int row,
+// `outputs` outputs that u holds, of `channels` that an image has. No bias: 0; no gain: neither gain nor shift.
+KERNEL(winograd_results, const real* __restrict__ v, const real* __restrict__ u, const real* __restrict__ bias, const real* __restrict__ gain,
+       const real* __restrict__ shift, real* __restrict__ y, int rectified, int depth, int outputs, int channels, int height, int width, int tile_rows, int tile_columns, int first, int tiles, int row,
        index plane, index u_plane) {
   const int panels = (outputs + PANEL - 1) / PANEL, blocks = (tiles + BLOCK - 1) / BLOCK, per_block = (tiles + blocks - 1) / blocks;
   const int steps = (per_block + ROWS - 1) / ROWS, per_step = (per_block + steps - 1) / steps;
@@ -289,12 +304,13 @@ KERNEL(winograd_results, const real* __restrict__ v, const real* __restrict__ u,
         }
       for (int half = 0; half < vectors; ++half) {
         const int o = p * PANEL + half * LANES;
-        lanes shift = {};
-        for (int l = 0; bias && l < min(LANES, outputs - o); ++l) lane(shift, l) = bias[o + l];
+        const int existing = outputs - o;
+        const Finish finish = {first_of(bias ? bias + o : bias, existing), first_of(gain ? gain + o : gain, existing),
+                               first_of(gain ? shift + o : gain, existing), gain != nullptr, rectified != 0};
         for (int t = begin; t < end; ++t) {
           const int tile_row = first + t / tile_columns, image = tile_row / tile_rows;
-          store_tile(&m[0][t - begin][half], 2 * BLOCK, shift, y + ((index)image * channels + o) * height * width, (index)height * width,
-                     outputs - o, height, width, tile_row % tile_rows * 4, t % tile_columns * 4);
+          store_tile(&m[0][t - begin][half], 2 * BLOCK, finish, y + ((index)image * channels + o) * height * width, (index)height * width,
+                     existing, height, width, tile_row % tile_rows * 4, t % tile_columns * 4);
         }
       }
     }

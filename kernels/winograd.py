@@ -11,6 +11,15 @@ _BAND_VALUES = 2 << 20  # transformed patches (and gradients) of a band
 _FILTER_VALUES = 2 << 20  # transformed filters that are made at once
 
 
+class After(NamedTuple):
+    """What becomes of each result of a convolution before it is written: times gain (O,) plus shift (O,) if there is one, then, if
+    rectified, not below zero. Batch norm in inference and ReLU cost no pass over memory this way."""
+
+    gain: object = None
+    shift: object = None
+    rectified: bool = False
+
+
 class Tiles(NamedTuple):
     """The 4x4 tiles that cover the results (N, C, H, W) of a correlation, counted along tile rows and through the images."""
 
@@ -48,8 +57,10 @@ def _panels(outputs: int, depth: int) -> list[tuple[int, int]]:
     return [(first, min(most, outputs - first)) for first in range(0, outputs, most)]
 
 
-def correlate(x, weights, pad: tuple[int, int], out, bias=None, transposed: bool = False) -> None:
-    """out (N, O, H', W') = x (N, C, H, W) correlated with weights (O, C, 3, 3), plus bias (O,) if there is one.
+def correlate(
+    x, weights, pad: tuple[int, int], out, bias=None, transposed: bool = False, after: After | None = None
+) -> None:
+    """out (N, O, H', W') = x (N, C, H, W) correlated with weights (O, C, 3, 3), plus bias (O,) if there is one, and what comes `after`.
 
     transposed: the weights are (C, O, 3, 3) and turned by half a turn, as the gradient of a correlation or a deconvolution takes
     them; `pad` is that of the correlation whose adjoint is meant. Both pads lie between 0 and 2.
@@ -60,6 +71,7 @@ def correlate(x, weights, pad: tuple[int, int], out, bias=None, transposed: bool
     tiles, row = Tiles.over(out.shape), _row(depth)
     bands, chunks = tiles.bands(_PLACES * row), _panels(outputs, depth)
     flat = weights.reshape(-1)
+    after = after or After()
     if len(bands) > 1:
         chunks = [(0, outputs)]
     for first_output, count in chunks:
@@ -85,8 +97,9 @@ def correlate(x, weights, pad: tuple[int, int], out, bias=None, transposed: bool
                 sizes = (*x.shape[1:], *pads, tiles.rows_of_image, tiles.columns, first, rows, row, plane)
                 launch("winograd_patches", rows, tiles.columns * depth * _PLACES, x, patches, *sizes)
             part = out.reshape(-1)[first_output * out.shape[2] * out.shape[3] :]
-            own = None if bias is None else bias[first_output:]
+            own = [None if values is None else values[first_output:] for values in (bias, after.gain, after.shift)]
             sizes = (
+                int(after.rectified),
                 depth,
                 count,
                 *out.shape[1:],
@@ -98,7 +111,7 @@ def correlate(x, weights, pad: tuple[int, int], out, bias=None, transposed: bool
                 plane,
                 u_plane,
             )
-            launch("winograd_results", count, number * depth, patches, filters, own, part, *sizes)
+            launch("winograd_results", count, number * depth, patches, filters, *own, part, *sizes)
 
 
 def correlate_backward_weights(x, dy, pad: tuple[int, int], dweights) -> None:

@@ -26,8 +26,9 @@ from . import (
     structure,
     windows,
 )
+from .activation import ReLU
 from .batch_norm import BN
-from .convolution import Deconvolution
+from .convolution import Convolution, Deconvolution
 from .inputs import Input
 from .layer import Layer, layer_type, register
 from .memory_data import MemoryData
@@ -37,6 +38,7 @@ from .structure import Crop, Split
 
 __all__ = [
     "BN",
+    "Convolution",
     "Crop",
     "Deconvolution",
     "Input",
@@ -45,6 +47,7 @@ __all__ = [
     "Pooling",
     "Python",
     "PythonLayer",
+    "ReLU",
     "Split",
     "Unpooling",
     "layer_type",

@@ -9,7 +9,10 @@ from .layer import Layer, pair, register
 
 
 class _Windowed(Layer):
-    """What both directions share: the window, weights and bias, and the sizes."""
+    """What both directions share: the window, weights and bias, and the sizes.
+
+    forward's `after` (kernels.After): what the net lets it do to the results on behalf of the layers that follow.
+    """
 
     bottoms = (1, float("inf"))
     tops = (1, float("inf"))
@@ -107,9 +110,9 @@ class Convolution(_Windowed):
         """The shortest side of an input with a result."""
         return max(1, dilation * (kernel - 1) + 1 - 2 * pad)
 
-    def forward(self, bottom, top):
+    def forward(self, bottom, top, after=None):
         for below, above in zip(bottom, top, strict=True):
-            kernels.conv_forward(below.data, *self._parameters(), self.geometry, above.data)
+            kernels.conv_forward(below.data, *self._parameters(), self.geometry, above.data, after)
 
     def backward(self, top, propagate_down, bottom):
         for above, wanted, below in zip(top, propagate_down, bottom, strict=True):
@@ -147,9 +150,9 @@ class Deconvolution(_Windowed):
     def filtered(self, bottom, top):
         return bottom
 
-    def forward(self, bottom, top):
+    def forward(self, bottom, top, after=None):
         for below, above in zip(bottom, top, strict=True):
-            kernels.deconv_forward(below.data, *self._parameters(), self.geometry, above.data)
+            kernels.deconv_forward(below.data, *self._parameters(), self.geometry, above.data, after)
 
     def backward(self, top, propagate_down, bottom):
         for above, wanted, below in zip(top, propagate_down, bottom, strict=True):

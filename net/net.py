@@ -15,6 +15,7 @@ from .caffe_hdf5 import write_hdf5
 from .crop_offset import Source, computed_offset
 from .debug_info import log_backward, log_forward, log_parameters
 from .errors import NetError
+from .fusion import after, find_fusions
 from .input_shapes import with_inputs
 from .needs_backward import Passes, find_passes
 from .parameters import LearnableParameter, append_parameters, loss_weights, share_trained
@@ -35,8 +36,8 @@ class Net:
     stages, level: what include and exclude rules are held against; dtype: float32, or float64 for gradient checks; seed: of the fillers
     and of every other draw (default: set_random_seed's, else a fresh one); beside: a net whose parameters, by layer name, and whose
     buffers this one uses as its own, as a test net beside its train net does: what one computes, the other overwrites.
-    share: let blobs whose lives do not meet use one memory (gradients in TRAIN, data in TEST, which then cannot run backward); asking for
-    one that is gone raises RuntimeError; keep: names of blobs to spare.
+    share: let blobs whose lives do not meet use one memory (gradients in TRAIN, data in TEST, which then cannot run backward and lets
+    convolutions do the work of batch norm and ReLU); asking for a blob that is gone raises RuntimeError; keep: names of blobs to spare.
     allow_python_layers: whether Python layers may import and run the modules that the model names.
     fill: False leaves parameters zero and, until they are asked for, without memory, for whoever wants the shapes only.
     input_shapes: shapes by name of inputs, or of data that inputs replace.
@@ -126,6 +127,7 @@ class Net:
         self._forward_only = share and not (self.phase == caffe_pb2.TRAIN or self._param.force_backward)
         side = "data" if self._forward_only else "diff"
         recycled = recycle(self, self._blobs, self._passes, side, kept) if share else set()
+        self._fusions = find_fusions(self) if self._forward_only else {}
         self.blobs = OrderedDict(
             (name, HostBlob(blob, name, side if name in recycled else None)) for name, blob in self._blobs.items()
         )
@@ -253,12 +255,19 @@ class Net:
 
     def _run(self, first: int, last: int) -> float:
         """Forward through layers first..last; the weighted sum of their losses."""
-        loss = 0.0
+        loss, done = 0.0, first - 1
         for number in range(first, last + 1):
+            if number <= done:
+                continue
             layer, bottom, top = self.layers[number], self._bottoms[number], self._tops[number]
+            fused = self._fusions.get(number, number)
+            done = fused if fused <= last and not self.debug_info else number
             try:
                 layer.reshape(bottom, top)
-                layer.forward(bottom, top)
+                if done > number:
+                    layer.forward(bottom, top, after(self.layers[number + 1 : done + 1]))
+                else:
+                    layer.forward(bottom, top)
             except _LAYERS_ERRORS as error:
                 raise self._located(error, layer.param) from error
             if self.debug_info:

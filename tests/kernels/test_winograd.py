@@ -84,7 +84,9 @@ def test_the_results_kernel_is_the_definition():
     """Of one tile and one channel, whose filter is 2 at each of the 36 places."""
     v, u, y = np.zeros((36, LINE)), np.full((36, 2 * LINE), 2.0), np.full((1, 1, 4, 4), np.nan)
     v[:, 0] = numbers(36)
-    launch("winograd_results", 1, 36, v, u, np.ones(1), y, 1, 1, 1, 4, 4, 1, 1, 0, 1, LINE, LINE, 2 * LINE)
+    launch(
+        "winograd_results", 1, 36, v, u, np.ones(1), None, None, y, 0, 1, 1, 1, 4, 4, 1, 1, 0, 1, LINE, LINE, 2 * LINE
+    )
     np.testing.assert_allclose(y[0, 0], AT @ (2 * v[:, 0].reshape(6, 6)) @ AT.T + 1, atol=1e-13)
 
 
