@@ -128,7 +128,7 @@ def _channel_affine(dtype):
 
 
 def _convolutions(dtype, shape, outputs, geometry):
-    """A convolution and a deconvolution of one geometry, forward and backward."""
+    """A convolution and a deconvolution of one geometry, forward, with what may come after it, and backward."""
     results = []
     for transposed in (False, True):
         size = (geometry.transposed_size if transposed else geometry.output_size)(*shape[2:])
@@ -141,9 +141,14 @@ def _convolutions(dtype, shape, outputs, geometry):
             else (kernels.conv_forward, kernels.conv_backward)
         )
         forward(x, weights, None, geometry, y)
+        finished, bias, gain, shift = (
+            empty(*y.shape, dtype=dtype),
+            *(_numbers(dtype, outputs, seed=n) for n in (4, 5, 6)),
+        )
+        forward(x, weights, bias, geometry, finished, kernels.After(gain, shift, rectified=True))
         dx, dweights = empty(*shape, dtype=dtype), put(np.zeros(weights.shape, dtype))
         backward(x, weights, _numbers(dtype, *y.shape, seed=3), geometry, dx, dweights)
-        results += [y, dx, dweights]
+        results += [y, finished, dx, dweights]
     return results
 
 

@@ -110,10 +110,15 @@ def test_every_shape_is_the_definition(shape, pad, transposed, band):
         patch.setattr(winograd, "_BAND_VALUES", 36 * band)
         patch.setattr(winograd, "_FILTER_VALUES", 36 * band)
         winograd.correlate(x, weights, pad, y, bias, transposed)
+        after = kernels.After(numbers(outputs, seed=4), numbers(outputs, seed=5), rectified=bool(outputs % 2))
+        finished = np.full(y.shape, np.nan)
+        winograd.correlate(x, weights, pad, finished, bias, transposed, after)
         winograd.correlate(dy, weights, pad, dx, transposed=not transposed)
         winograd.correlate_backward_weights(*((dy, x) if transposed else (x, dy)), pad, dweights)
     expected = (reference.deconv if transposed else reference.conv)(x, weights, bias, pad=pad)
     np.testing.assert_allclose(y, expected, atol=1e-11)
+    expected = expected * after.gain[:, None, None] + after.shift[:, None, None]
+    np.testing.assert_allclose(finished, np.maximum(expected, 0) if after.rectified else expected, atol=1e-10)
     # the adjoint of the other kind, by its definition
     adjoint = (reference.conv if transposed else reference.deconv)(dy, weights, pad=pad)
     np.testing.assert_allclose(dx, adjoint, atol=1e-11)
