@@ -155,12 +155,12 @@ def test_a_forgotten_prefetch_ends_its_threads():
     assert wait_until(lambda: not any(thread.is_alive() for thread in own))
 
 
-@pytest.mark.parametrize("make", ["busy", "stuck"])
-def test_a_process_ends_quietly_and_soon_with_open_threads(make):
+@pytest.mark.parametrize("make, patience", [("busy", 20), ("stuck", 0.3)])
+def test_a_process_ends_quietly_and_soon_with_open_threads(make, patience):
     code = f"""
 import time, numpy, cv2
 from deconvnet.core.layers import prefetch
-prefetch._PATIENCE = 0.3
+prefetch._PATIENCE = {patience}
 def busy(number):
     return cv2.resize(numpy.zeros((300, 300, 3), numpy.uint8), (299, 299))
 def stuck(number):
