@@ -221,8 +221,7 @@ def _write_crops(source, target, image_id, context, keep):
         label[classes == VOID] = VOID
         window = scaled(box, context)
         write_image(target.image(name), crop(image, window, fill=0))
-        with replacing(target.classes(name)) as file:
-            write_label(file, crop(label, window, fill=VOID))
+        write_label(target.classes(name), crop(label, window, fill=VOID))
     return kinds
 
 

@@ -169,8 +169,7 @@ def _place(image_id, voc, sbd, out):
     require_classes(paths[0], labels[0])
     for path, label in zip((out.classes(image_id), out.objects(image_id)), labels, strict=True):
         if not path.exists():
-            with replacing(path) as file:
-                write_label(file, label)
+            write_label(path, label)
     _link(photograph, out.image(image_id))
 
 

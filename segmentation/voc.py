@@ -131,16 +131,17 @@ def read_label(path):
 
 
 def write_label(path, label):
-    """Write (H, W) class indices from 0 to 255 as a PNG with VOC's palette to a path or an open file.
+    """Write (H, W) class indices from 0 to 255 as a PNG with VOC's palette.
 
-    Raises DataError for anything else.
+    Raises DataError for anything else, OSError where it cannot be written.
     """
     label = np.asarray(label)
     if label.ndim != 2 or label.dtype.kind not in "bui" or (label.size and not 0 <= label.min() <= label.max() <= 255):
         raise DataError(f"{path}: a label is (H, W) whole numbers from 0 to 255, not {label.dtype} {label.shape}")
     image = Image.fromarray(np.ascontiguousarray(label, np.uint8))
     image.putpalette(palette().tobytes())
-    image.save(path, format="PNG")
+    with replacing(path) as file:
+        image.save(file, format="PNG")
 
 
 def size_of_whole_image(path):

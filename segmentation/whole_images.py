@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .voc import VocFolder, read_ids, read_label
+from .voc import VocFolder, read_ids, read_label, write_ids
 
 
 def write_whole_images(root, split, path, scales=None, per_image=1, seed=0, progress=iter):
@@ -29,8 +29,7 @@ def write_whole_images(root, split, path, scales=None, per_image=1, seed=0, prog
         for _ in range(per_image):
             corners = _window(rng, shape, np.exp(rng.uniform(*np.log(scales))))
             lines.append(f"{line} {' '.join(map(str, corners))}")
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    Path(path).write_text("".join(f"{line}\n" for line in lines))
+    write_ids(path, lines)
     return lines
 
 

@@ -161,7 +161,10 @@ def remember_settings(out, arguments):
     settings = {name: value for name, value in vars(arguments).items() if name not in free}
     path = out / "settings.json"
     if path.exists() and not arguments.overwrite:
-        before = json.loads(path.read_text())
+        try:
+            before = json.loads(path.read_text())
+        except ValueError:
+            raise voc.DataError(f"{path}: damaged; give another --out, or --overwrite to begin anew") from None
         differing = [name for name in settings if before.get(name) != settings[name]]
         if differing:
             raise voc.DataError(
@@ -173,7 +176,8 @@ def remember_settings(out, arguments):
             label.unlink()
     for folder in ("labels", "overlays", *["probabilities"] * arguments.probabilities):
         (out / folder).mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(settings, indent=1) + "\n")
+    with voc.replacing(path) as file:
+        file.write(json.dumps(settings, indent=1).encode())
 
 
 def label_of(out, image_id):

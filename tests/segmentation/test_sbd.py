@@ -223,11 +223,11 @@ def test_vocs_own_folder_is_not_written_into(sources):
 
 
 def test_a_killed_merge_leaves_no_half_file(sources, out, monkeypatch):
-    def die(file, label):
+    def die(image, file, **options):
         file.write(b"half")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(sbd, "write_label", die)
+    monkeypatch.setattr(voc.Image.Image, "save", die)
     with pytest.raises(KeyboardInterrupt):
         sbd.merge(*sources, out)
     assert files(out.root) == {}

@@ -97,6 +97,31 @@ def test_results_of_other_settings_are_not_mixed(place):
     assert json.loads((place / "out/settings.json").read_text())["aggregate"] == "sum"
 
 
+def test_damaged_settings_are_told_with_the_remedy(place):
+    segment(place, "--boxes", "boxes")
+    (place / "out/settings.json").write_text('{"aggreg')
+    ended = segment(place, "--boxes", "boxes")
+    assert ended.returncode == 1 and "out/settings.json: damaged; give another --out" in ended.stderr
+    assert segment(place, "--boxes", "boxes", "--overwrite").returncode == 0
+
+
+def test_a_label_that_cannot_be_written_to_its_end_is_not_there_and_is_made_by_the_next_call(place, monkeypatch):
+    whole = Image.Image.save
+
+    def cut_off(image, file, *arguments, **options):
+        if options.get("format") == "PNG":
+            file.write(b"half")
+            raise OSError(28, "No space left on device")
+        whole(image, file, *arguments, **options)
+
+    monkeypatch.setattr(Image.Image, "save", cut_off)
+    ended = segment(place, "--boxes", "boxes")
+    assert ended.returncode == 1 and "first.png" in ended.stderr and "No space left on device" in ended.stderr
+    assert not list((place / "out/labels").iterdir())
+    monkeypatch.undo()
+    assert "2 images segmented" in segment(place, "--boxes", "boxes").stdout
+
+
 def test_probabilities_are_written_on_request(place):
     segment(place, "--boxes", "boxes", "--probabilities")
     stored = np.load(place / "out/probabilities/first.npz")
