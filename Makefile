@@ -3,7 +3,7 @@
 # make cuda-check   compile every kernel for ten GPU architectures, no GPU needed; prints registers, shared memory and spills of each
 # make gpu          on a machine with a GPU, no network and its own Python packages: tests on both devices, then a timing table
 # make bench        time the full DeconvNet on the CPU, beside PyTorch where `make bench-peers` has installed it
-# make reproduce    the paper's Table 1 and its ablations in small, in about half an hour; goes on where it was stopped
+# make reproduce    the paper's Table 1 and its ablations in small, in about an hour of processor time; goes on where it was stopped
 # make reproduce-voc  the same at full scale: VOC=/path/to/VOCdevkit VGG=/path/to/weights [SBD=...] [GPU=0] [PLAN=1]
 # make fuzz         damaged input of every kind, for some minutes and from other seeds than `make test` takes (FUZZ_EXAMPLES=N of each)
 # make clean        remove the virtual environments and what was built

@@ -23,6 +23,7 @@ from reproduce_scoring import COUNT, COUNTS, Images, deploy, score_net, score_sy
 from reproduce_table import ablation_table, counts_table, main_table, order_against_paper, put
 from reproduce_training import Run, fold, train_all
 
+from deconvnet.core.proto import read_solver
 from deconvnet.core.segmentation import examples, synthetic, voc
 from deconvnet.core.segmentation.evaluation import scores
 from deconvnet.core.segmentation.proposals import Proposals
@@ -37,10 +38,8 @@ OBJECTS = ("stage1_train.txt", "stage1_val.txt")
 WINDOWS = ("stage2_train.txt", "stage2_val.txt")
 AROUND = ("around_train.txt", "around_val.txt")
 WHOLE = ("fcn_train.txt", "fcn_val.txt")
-WHOLE_WINDOWS = (
-    {"per_image": 40, "scales": (0.75, 1.35)},
-    {},
-)  # of train and val: the FCN learns images at several scales
+# of train and val: the FCN learns images at several scales
+WHOLE_WINDOWS = {"per_image": 40, "scales": (0.75, 1.35)}, {}
 SIDE = 32  # pixels of our net's input
 SWITCH_ITERATIONS = 4000  # for what is measured by training stage 2 again and again
 
@@ -81,31 +80,28 @@ def reproduce(arguments):
 
 
 def write_data(data):
-    """The data set, its proposals and the example lists, made where they are missing.
+    """Write the data set and the example lists; proposals are kept from call to call.
 
     Returns the VocFolder, the Proposals and {list: lines}.
     """
-    folder, propose = voc.VocFolder(data), Proposals(cache=data / "proposals")
-    done = data / "counts.json"
-    if not done.exists():
-        print("data set, proposals and example lists", flush=True)
-        synthetic.write_dataset(data, train=TRAIN, val=VAL)
-        counts, windows = {}, examples.proposal_windows(propose)
-        for split, *names, whole in zip(synthetic.SPLITS, OBJECTS, WINDOWS, AROUND, WHOLE, WHOLE_WINDOWS, strict=True):
-            lists = (
-                examples.write_stage1(data, split, data / names[0]),
-                examples.write_stage2(data, split, data / names[1], windows=windows, workers=os.cpu_count()),
-                examples.write_stage2(data, split, data / names[2], windows=examples.random_windows()),
-                write_whole_images(data, split, data / names[3], **whole),
-            )
-            counts |= {name: len(lines) for name, lines in zip(names, lists, strict=True)}
-        done.write_text(json.dumps(counts) + "\n")
-    return folder, propose, json.loads(done.read_text())
+    print("data set, proposals and example lists", flush=True)
+    folder, propose = synthetic.write_dataset(data, train=TRAIN, val=VAL), Proposals(cache=data / "proposals")
+    counts, windows = {}, examples.proposal_windows(propose)
+    for split, *names, whole in zip(synthetic.SPLITS, OBJECTS, WINDOWS, AROUND, WHOLE, WHOLE_WINDOWS, strict=True):
+        lists = (
+            examples.write_stage1(data, split, data / names[0]),
+            examples.write_stage2(data, split, data / names[1], windows=windows, workers=os.cpu_count()),
+            examples.write_stage2(data, split, data / names[2], windows=examples.random_windows()),
+            write_whole_images(data, split, data / names[3], **whole),
+        )
+        counts |= {name: len(lines) for name, lines in zip(names, lists, strict=True)}
+    return folder, propose, counts
 
 
 def plan(seeds):
     """The trainings, each after that which it starts from."""
     switch = {"max_iter": SWITCH_ITERATIONS}
+    both_stages = {"max_iter": sum(read_solver(ROOT / solver).max_iter for solver in (STAGE1, STAGE2))}
     runs = []
     for seed in range(seeds):
         first, second = f"deconvnet_{seed}_stage1", f"deconvnet_{seed}"
@@ -121,7 +117,7 @@ def plan(seeds):
             Run(f"no_batch_norm_{seed}", STAGE2, WINDOWS, start=plain, seed=seed, batch_norm=False),
             Run(f"around_objects_{seed}", STAGE2, AROUND, start=f"deconvnet_{seed}_stage1", seed=seed),
             # as many iterations as both stages have
-            Run(f"one_stage_{seed}", STAGE2, WINDOWS, seed=seed, solver_changes={"max_iter": 14500}),
+            Run(f"one_stage_{seed}", STAGE2, WINDOWS, seed=seed, solver_changes=both_stages),
             # as many examples, of the same size, as our net sees in stage 2
             Run(f"fcn_on_proposals_{seed}", FCN, WINDOWS, seed=seed, batch=32, size=SIDE),
         ]
@@ -216,13 +212,13 @@ SWITCHES = (
 )  # fmt: skip
 
 
-def render(results):
-    """Put the tables of a results file into the pages."""
-    page = ROOT / "docs" / "reproduction.md"
-    put(ROOT / "README.md", "reproduction table", main_table(results))
+def render(results, root=ROOT):
+    """Put the tables of a results file into the pages below `root`."""
+    page = root / "docs" / "reproduction.md"
+    put(root / "README.md", "reproduction table", main_table(results))
     where = f"On {results['machine']}, commit {results['commit']}, {results['date']}, by `{results['command']}`"
     minutes = f"its {len(results['training_seconds'])} trainings took {results['training_minutes']:.0f} minutes"
-    put(page, "made by", f"{where}; {minutes} of processor time, two at a time.")
+    put(page, "made by", f"{where}; {minutes} of processor time.")
     put(page, "main table", main_table(results))
     put(page, "order", order_against_paper(results))
     put(page, "ablations", ablation_table(results, ABLATIONS))

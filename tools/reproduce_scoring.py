@@ -2,6 +2,8 @@
 
 from functools import partial
 
+from reproduce_training import without_batch_norm
+
 from deconvnet.core.net import Net
 from deconvnet.core.proto import caffe_pb2, read_net
 from deconvnet.core.segmentation import inference, synthetic, voc
@@ -13,16 +15,12 @@ from deconvnet.core.segmentation.proposals import chosen
 from deconvnet.core.segmentation.windows import multi_scale_windows
 
 TRANSFORM = {"mean": 128.0, "scale": 1 / 64}  # of the demo's train nets
-COUNT, MIN_SIDE, CONTEXT = (
-    50,
-    24,
-    1.2,
-)  # of proposals; 112 pixels of 500 are 36 of 160, but the demo's objects start at 13
+# of proposals; 112 pixels of 500 are 36 of 160, but the demo's objects start at 13
+COUNT, MIN_SIDE, CONTEXT = 50, 24, 1.2
 COUNTS = (1, 3, 10, 25, 50, 100, 200)  # of proposals, for their effect
 AGGREGATE = "max"  # the release's; sums of scores would leave an ensemble and a CRF nothing to decide
-SCALED_CRF = DenseCrf(
-    smooth_sigma=1, bilateral_sigma=6.5
-)  # distances as parts of the image's width: 160 pixels, not 500
+# distances as parts of the image's width: 160 pixels, not 500
+SCALED_CRF = DenseCrf(smooth_sigma=1, bilateral_sigma=6.5)
 
 
 class Images:
@@ -56,9 +54,7 @@ def deploy(model, weights, batch_norm="folded", size=None):
     """
     param = read_net(model)
     if batch_norm == "none":
-        kept = [layer for layer in param.layer if layer.type != "BN"]
-        del param.layer[:]
-        param.layer.extend(kept)
+        without_batch_norm(param)
     elif batch_norm == "batch":
         for layer in param.layer:
             if layer.type == "BN":

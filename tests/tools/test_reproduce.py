@@ -180,6 +180,16 @@ def test_an_ablation_is_compared_seed_by_seed_with_its_own_baseline():
     assert "| a change | 40.0 | -10.0 | 1 |" in table and "| another | 40.0 | -30.0 | 1 |" in table
 
 
+def test_the_pages_show_the_results_file(tmp_path):
+    (tmp_path / "docs").mkdir()
+    pages = ("README.md", "docs/reproduction.md")
+    for page in pages:
+        (tmp_path / page).write_text((ROOT / page).read_text())
+    reproduce.render(json.loads(reproduce.RESULTS.read_text()), tmp_path)
+    for page in pages:
+        assert (tmp_path / page).read_text() == (ROOT / page).read_text()
+
+
 def test_a_page_receives_its_table_between_its_marks(tmp_path):
     page = tmp_path / "page.md"
     page.write_text("before\n<!-- table -->\nold\n<!-- end -->\nafter\n")
