@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import dense, winograd
+from . import dense, winograd, winograd_batched
 from .activation import relu
 from .device import launch, matrix_product, on_gpu, workspace
 from .normalization import channel_affine_forward
@@ -17,6 +17,7 @@ from .winograd import After
 
 _BAND_BYTES = 6 << 20  # columns that stay in a processor's cache between im2col and the product
 _GPU_BAND_BYTES = 256 << 20
+_BATCHED_PLACES = 64  # of a map; smaller ones of several images make one product together
 _WEIGHTS_BLOCK = 1 << 20  # values of a weight gradient that are computed at once before they are added
 _GATHER_TAPS = 4  # up to that many channels a group the direct gather beats the product
 _WINOGRAD_CHANNELS = 16  # fewer leave lanes of the transforms empty
@@ -127,9 +128,22 @@ def _grouped(matrix, group: int):
     return matrix.reshape(group, matrix.shape[0] // group, *matrix.shape[1:]) if group > 1 else matrix[None]
 
 
+def _maps_as_matrices(geometry: Geometry, x, y) -> bool:
+    """Whether one product for each image, all in one call, takes the maps as they lie: large ones seen through a 1x1 window on a GPU."""
+    return on_gpu(x) and geometry.pointwise and geometry.group == 1 and y.shape[2] * y.shape[3] >= _BATCHED_PLACES
+
+
+def _matrices(maps):
+    """Maps (N, C, H, W) as (N, C, H * W)."""
+    return maps.reshape(*maps.shape[:2], -1)
+
+
 def correlate(x, weights, geometry: Geometry, out) -> None:
     """out (N, O, H', W') = x (N, C, H, W) correlated with weights (O, C / group, kh, kw)."""
     outputs = out.shape[1]
+    if _maps_as_matrices(geometry, x, out):
+        matrix_product(weights.reshape(1, outputs, -1), _matrices(x), _matrices(out))
+        return
     matrix = _grouped(weights.reshape(outputs, -1), geometry.group)
     places = out.shape[2] * out.shape[3]
     for chunk in _chunks(x, x.shape[0], x.shape[1] * geometry.kernel[0] * geometry.kernel[1], *out.shape[2:]):
@@ -150,6 +164,9 @@ def correlate(x, weights, geometry: Geometry, out) -> None:
 def correlate_backward_data(dy, weights, geometry: Geometry, dx) -> None:
     """dx (N, C, H, W) = the gradient of `correlate` with respect to x, from dy (N, O, H', W')."""
     outputs = dy.shape[1]
+    if _maps_as_matrices(geometry, dx, dy):
+        matrix_product(weights.reshape(1, outputs, -1).transpose(0, 2, 1), _matrices(dy), _matrices(dx))
+        return
     matrix = _grouped(weights.reshape(outputs, -1), geometry.group)
     channels, height, width = dx.shape[1:]
     depth, out_width = channels * geometry.kernel[0] * geometry.kernel[1], dy.shape[3]
@@ -193,7 +210,10 @@ def correlate_backward_weights(x, dy, geometry: Geometry, dweights) -> None:
 
 
 def add_product(a, b, out) -> None:
-    """out (M, N) += a (M, K) @ b (K, N), a block of rows at a time so that the product is added while it is in the cache."""
+    """out (M, N) += a (M, K) @ b (K, N); on a CPU a block of rows at a time, so that the product is added while it is in the cache."""
+    if on_gpu(out):
+        matrix_product(a, b, out, add=True)
+        return
     block = max(1, _WEIGHTS_BLOCK // max(1, out.shape[1]))
     scratch = workspace(out, min(block, out.shape[0]) * out.shape[1], "product")
     for first in range(0, out.shape[0], block):
@@ -228,12 +248,12 @@ def algorithm(
     asked = geometry.engine or os.environ.get("DECONVNET_CONVOLUTION")
     if asked and asked not in ("product", "winograd"):
         raise ValueError(f"DECONVNET_CONVOLUTION is {asked!r}: it must be product or winograd, or not be set")
-    if gpu or asked == "product" or geometry.dilation != (1, 1) or geometry.group != 1:
+    if asked == "product" or geometry.dilation != (1, 1) or geometry.group != 1:
         return "product"
     whole, single = (top, bottom) if transposed else (bottom, top)
     if single[2:] == (1, 1) and geometry.kernel == whole[2:] and geometry.pad == (0, 0) and top[0] <= _DENSE_IMAGES:
         large = whole[1] * whole[2] * whole[3] * single[1] >= _DENSE_WEIGHTS
-        return "dense" if large else "product"
+        return "dense" if large and not gpu else "product"
     if (geometry.kernel, geometry.stride) != ((3, 3), (1, 1)) or max(geometry.pad) > 2:
         return "product"
     # partly filled tiles count in full, and so do the filters' transforms, which few places do not repay
@@ -252,10 +272,15 @@ def _finish(bias, after: After | None, y) -> None:
         relu(y, 0.0, y)
 
 
+def _tiles(like):
+    """Winograd's tiles in the order of the device of an array."""
+    return winograd_batched if on_gpu(like) else winograd
+
+
 def _forward(chosen: str, x, weights, bias, geometry: Geometry, out, after: After | None = None) -> None:
     """`correlate`, the bias and what comes after."""
     if chosen == "winograd":
-        winograd.correlate(x, weights, geometry.pad, out, bias, after=after)
+        _tiles(x).correlate(x, weights, geometry.pad, out, bias, after=after)
         return
     if chosen == "gather":
         _gather("backward_data", out, x, geometry, out.size // out.shape[3], x, weights, out)
@@ -269,7 +294,7 @@ def _forward(chosen: str, x, weights, bias, geometry: Geometry, out, after: Afte
 def _adjoint(chosen: str, dy, weights, bias, geometry: Geometry, dx, after: After | None = None) -> None:
     """`correlate_backward_data`, the bias and what comes after."""
     if chosen == "winograd":
-        winograd.correlate(dy, weights, geometry.pad, dx, bias, transposed=True, after=after)
+        _tiles(dy).correlate(dy, weights, geometry.pad, dx, bias, transposed=True, after=after)
         return
     if chosen == "gather":
         _gather("forward", dy, dx, geometry, dx.size // dx.shape[3], dy, weights, dx)
@@ -283,7 +308,7 @@ def _adjoint(chosen: str, dy, weights, bias, geometry: Geometry, dx, after: Afte
 def _weights_gradient(chosen: str, x, dy, geometry: Geometry, dweights) -> None:
     """`correlate_backward_weights`."""
     if chosen == "winograd":
-        winograd.correlate_backward_weights(x, dy, geometry.pad, dweights)
+        _tiles(x).correlate_backward_weights(x, dy, geometry.pad, dweights)
     elif chosen == "gather":
         _gather("backward_weights", dy, x, geometry, dweights.size, dy, x, dweights)
     elif chosen == "dense":

@@ -144,10 +144,27 @@ def dry_run():
         _mode, _dry, _workspaces = before
 
 
-def matrix_product(a, b, out) -> None:
-    """out (M, N) = a (M, K) @ b (K, N) by the library; NaN and infinity go through without a warning: the solver finds them in the loss."""
-    with np.errstate(all="ignore"):
-        array_module(a).matmul(a, b, out=out)
+def matrix_product(a, b, out, add: bool = False) -> None:
+    """out (..., M, N) = a (..., M, K) @ b (..., K, N) by the library, or that added to it; NaN and infinity go through without a warning:
+    the solver finds them in the loss.
+
+    Matrices or stacks of matrices, of one dtype, and views of such: one axis of each matrix must be without gaps. A stack of one serves
+    all. Raises ValueError for shapes that do not fit.
+    """
+    if isinstance(out, np.ndarray):
+        with np.errstate(all="ignore"):
+            if add:
+                out += np.matmul(a, b)
+            else:
+                np.matmul(a, b, out=out)
+        return
+    *_, rows, depth = a.shape
+    *_, columns = b.shape
+    stacks = {matrix.shape[:-2] for matrix in (a, b)} - {(1,), out.shape[:-2]}
+    if stacks or b.shape[-2] != depth or out.shape[-2:] != (rows, columns):
+        raise ValueError(f"matrices of {a.shape} and {b.shape} have no product of {out.shape}")
+    if _dry is None:
+        importlib.import_module(".gpu", __package__).matrix_product(a, b, out, add)
 
 
 def to_host(array) -> np.ndarray:

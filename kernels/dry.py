@@ -62,6 +62,10 @@ class DryArray:
         """The transposed view."""
         return self._view(self._form.T)
 
+    def transpose(self, *axes) -> "DryArray":
+        """The view with its axes in that order."""
+        return self._view(self._form.transpose(*axes))
+
     def __len__(self):
         return len(self._form)
 
@@ -123,8 +127,3 @@ class DryModule:
         return self._memory.new(shape, dtype)
 
     zeros = empty
-
-    def matmul(self, a: DryArray, b: DryArray, out: DryArray) -> None:
-        """Nothing, for matrices that fit each other."""
-        if (a.shape[0], b.shape[1]) != out.shape or a.shape[1] != b.shape[0]:
-            raise ValueError(f"matrices of {a.shape} and {b.shape} have no product of {out.shape}")

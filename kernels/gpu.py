@@ -77,3 +77,45 @@ class GpuKernel:
 def kernel(name: str, dtype: np.dtype) -> GpuKernel:
     """The kernel of that name for float32 or float64 arrays."""
     return GpuKernel(name, signatures()[name], dtype)
+
+
+@cache
+def _number(value: int, dtype: np.dtype) -> np.ndarray:
+    return np.array(value, dtype)
+
+
+def _operand(matrix) -> tuple[int, int]:
+    """How the library, which counts down columns, is to read a matrix whose rows it takes for columns: (operation, leading dimension)."""
+    (rows, columns), (down, along) = matrix.shape[-2:], (step // matrix.itemsize for step in matrix.strides[-2:])
+    if along == 1 or columns == 1:
+        return cupy.cuda.cublas.CUBLAS_OP_N, max(down if rows > 1 else 1, columns)
+    if down == 1 or rows == 1:
+        return cupy.cuda.cublas.CUBLAS_OP_T, max(along, rows)
+    raise ValueError(f"a matrix of {matrix.shape} with strides {matrix.strides} has gaps along both axes")
+
+
+def _step(matrix) -> int:
+    """Values from one matrix of a stack to the next."""
+    return matrix.strides[0] // matrix.itemsize if matrix.shape[0] > 1 else 0
+
+
+def matrix_product(a, b, out, add: bool) -> None:
+    """`device.matrix_product` by cuBLAS, without the copies of views and transposes that CuPy's own takes. Shapes must fit."""
+    if not a.shape[-1] and not add:
+        out[...] = 0
+    if not out.size or not a.shape[-1]:
+        return
+    library, handle = cupy.cuda.cublas, cupy.cuda.device.get_cublas_handle()
+    letter = {"float32": "s", "float64": "d"}[out.dtype.name]
+    # as the library sees it, the transpose of the product is the transpose of b times that of a
+    (b_operation, b_leading), (a_operation, a_leading), (_, leading) = map(_operand, (b, a, out))
+    form = (b_operation, a_operation, out.shape[-1], out.shape[-2], a.shape[-1])
+    one, kept = (_number(value, out.dtype).ctypes.data for value in (1, int(add)))
+    pointers = (b.data.ptr, a.data.ptr, out.data.ptr)
+    if out.ndim == 2:
+        gemm = getattr(library, f"{letter}gemm")
+        gemm(handle, *form, one, pointers[0], b_leading, pointers[1], a_leading, kept, pointers[2], leading)
+        return
+    gemm = getattr(library, f"{letter}gemmStridedBatched")
+    left, right = (pointers[0], b_leading, _step(b)), (pointers[1], a_leading, _step(a))
+    gemm(handle, *form, one, *left, *right, kept, pointers[2], leading, _step(out), out.shape[0])

@@ -54,7 +54,7 @@ def _processor() -> str:
 def library_name(flags: list[str] = FLAGS) -> str:
     """The file name of the library, keyed by the sources, the flags and the processor."""
     key = hashlib.sha256(" ".join(flags).encode() + _processor().encode())
-    for source in [FOLDER / "kernel.h", *sorted(FOLDER.glob("*.cu"))]:
+    for source in [*sorted(FOLDER.glob("*.h")), *sorted(FOLDER.glob("*.cu"))]:
         key.update(source.name.encode() + source.read_bytes())
     return f"libkernels-{key.hexdigest()[:16]}.so"
 

@@ -8,6 +8,7 @@
 //   for_threads_sum(i, n, s...)    the same, where each thread adds into its own s
 //   for_threads_in_order(i, n)     the same, where the host keeps the order because iterations may meet
 //   for_each(i, n)                 every thread of the grid shares 0..n-1, for element-wise work
+//   UNROLL                         before a loop over an array that a GPU is to keep in registers
 //   sync_block()                   all threads of a block have come here
 //   block_sum(v)                   the sum of v over the block, known to every thread of it
 //   lanes                          LANES neighbouring values, a vector on the host and a single value on a GPU: at(p) is those from p on,
@@ -22,6 +23,7 @@ typedef long long index;  // plane * size overflows 32 bits on large blobs
 
 #if defined(__CUDACC__)  // ------------------------------------------------------------------ a GPU, by NVRTC or nvcc
 
+#define UNROLL _Pragma("unroll")
 #define DEVICE __device__ __forceinline__  // not static: a source may leave some of them unused
 #define KERNEL(name, ...) extern "C" __global__ void name(__VA_ARGS__)
 #define for_blocks(r, n) for (int r = blockIdx.x; r < (n); r += gridDim.x)
@@ -63,6 +65,7 @@ static inline T max(T a, T b) { return a > b ? a : b; }
 template <class T>
 static inline T min(T a, T b) { return a < b ? a : b; }
 
+#define UNROLL
 #define DEVICE static inline __attribute__((always_inline))
 #define PRAGMA(text) _Pragma(#text)
 #define JOIN(a, b) a##_##b

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 FOLDER = Path(__file__).parent
-HEADER = FOLDER / "kernel.h"
-_INCLUDE = '#include "kernel.h"\n'
+_INCLUDE = re.compile(r'^#include "(\w+\.h)"\n', re.MULTILINE)
 _DECLARATION = re.compile(r"^KERNEL\((\w+),\s*(.*?)\)\s*\{", re.MULTILINE | re.DOTALL)
 INT = 1 << 31  # an `int` of a kernel lies below it
 _KINDS = {
@@ -40,11 +39,19 @@ def cuda_files() -> list[Path]:
     return sorted(FOLDER.glob("*.cu"))
 
 
+def headers() -> list[Path]:
+    """The .h files that kernels include, sorted by name."""
+    return sorted(FOLDER.glob("*.h"))
+
+
 def source_text(file: Path) -> str:
-    """A .cu file with kernel.h in the place of its include, so that no include path is needed; messages keep their file and line."""
-    before, include, after = file.read_text().partition(_INCLUDE)
-    header = f'#line 1 "{HEADER.name}"\n{HEADER.read_text()}#line {before.count(chr(10)) + 2} "{file.name}"\n'
-    return before + header + after if include else before
+    """A .cu file with our headers in the place of their includes, so that no include path is needed; messages keep their file and line."""
+
+    def whole(include: re.Match) -> str:
+        header, line = FOLDER / include[1], include.string.count("\n", 0, include.end()) + 1
+        return f'#line 1 "{header.name}"\n{header.read_text()}#line {line} "{file.name}"\n'
+
+    return _INCLUDE.sub(whole, file.read_text())
 
 
 def kernels_in(file: Path) -> dict[str, Signature]:

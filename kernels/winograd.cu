@@ -1,15 +1,12 @@
-// Winograd's F(4x4, 3x3): a 3x3 correlation in tiles of 4x4 results, 36 products a tile where the definition takes 144 (docs/winograd.md).
-//   forward            Y = At [ (G g Gt) . (Bt d B) ] A      per tile and pair of channels; d is the 6x6 patch under the tile
-//   gradient of g      dg = Gt [ sum over tiles of (A dY At) . (Bt d B) ] G, the transpose of the same map
-// The point-wise products, summed over channels or tiles, are 36 matrix products, one for each place k of a transformed tile.
+// Winograd's tiles on a CPU: a 3x3 correlation in tiles of 4x4 results, 36 products a tile where the definition takes 144 (winograd.h).
 // A thread carries `lanes` channels at once (kernel.h). Layouts, the channels always innermost:
 //   u (36, panels, depth, PANEL)  filters      v (36, tiles, row) patches      d (36, tiles, row) gradients      q (36, outputs, row)
 // Tiles are counted along tile rows, tile rows through the images; a band is some whole tile rows.
 // Compulsory bytes: read x and the weights once, write y once; u, v, d and q are meant to stay in the cache.
 #include "kernel.h"
+#include "winograd.h"
 
 #define PANEL (2 * LANES)  // outputs of one product: two vectors
-#define PLACES 36          // of a transformed tile
 #define RUN 8              // tiles that are transformed in one go
 #define BLOCK 16           // tiles whose products wait for the output transform
 #if defined(__AVX512F__) || defined(__CUDACC__)
@@ -17,59 +14,6 @@
 #else
 #define ROWS 4
 #endif
-
-// The points 0, NEAR, -NEAR, FAR, -FAR and infinity (docs/winograd.md); their squares are exact, too.
-#define NEAR ((acc).625)
-#define FAR ((acc)1.5)
-#define NEAR2 (NEAR * NEAR)
-#define FAR2 (FAR * FAR)
-
-// Bt, six values to six
-DEVICE void patch_1d(lanes* t, int step) {
-  const lanes a = t[0], b = t[step], c = t[2 * step], d = t[3 * step], e = t[4 * step], f = t[5 * step];
-  const lanes near_even = e - FAR2 * c, near_odd = d - FAR2 * b, far_even = e - NEAR2 * c, far_odd = d - NEAR2 * b;
-  t[0] = NEAR2 * FAR2 * a - (NEAR2 + FAR2) * c + e, t[step] = near_even + NEAR * near_odd, t[2 * step] = near_even - NEAR * near_odd;
-  t[3 * step] = far_even + FAR * far_odd, t[4 * step] = far_even - FAR * far_odd, t[5 * step] = NEAR2 * FAR2 * b - (NEAR2 + FAR2) * d + f;
-}
-
-// At, six values to four
-DEVICE void result_1d(const lanes* t, int step, lanes* y, int y_step) {
-  const lanes sum = t[step] + t[2 * step], difference = NEAR * (t[step] - t[2 * step]);
-  const lanes far_sum = t[3 * step] + t[4 * step], far_difference = FAR * (t[3 * step] - t[4 * step]);
-  y[0] = t[0] + sum + far_sum, y[y_step] = difference + far_difference;
-  y[2 * y_step] = NEAR2 * sum + FAR2 * far_sum, y[3 * y_step] = NEAR2 * difference + FAR2 * far_difference + t[5 * step];
-}
-
-// A, four values to six
-DEVICE void spread_1d(const lanes* y, int y_step, lanes* t, int step) {
-  const lanes a = y[0], b = y[y_step], c = y[2 * y_step], d = y[3 * y_step];
-  const lanes even = a + NEAR2 * c, odd = NEAR * (b + NEAR2 * d), far_even = a + FAR2 * c, far_odd = FAR * (b + FAR2 * d);
-  t[0] = a, t[step] = even + odd, t[2 * step] = even - odd;
-  t[3 * step] = far_even + far_odd, t[4 * step] = far_even - far_odd, t[5 * step] = d;
-}
-
-// what interpolation divides by: the products of the differences between a point and the others
-#define AT_ZERO (NEAR2 * FAR2)
-#define AT_NEAR (2 * NEAR2 * (NEAR2 - FAR2))
-#define AT_FAR (2 * FAR2 * (FAR2 - NEAR2))
-
-// G, three values to six
-DEVICE void filter_1d(const lanes* g, int g_step, lanes* t, int step) {
-  const lanes a = g[0], b = g[g_step], c = g[2 * g_step];
-  const lanes even = a * (1 / AT_NEAR) + c * (NEAR2 / AT_NEAR), odd = b * (NEAR / AT_NEAR);
-  const lanes far_even = a * (1 / AT_FAR) + c * (FAR2 / AT_FAR), far_odd = b * (FAR / AT_FAR);
-  t[0] = a * (1 / AT_ZERO), t[step] = even + odd, t[2 * step] = even - odd;
-  t[3 * step] = far_even + far_odd, t[4 * step] = far_even - far_odd, t[5 * step] = c;
-}
-
-// Gt, six values to three
-DEVICE void gradient_1d(const lanes* t, int step, lanes* g, int g_step) {
-  const lanes sum = t[step] + t[2 * step], difference = t[step] - t[2 * step];
-  const lanes far_sum = t[3 * step] + t[4 * step], far_difference = t[3 * step] - t[4 * step];
-  g[0] = t[0] * (1 / AT_ZERO) + sum * (1 / AT_NEAR) + far_sum * (1 / AT_FAR);
-  g[g_step] = difference * (NEAR / AT_NEAR) + far_difference * (FAR / AT_FAR);
-  g[2 * g_step] = sum * (NEAR2 / AT_NEAR) + far_sum * (FAR2 / AT_FAR) + t[5 * step];
-}
 
 #if defined(__GNUC__) && !defined(__clang__) && !defined(__CUDACC__)
 #define SHUFFLES 1

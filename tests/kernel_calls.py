@@ -13,7 +13,7 @@ import numpy as np
 from arrays import empty, host, numbers, put, spaced
 
 from deconvnet.core import kernels
-from deconvnet.core.kernels import convolution, device
+from deconvnet.core.kernels import convolution, device, winograd_batched
 from deconvnet.core.kernels import host as host_device
 
 # more values a row than the largest block of the sanitizer builds has threads
@@ -192,6 +192,24 @@ def _tiles(dtype):
             os.environ["DECONVNET_CONVOLUTION"] = wish
 
 
+def _batched_tiles(dtype):
+    """The same in a GPU's order: parts of one image, groups of one image and of all, more filters than a block has threads."""
+    names = "_BYTES", "_FEW_FILTERS"
+    plain, chosen = [getattr(winograd_batched, name) for name in names], convolution._tiles
+    convolution._tiles = lambda like: winograd_batched
+    try:
+        results = []
+        for values in ((1, 0), (1 << 20, 0), (1 << 20, 1 << 20)):
+            for name, value in zip(names, values, strict=True):
+                setattr(winograd_batched, name, value)
+            results += _tiles(dtype)
+        return results
+    finally:
+        convolution._tiles = chosen
+        for name, value in zip(names, plain, strict=True):
+            setattr(winograd_batched, name, value)
+
+
 def _whole_maps(dtype):
     """A window as large as the map, for one image and for four, two and one at once; as if the weights were too large for the cache."""
     plain, convolution._DENSE_WEIGHTS = convolution._DENSE_WEIGHTS, 0
@@ -342,6 +360,11 @@ CALLS = {
     "winograd_results": _tiles,
     "winograd_sums": _tiles,
     "winograd_weights": _tiles,
+    "winograd_batched_patches": _batched_tiles,
+    "winograd_batched_gradients": _batched_tiles,
+    "winograd_batched_filters": _batched_tiles,
+    "winograd_batched_results": _batched_tiles,
+    "winograd_batched_weights": _batched_tiles,
     "dense_rows": _whole_maps,
     "dense_columns": _whole_maps,
     "dense_outer": _whole_maps,

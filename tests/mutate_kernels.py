@@ -40,6 +40,7 @@ TESTS = {
     "unpooling": ["layers/test_unpooling.py"],
     "update": ["kernels/test_update.py"],
     "winograd": ["kernels/test_winograd.py"],
+    "winograd_batched": ["kernels/test_winograd.py"],
     **mutations_bvlc.TESTS,
 }
 
@@ -190,6 +191,21 @@ MUTATIONS = [
     Mutation("winograd_results", "min(tiles, begin + per_block)", "begin + per_block"),
     Mutation("winograd_sums", "min(ROWS, outputs - o)", "ROWS"),
     Mutation("winograd_weights", "+= lane(taps[n], l)", "= lane(taps[n], l)"),
+    Mutation("corner_of", "down % tile_rows * 4", "down * 4"),
+    Mutation("fits_four", "columns == 4 && ", ""),
+    Mutation("winograd_batched_patches", "corner.left - pad_w", "corner.left - pad_h"),
+    Mutation("winograd_batched_patches", "w >= 0 && w < width", "w < width"),
+    Mutation("winograd_batched_gradients", "h < rows && w < columns ? from", "h < rows ? from"),
+    Mutation("winograd_batched_gradients", "(6 * h + w) * plane", "(h + 6 * w) * plane"),
+    Mutation("winograd_batched_filters", "rotated ? 8 - n : n", "n"),
+    Mutation(
+        "winograd_batched_results",
+        "factor * (four.values[w] + added) + moved",
+        "factor * four.values[w] + added + moved",
+    ),
+    Mutation("winograd_batched_results", "value < 0", "value < 1"),
+    Mutation("winograd_batched_weights", "t[k] += q[", "t[k] = q["),
+    Mutation("winograd_batched_weights", "] += taps[n]", "] = taps[n]"),
     Mutation("dot_tile", "? y[(index)v * y_row + r] + sum : sum", "? sum : sum"),
     Mutation("dot_tile", "w[(index)r * columns + rest + k]", "w[(index)r * columns + k]"),
     Mutation("axpy_tile", "factors[r][v] * w[(index)r", "factors[0][v] * w[(index)r"),
@@ -229,7 +245,7 @@ def places(source: str) -> dict[str, tuple[int, int]]:
 
 def find(mutation: Mutation) -> tuple[Path, str]:
     """The file of a mutation and that file's text after it. Raises ValueError where `old` does not stand there exactly once."""
-    for file in sorted(KERNELS.glob("*.cu")):
+    for file in sorted([*KERNELS.glob("*.cu"), KERNELS / "winograd.h"]):
         source = file.read_text()
         if mutation.kernel in places(source):
             start, end = places(source)[mutation.kernel]
@@ -251,7 +267,7 @@ def build(folder: Path) -> Path:
 
 def copy_kernels(folder: Path) -> None:
     """The sources and the builder."""
-    for file in [*KERNELS.glob("*.cu"), KERNELS / "kernel.h", KERNELS / "host_build.py"]:
+    for file in [*KERNELS.glob("*.cu"), *KERNELS.glob("*.h"), KERNELS / "host_build.py"]:
         shutil.copy(file, folder)
 
 

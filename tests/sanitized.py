@@ -50,7 +50,7 @@ def run(library, sanitizer: str, results, *options: str) -> subprocess.Completed
 def build_changed(folder: Path, file: str, text: str, threads: int, sanitizer: str, alone: bool = True) -> str:
     """The library of one kernel file, alone or with all others, that has another text; built in `folder`."""
     others = [] if alone else sources.cuda_files()
-    for path in (sources.HEADER, sources.FOLDER / "host_build.py", *others):
+    for path in (*sources.headers(), sources.FOLDER / "host_build.py", *others):
         shutil.copy(path, folder)
     (folder / file).write_text(text)
     builder = [sys.executable, str(folder / "host_build.py"), "--folder", str(folder)]

@@ -4,6 +4,8 @@ It is as strict as CuPy where our code could go wrong: its arrays turn into NumP
 and their sums stay on the device until `float` or `int` fetches them.
 """
 
+import ctypes
+import functools
 import sys
 import types
 import weakref
@@ -40,25 +42,33 @@ class Launch(NamedTuple):
 class Record:
     """What happened on the device that is not there.
 
-    launches: in their order; to_host, to_device: bytes of each transfer; live, peak: bytes that arrays take, now and at most
+    launches: in their order; products: (m, n, k, count) of each that cuBLAS did; to_host, to_device: bytes of each transfer; live, peak: bytes that arrays take, now and at most
     """
 
     def __init__(self):
         self.launches: list[Launch] = []
         self.to_host: list[int] = []
         self.to_device: list[int] = []
+        self.products: list[tuple] = []
         self.live = self.peak = 0
+        self._arrays: dict[int, tuple[int, int]] = {}
+
+    def holds(self, address: int, size: int) -> bool:
+        """Whether so many bytes from there on lie within one array."""
+        return any(start <= address and address + size <= end for start, end in self._arrays.values())
 
     def allocate(self, array: np.ndarray) -> "DeviceArray":
         size = -(-array.nbytes // _ROUNDED) * _ROUNDED
         self.live += size
         self.peak = max(self.peak, self.live)
         owner = DeviceArray(array, self)
-        weakref.finalize(owner, self._free, size)
+        self._arrays[id(owner)] = (array.ctypes.data, array.ctypes.data + array.nbytes)
+        weakref.finalize(owner, self._free, id(owner), size)
         return owner
 
-    def _free(self, size: int) -> None:
+    def _free(self, owner: int, size: int) -> None:
         self.live -= size
+        del self._arrays[owner]
 
 
 def _number(value):
@@ -91,6 +101,10 @@ class DeviceArray:
     itemsize = property(lambda self: self.held.itemsize)
     flags = property(lambda self: self.held.flags)
     T = property(lambda self: self._view(self.held.T))
+    data = property(lambda self: types.SimpleNamespace(ptr=self.held.ctypes.data))
+
+    def transpose(self, *axes):
+        return self._view(self.held.transpose(*axes))
 
     def __len__(self):
         return len(self.held)
@@ -167,6 +181,49 @@ class DeviceArray:
     def __bool__(self):
         self.record.to_host.append(self.nbytes)
         return bool(self.held)
+
+
+class Cublas:
+    """The products that we ask of cuBLAS, from addresses as it has them: matrices lie column by column. Every one is noted in the record."""
+
+    CUBLAS_OP_N, CUBLAS_OP_T = 0, 1
+
+    def __init__(self, record: Record):
+        self.record = record
+        self.sgemm, self.dgemm = (functools.partial(self._gemm, real) for real in (np.float32, np.float64))
+        self.sgemmStridedBatched = functools.partial(self._gemms, np.float32)
+        self.dgemmStridedBatched = functools.partial(self._gemms, np.float64)
+
+    def _gemm(self, real, handle, op_a, op_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc):
+        self._gemms(real, handle, op_a, op_b, m, n, k, alpha, a, lda, 0, b, ldb, 0, beta, c, ldc, 0, 1)
+
+    def _gemms(
+        self, real, handle, op_a, op_b, m, n, k, alpha, a, lda, step_a, b, ldb, step_b, beta, c, ldc, step_c, count
+    ):
+        assert handle == "handle" and min(m, n, k, count) > 0
+        assert count == 1 or step_c >= ldc * (n - 1) + m, "results overlap"
+        one, other = (
+            self._matrix(real, a, op_a, m, k, lda, step_a, count),
+            self._matrix(real, b, op_b, k, n, ldb, step_b, count),
+        )
+        out = self._matrix(real, c, self.CUBLAS_OP_N, m, n, ldc, step_c, count)
+        factor, kept = (
+            float(self._matrix(real, place, 0, 1, 1, 1, 0, 1, known=False)[0, 0, 0]) for place in (alpha, beta)
+        )
+        before = kept * out if kept else 0  # with a factor of zero what was there is not read
+        out[...] = factor * np.matmul(one, other) + before
+        self.record.products.append((m, n, k, count))
+
+    def _matrix(self, real, address, operation, rows, columns, leading, step, count, known=True):
+        """(count, rows, columns) of what lies there, each column `leading` values after the one before."""
+        down, along = (rows, columns) if operation == self.CUBLAS_OP_N else (columns, rows)
+        assert leading >= max(1, down) and address % real().itemsize == 0
+        values = step * (count - 1) + leading * (along - 1) + down
+        assert not known or self.record.holds(address, values * real().itemsize), "outside of every array"
+        flat = np.ctypeslib.as_array((ctypes.c_byte * (values * real().itemsize)).from_address(address)).view(real)
+        size = real().itemsize
+        matrices = np.lib.stride_tricks.as_strided(flat, (count, down, along), (step * size, size, leading * size))
+        return matrices if operation == self.CUBLAS_OP_N else matrices.transpose(0, 2, 1)
 
 
 class OutOfMemoryError(MemoryError):
@@ -251,6 +308,8 @@ def make(record: Record, memory: int | None = None):
     module.ndarray, module.RawModule = DeviceArray, RawModule
     module.cuda = types.SimpleNamespace(
         Device=Device,
+        cublas=Cublas(record),
+        device=types.SimpleNamespace(get_cublas_handle=lambda: "handle"),
         runtime=runtime,
         compiler=types.SimpleNamespace(CompileException=CompileException),
         memory=types.SimpleNamespace(OutOfMemoryError=OutOfMemoryError),
@@ -259,7 +318,6 @@ def make(record: Record, memory: int | None = None):
     module.asarray = module.array = asarray
     module.empty = lambda shape, dtype=np.float64: new(np.full(shape, -77, dtype))
     module.zeros = lambda shape, dtype=np.float64: new(np.zeros(shape, dtype))
-    module.matmul = lambda a, b, out: np.matmul(a.held, b.held, out=out.held)
     return module
 
 

@@ -50,8 +50,9 @@ def test_a_window_over_the_whole_map_takes_one_pass_for_some_images():
     assert kernels.algorithm(fc6, (2, 16, 7, 7), (2, 24, 1, 1)) == "product"  # weights that stay in the cache
 
 
-def test_a_gpu_takes_the_product():
-    assert kernels.algorithm(PAPER, (1, 64, 56, 56), (1, 64, 56, 56), gpu=True) == "product"
+def test_a_gpu_takes_winograd_and_leaves_the_largest_matrices_to_the_library():
+    assert kernels.algorithm(PAPER, (1, 64, 56, 56), (1, 64, 56, 56), gpu=True) == "winograd"
+    assert kernels.algorithm(Geometry((7, 7)), (2, 512, 7, 7), (2, 4096, 1, 1), gpu=True) == "product"
 
 
 def test_the_environment_overrules_the_shape(monkeypatch):

@@ -11,7 +11,8 @@ from deconvnet.core.kernels import host_build, sources
 @pytest.fixture
 def copied(monkeypatch, tmp_path):
     """A folder of one small kernel that the builder takes for its own."""
-    (tmp_path / "kernel.h").write_text(sources.HEADER.read_text())
+    for header in sources.headers():
+        (tmp_path / header.name).write_text(header.read_text())
     (tmp_path / "double.cu").write_text(
         '#include "kernel.h"\nKERNEL(twice, real* x, int n) { for_each(i, n) x[i] *= 2; }\n'
     )

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from one_layer import OneLayer
 
 from deconvnet.core import kernels
-from deconvnet.core.kernels import convolution, winograd
+from deconvnet.core.kernels import convolution, winograd, winograd_batched
 from deconvnet.core.kernels.device import launch
 
 POINTS = [Fraction(eighths, 8) for eighths in (0, 5, -5, 12, -12)]  # and infinity
@@ -95,8 +95,17 @@ SHAPES = st.tuples(st.integers(1, 3), st.integers(1, 19), st.integers(1, 35), st
 PADS = st.tuples(st.integers(0, 2), st.integers(0, 2))
 
 
-@given(SHAPES, PADS, st.booleans(), st.integers(1, 4000))
-def test_every_shape_is_the_definition(shape, pad, transposed, band):
+def cut_small(patch, values: int, few: int) -> None:
+    """Bands, panels and parts of about so many tiles and filters; fewer filters than `few` let a GPU sum by groups."""
+    patch.setattr(winograd, "_BAND_VALUES", 36 * values)
+    patch.setattr(winograd, "_FILTER_VALUES", 36 * values)
+    patch.setattr(winograd_batched, "_BYTES", 36 * 8 * values)
+    patch.setattr(winograd_batched, "_FEW_FILTERS", few)
+
+
+@pytest.mark.parametrize("order", [winograd, winograd_batched])
+@given(SHAPES, PADS, st.booleans(), st.integers(1, 4000), st.integers(0, 400))
+def test_every_shape_is_the_definition(order, shape, pad, transposed, values, few):
     images, channels, outputs, height, width = shape
     x, bias = numbers(images, channels, height, width), numbers(outputs, seed=1)
     weights = numbers(*((channels, outputs) if transposed else (outputs, channels)), 3, 3, seed=2)
@@ -107,14 +116,13 @@ def test_every_shape_is_the_definition(shape, pad, transposed, band):
     y, dy = np.full((images, outputs, *size), np.nan), numbers(images, outputs, *size, seed=3)
     dx, dweights = np.full(x.shape, np.nan), np.ones(weights.shape)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(winograd, "_BAND_VALUES", 36 * band)
-        patch.setattr(winograd, "_FILTER_VALUES", 36 * band)
-        winograd.correlate(x, weights, pad, y, bias, transposed)
+        cut_small(patch, values, few)
+        order.correlate(x, weights, pad, y, bias, transposed)
         after = kernels.After(numbers(outputs, seed=4), numbers(outputs, seed=5), rectified=bool(outputs % 2))
         finished = np.full(y.shape, np.nan)
-        winograd.correlate(x, weights, pad, finished, bias, transposed, after)
-        winograd.correlate(dy, weights, pad, dx, transposed=not transposed)
-        winograd.correlate_backward_weights(*((dy, x) if transposed else (x, dy)), pad, dweights)
+        order.correlate(x, weights, pad, finished, bias, transposed, after)
+        order.correlate(dy, weights, pad, dx, transposed=not transposed)
+        order.correlate_backward_weights(*((dy, x) if transposed else (x, dy)), pad, dweights)
     expected = (reference.deconv if transposed else reference.conv)(x, weights, bias, pad=pad)
     np.testing.assert_allclose(y, expected, atol=1e-11)
     expected = expected * after.gain[:, None, None] + after.shift[:, None, None]
@@ -131,8 +139,9 @@ def relative(found, expected):
     return np.linalg.norm(found - expected) / np.linalg.norm(expected)
 
 
+@pytest.mark.parametrize("order", [winograd, winograd_batched])
 @pytest.mark.parametrize("channels, outputs, size", [(64, 64, 40), (512, 64, 14), (64, 512, 14)])
-def test_single_precision_is_as_near_as_issue_6_asks(channels, outputs, size):
+def test_single_precision_is_as_near_as_issue_6_asks(order, channels, outputs, size):
     """1e-5 forward and 5e-5 for gradients, by norm, against float64; the input positive as after a ReLU, which cancels less kindly."""
     geometry = kernels.Geometry((3, 3), pad=(1, 1))
     x = np.abs(numbers(2, channels, size, size))
@@ -142,9 +151,9 @@ def test_single_precision_is_as_near_as_issue_6_asks(channels, outputs, size):
         arrays = [array.astype(dtype) for array in (x, weights, dy)]
         y, dx, dweights = np.empty(dy.shape, dtype), np.empty(x.shape, dtype), np.zeros(weights.shape, dtype)
         if dtype == np.float32:
-            winograd.correlate(*arrays[:2], (1, 1), y)
-            winograd.correlate(arrays[2], arrays[1], (1, 1), dx, transposed=True)
-            winograd.correlate_backward_weights(arrays[0], arrays[2], (1, 1), dweights)
+            order.correlate(*arrays[:2], (1, 1), y)
+            order.correlate(arrays[2], arrays[1], (1, 1), dx, transposed=True)
+            order.correlate_backward_weights(arrays[0], arrays[2], (1, 1), dweights)
         else:
             convolution.correlate(*arrays[:2], geometry, y)
             convolution.correlate_backward_data(arrays[2], arrays[1], geometry, dx)

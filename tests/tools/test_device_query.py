@@ -44,17 +44,17 @@ def test_a_gpu_is_shown_with_its_memory_and_versions_and_our_kernels_run(gpu, tm
 
 
 def test_kernels_that_give_other_values_are_found(gpu, tmp_path, monkeypatch):
-    monkeypatch.setattr(sys.modules["cupy"], "matmul", lambda a, b, out: None)
+    monkeypatch.setattr(sys.modules["cupy"].cuda.cublas, "sgemm", lambda *arguments: None)
     done = call("device_query", tmp_path)
     assert done.returncode == 1
     assert "kernels   give other values than the CPU" in done.stdout
 
 
 def test_kernels_that_fail_are_said_and_the_status_is_1(gpu, tmp_path, monkeypatch):
-    def fail(a, b, out):
+    def fail(*arguments):
         raise RuntimeError("CUBLAS_STATUS_NOT_INITIALIZED")
 
-    monkeypatch.setattr(sys.modules["cupy"], "matmul", fail)
+    monkeypatch.setattr(sys.modules["cupy"].cuda.cublas, "sgemm", fail)
     done = call("device_query", tmp_path)
     assert done.returncode == 1 and "kernels   fail: CUBLAS_STATUS_NOT_INITIALIZED" in done.stdout
 
