@@ -1,13 +1,12 @@
 """Arrays in, arrays out: our CUDA kernels behind plain functions. A NumPy array computes on the host, a CuPy array on its GPU."""
 
 from .activation import dropout, relu, relu_backward
+from .bias import add_bias, bias_backward
 from .columns import col2im, im2col
 from .convolution import (
     Geometry,
-    add_bias,
     add_product,
     algorithm,
-    bias_backward,
     conv_backward,
     conv_forward,
     deconv_backward,

@@ -7,10 +7,9 @@ a deconvolution is the same map with forward and backward-data exchanged.
 import os
 from typing import NamedTuple
 
-import numpy as np
-
 from . import dense, winograd, winograd_batched
 from .activation import relu
+from .bias import add_bias, bias_backward
 from .device import launch, matrix_product, on_gpu, workspace
 from .normalization import channel_affine_forward
 from .winograd import After
@@ -347,16 +346,3 @@ def deconv_backward(x, weights, dy, geometry: Geometry, dx=None, dweights=None, 
         _weights_gradient(chosen, dy, x, geometry, dweights)
     if dx is not None:
         _forward(chosen, dy, weights, None, geometry, dx)
-
-
-def add_bias(bias, y) -> None:
-    """y (N, C, ...) += bias (C,); nothing where bias is None."""
-    if bias is not None:
-        size = int(np.prod(y.shape[2:]))
-        launch("add_bias", y.shape[0] * y.shape[1], size, bias, y, y.shape[0], y.shape[1], size)
-
-
-def bias_backward(dy, dbias) -> None:
-    """dbias (C,) += the sum of dy (N, C, ...) over all but the channels."""
-    size = int(np.prod(dy.shape[2:]))
-    launch("bias_backward", dy.shape[1], dy.shape[0] * size, dy, dbias, dy.shape[0], dy.shape[1], size)

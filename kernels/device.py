@@ -118,13 +118,14 @@ def launch_elementwise(name: str, count: int, *arguments) -> None:
 _workspaces: dict = {}
 
 
-def workspace(like, count: int, purpose: str):
-    """A flat scratch array of at least `count` values, of the dtype and on the device of `like`; kept for the next call of that purpose."""
-    key = (on_gpu(like), like.dtype, purpose)
+def workspace(like, count: int, purpose: str, dtype=None):
+    """A flat scratch array of `count` values on the device of `like`, of its dtype or another; kept for the next call of that purpose."""
+    dtype = like.dtype if dtype is None else np.dtype(dtype)
+    key = (on_gpu(like), dtype, purpose)
     held = _workspaces.get(key)
     if held is None or held.size < count:
         on_device = on_gpu(like)
-        held = array_module(like).empty(count, like.dtype) if on_device else host.aligned_zeros(count, like.dtype)
+        held = array_module(like).empty(count, dtype) if on_device else host.aligned_zeros(count, dtype)
         _workspaces[key] = held
     return held[:count]
 

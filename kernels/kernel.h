@@ -7,6 +7,8 @@
 //   for_threads(i, n)              the block's threads share 0..n-1; iterations must not depend on each other
 //   for_threads_sum(i, n, s...)    the same, where each thread adds into its own s
 //   for_threads_in_order(i, n)     the same, where the host keeps the order because iterations may meet
+//   stream(n, read, use)           use(i, read(i)) for 0..n-1 that the block's threads share: on a GPU a thread reads IN_FLIGHT of its values
+//                                  before it uses the first, which may overwrite what it was read from
 //   for_each(i, n)                 every thread of the grid shares 0..n-1, for element-wise work
 //   UNROLL                         before a loop over an array that a GPU is to keep in registers
 //   sync_block()                   all threads of a block have come here
@@ -33,6 +35,9 @@ typedef long long index;  // plane * size overflows 32 bits on large blobs
 #define for_each(i, n) \
   for (index i = blockIdx.x * (index)blockDim.x + threadIdx.x; i < (n); i += (index)gridDim.x * blockDim.x)
 #define sync_block() __syncthreads()
+#define THREAD ((int)threadIdx.x)
+#define THREADS ((int)blockDim.x)
+#define NOT_UNROLLED _Pragma("unroll 1")
 
 DEVICE void raise_to(int* place, int value) { atomicMax(place, value); }
 
@@ -155,6 +160,9 @@ struct Grid<void (*)(A...)> {
 #define for_each(i, n) \
   for (index i = (index)block_index * BLOCK_THREADS + thread_index; i < (n); i += (index)block_count * BLOCK_THREADS)
 #define sync_block() this_block->barrier.arrive_and_wait()
+#define THREAD thread_index
+#define THREADS BLOCK_THREADS
+#define NOT_UNROLLED
 
 template <class T>
 static T block_sum(T value) {
@@ -173,6 +181,27 @@ static inline void raise_to(int* place, int value) {
 }
 
 #endif
+#endif
+
+// ----------------------------------------------------------------------------------------- several loads of a thread under way at once
+
+#if defined(THREADS)
+#define IN_FLIGHT 4  // times 2048 threads of a processor are 32 KB on their way: about what memory takes in its latency
+
+template <class Read, class Use>
+DEVICE void stream(int n, Read read, Use use) {
+  NOT_UNROLLED for (int first = THREAD; first < n; first += IN_FLIGHT * THREADS) {
+    decltype(read(0)) held[IN_FLIGHT];
+    for (int k = 0; k < IN_FLIGHT; ++k) held[k] = read(first + k * THREADS < n ? first + k * THREADS : first);
+    for (int k = 0; k < IN_FLIGHT; ++k)
+      if (first + k * THREADS < n) use(first + k * THREADS, held[k]);
+  }
+}
+#else
+template <class Read, class Use>
+DEVICE void stream(int n, Read read, Use use) {
+  for_threads(i, n) use(i, read(i));
+}
 #endif
 
 // ------------------------------------------------------------------------------------------------ vectors, where the host's have to be explicit

@@ -9,6 +9,7 @@ import argparse
 import os
 
 import kernel_calls_bvlc
+import kernel_calls_gpu
 import numpy as np
 from arrays import empty, host, numbers, put, spaced
 
@@ -18,6 +19,8 @@ from deconvnet.core.kernels import host as host_device
 
 # more values a row than the largest block of the sanitizer builds has threads
 WIDE = 70
+# the shape that a CPU takes, on a GPU too
+WHOLE = {"in_pieces": False}
 
 
 def _window(kernel, stride=(1, 1), pad=(0, 0)):
@@ -83,7 +86,7 @@ def _maximum_backward(dtype):
 def _bias(dtype):
     y, db = _numbers(dtype, 2, 3, 1, WIDE), _numbers(dtype, 3)
     kernels.add_bias(_numbers(dtype, 3, seed=1), y)
-    kernels.bias_backward(y, db)
+    kernels.bias_backward(y, db, **WHOLE)
     return [y, db]
 
 
@@ -96,9 +99,11 @@ def _batch_norm(dtype):
         empty(3, dtype=dtype),
         empty(3, dtype=dtype),
     )
-    kernels.batch_norm_forward(_numbers(dtype, *shape), scale, shift, 1e-9, y, normal, mean, variance)
+    kernels.batch_norm_forward(_numbers(dtype, *shape), scale, shift, 1e-9, y, normal, mean, variance, **WHOLE)
     dx, dscale, dshift = empty(*shape, dtype=dtype), _numbers(dtype, 3, seed=3), _numbers(dtype, 3, seed=4)
-    kernels.batch_norm_backward(_numbers(dtype, *shape, seed=5), normal, scale, variance, 1e-9, dx, dscale, dshift)
+    kernels.batch_norm_backward(
+        _numbers(dtype, *shape, seed=5), normal, scale, variance, 1e-9, dx, dscale, dshift, **WHOLE
+    )
     return [y, normal, mean, variance, dx, dscale, dshift]
 
 
@@ -111,9 +116,9 @@ def _batch_norm_in_place(dtype):
         empty(2, dtype=dtype),
         empty(2, dtype=dtype),
     )
-    kernels.batch_norm_forward(x, scale, shift, 1e-9, x, normal, mean, variance)
+    kernels.batch_norm_forward(x, scale, shift, 1e-9, x, normal, mean, variance, **WHOLE)
     dy = _numbers(dtype, *shape, seed=5)
-    kernels.batch_norm_backward(dy, normal, scale, variance, 1e-9, dy, None, None)
+    kernels.batch_norm_backward(dy, normal, scale, variance, 1e-9, dy, None, None, **WHOLE)
     return [x, normal, dy]
 
 
@@ -123,7 +128,7 @@ def _channel_affine(dtype):
     y, dscale, dshift = empty(*shape, dtype=dtype), _numbers(dtype, 3, seed=3), _numbers(dtype, 3, seed=4)
     kernels.channel_affine_forward(x, scale, shift, y)
     dy = _numbers(dtype, *shape, seed=5)
-    kernels.channel_affine_backward(dy, x, scale, dy, dscale, dshift)
+    kernels.channel_affine_backward(dy, x, scale, dy, dscale, dshift, **WHOLE)
     return [y, dy, dscale, dshift]
 
 
@@ -389,6 +394,7 @@ CALLS = {
     "sgd_update": _sgd_update,
     "sum_of_squares": _sum_of_squares,
     **kernel_calls_bvlc.CALLS,
+    **kernel_calls_gpu.CALLS,
 }
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import mutations_bvlc
+import mutations_gpu
 import sanitized
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -42,6 +43,7 @@ TESTS = {
     "winograd": ["kernels/test_winograd.py"],
     "winograd_batched": ["kernels/test_winograd.py"],
     **mutations_bvlc.TESTS,
+    **mutations_gpu.TESTS,
 }
 
 
@@ -230,7 +232,7 @@ MUTATIONS = [
     Mutation("sgd_update", "g[i] = step", "g[i] = g[i]"),
     Mutation("sum_of_squares", "from[i] * from[i]", "from[i]"),
     Mutation("sum_of_squares", "n - (index)r * run", "n - (index)r"),
-    *(Mutation(*change) for change in mutations_bvlc.CHANGES),
+    *(Mutation(*change) for change in [*mutations_bvlc.CHANGES, *mutations_gpu.CHANGES]),
 ]
 
 _START = re.compile(r"^(?:KERNEL\(|DEVICE [^(]*?)(\w+)[,(]", re.MULTILINE)

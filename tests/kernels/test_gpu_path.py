@@ -181,6 +181,15 @@ def test_narrow_maps_are_laid_out_by_blocks_no_wider_than_a_row(launches, to_gpu
     assert blocks["im2col"] == blocks["col2im"] == (32,)
 
 
+def test_channels_are_shared_by_several_blocks(launches, to_gpu):
+    """64 channels of 224 x 224 would leave half of the processors of a large GPU idle."""
+    kernels.bias_backward(to_gpu(normal(1, 3, 100, 200)), to_gpu(np.zeros(3, np.float32)))
+    assert [(launch.name, launch.grid, launch.block) for launch in launches] == [
+        ("channel_products", (15,), (256,)),
+        ("merge_products", (3,), (32,)),
+    ]
+
+
 def test_lost_switches_are_counted_without_waiting_and_warned_of_at_the_end(record, to_gpu):
     x, switches = to_gpu(normal(1, 2, 1, 2)), to_gpu(np.array([[[[0, 99]], [[3, 1]]]], np.float32))
     out = to_gpu(np.zeros((1, 2, 2, 2), np.float32))
