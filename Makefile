@@ -1,21 +1,25 @@
 # make demo         the main job in small: data, training, segmentation, a score and demo/report.png
 # make test         lint, then every test; kernels are compiled for two GPU architectures in it
 # make cuda-check   compile every kernel for ten GPU architectures, no GPU needed; prints registers, shared memory and spills of each
-# make gpu          on a machine with a GPU, no network and its own Python packages: tests on both devices, then a timing table
+# make gpu          on a machine with a GPU, no network and its own Python packages: the tests on it, then compute-sanitizer over the kernels
+# make bench-gpu    there: the table of the kernels, into benchmarks/results/gpu.json
 # make bench        time the full DeconvNet on the CPU, beside PyTorch where `make bench-peers` has installed it
 # make reproduce    the paper's Table 1 and its ablations in small, in about an hour of processor time; goes on where it was stopped
 # make reproduce-voc  the same at full scale: VOC=/path/to/VOCdevkit VGG=/path/to/weights [SBD=...] [GPU=0] [PLAN=1]
 # make fuzz         damaged input of every kind, for some minutes and from other seeds than `make test` takes (FUZZ_EXAMPLES=N of each)
 # make clean        remove the virtual environments and what was built
-# PYTHON=... chooses the interpreter of the virtual environment, GPU_PYTHON=... that of `make gpu`.
+# PYTHON=... chooses the interpreter of the virtual environment, GPU_PYTHON=... that of `make gpu` and `make bench-gpu`.
 
 PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3.10 python3; do \
 	$$python -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$python && break; done)
 GPU_PYTHON ?= python3
+# what a GPU has a part in; the sanitizers of the host and the mutations have none
+GPU_TESTS := tests/kernels tests/layers tests/net tests/solver tests/blob \
+	--ignore tests/kernels/test_sanitizers.py --ignore tests/kernels/test_mutations.py
 FUZZ_EXAMPLES ?= 10000
 BIN := .venv/bin
 
-.PHONY: demo test cuda-check gpu bench bench-peers fuzz reproduce reproduce-voc clean
+.PHONY: demo test cuda-check gpu bench-gpu bench bench-peers fuzz reproduce reproduce-voc clean
 # an installation that failed half-way is not taken for a finished one
 .DELETE_ON_ERROR:
 
@@ -46,13 +50,18 @@ bench: .venv/installed-demo
 
 bench-peers: .venv-peers/installed
 
-# without a GPU the probe stops it in one line; the table is worth having even where a test fails, so the tests' status comes last
-gpu: export PYTHONPATH := $(CURDIR)
+# without a GPU the first tool stops both in one line
+gpu bench-gpu: export PYTHONPATH := $(CURDIR)
 gpu:
 	$(GPU_PYTHON) kernels/host_build.py
-	$(GPU_PYTHON) tools/gpu_check.py --probe
-	$(GPU_PYTHON) -m pytest -q --maxfail=20 --tb=short --device cpu,gpu tests/kernels tests/layers tests/net; tested=$$?; \
-	$(GPU_PYTHON) tools/gpu_check.py --out benchmarks/results/gpu.json && exit $$tested
+	$(GPU_PYTHON) tools/device_query.py
+	$(GPU_PYTHON) -m pytest -q --maxfail=20 --tb=short --device gpu $(GPU_TESTS); tested=$$?; \
+	$(GPU_PYTHON) tests/sanitized_gpu.py && exit $$tested
+
+bench-gpu:
+	$(GPU_PYTHON) kernels/host_build.py
+	$(GPU_PYTHON) tools/device_query.py
+	$(GPU_PYTHON) tools/gpu_check.py --out benchmarks/results/gpu.json
 
 .venv/installed-%: setup.py pyproject.toml | .venv/bin/python
 	@echo "installing deconvnet and what it needs for '$*' into .venv (once)"

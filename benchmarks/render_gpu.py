@@ -1,6 +1,6 @@
 """Put the figures of benchmarks/results/gpu*.json into README.md, each with what it was measured on, or say that there are none yet.
 
-python tools/gpu_check.py --out benchmarks/results/gpu.json     # on a machine with a GPU; `make gpu` does it
+python tools/gpu_check.py --out benchmarks/results/gpu.json     # on a machine with a GPU; `make bench-gpu` does it
 python benchmarks/render_gpu.py
 """
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 README = HERE.parent / "README.md"
-NONE_YET = "No run on a GPU has been recorded yet: `make gpu` measures on a machine that has one."
+NONE_YET = "No run on a GPU has been recorded yet: `make bench-gpu` measures on a machine that has one."
 _BLOCK = re.compile(r"<!-- gpu table -->.*?<!-- end gpu table -->", re.DOTALL)
 
 

@@ -1,6 +1,7 @@
 """The devices that tests run on (`pytest --device cpu,gpu`), and hypothesis without chance or deadlines."""
 
 import pytest
+import stand_in_cupy
 from hypothesis import HealthCheck, settings
 
 from deconvnet.core import kernels
@@ -43,14 +44,26 @@ def pytest_configure(config):
 
 
 def pytest_generate_tests(metafunc):
-    """A test that takes `device` runs once on each; a GPU that is asked for and absent fails there."""
+    """A test that takes `device` runs once on each; a GPU that is asked for and absent fails there. `gpu`: see there."""
     if "device" in metafunc.fixturenames:
         metafunc.parametrize("device", metafunc.config.devices, indirect=True)
+    if "gpu" in metafunc.fixturenames:
+        gpus = ["stand-in", *(["gpu"] if "gpu" in metafunc.config.devices else [])]
+        metafunc.parametrize("gpu", gpus, indirect=True)
 
 
 @pytest.fixture
 def device(request):
     """The mode of the test: "cpu" or "gpu"; blobs and `put` follow it."""
     kernels.set_mode(request.param)
+    yield request.param
+    kernels.set_mode("cpu")
+
+
+@pytest.fixture
+def gpu(request, monkeypatch):
+    """What mode "gpu" means in a test that compares it with the CPU: "stand-in" everywhere, "gpu" too where one is tested."""
+    if request.param == "stand-in":
+        stand_in_cupy.install(monkeypatch)
     yield request.param
     kernels.set_mode("cpu")

@@ -1,8 +1,9 @@
 """Every kernel called on tiny shapes; also a program, so that a sanitizer's runtime can be loaded before Python:
 
-    python tests/kernel_calls.py RESULTS.npz [--blocks N] [--dtypes float32,float64] [--only KERNEL]
+    python tests/kernel_calls.py RESULTS.npz [--blocks N] [--dtypes float32,float64] [--only KERNEL] [--gpu]
 
-writes what the calls compute with the host library that DECONVNET_HOST_LIBRARY names, N blocks a launch.
+writes what the calls compute with the host library that DECONVNET_HOST_LIBRARY names, N blocks a launch; with --gpu on the GPU,
+each array in an allocation of its own, so that a sanitizer sees where it ends.
 """
 
 import argparse
@@ -432,8 +433,12 @@ def main() -> None:
     parser.add_argument("--blocks", type=int, default=1)
     parser.add_argument("--dtypes", default="float32,float64")
     parser.add_argument("--only", choices=sorted(CALLS))
+    parser.add_argument("--gpu", action="store_true")
     chosen = parser.parse_args()
     use_blocks(chosen.blocks)
+    if chosen.gpu:
+        kernels.set_mode("gpu")
+        kernels.array_module().cuda.set_allocator(None)  # no pool
     results, _ = run(chosen.only, chosen.dtypes.split(","))
     np.savez(chosen.results, **results)
 

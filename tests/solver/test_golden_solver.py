@@ -58,17 +58,17 @@ def follow(solver, case, first=1):
 
 
 @pytest.mark.parametrize("name", CAFFES)
-def test_training_follows_caffe(name):
+def test_training_follows_caffe(device, name):
     with open_case("solver", f"solver_{name}") as case:
         follow(solver_of(case), case)
 
 
-def test_training_follows_the_release():
+def test_training_follows_the_release(device):
     with open_case("release", "noh_solver_sgd") as case:
         follow(solver_of(case), case)
 
 
-def test_training_follows_the_release_under_iter_size_by_its_two_rules():
+def test_training_follows_the_release_under_iter_size_by_its_two_rules(device):
     with open_case("release", "noh_solver_sgd_iter_size2") as case:
         follow(solver_of(case, *RELEASE_RULES), case)
 
@@ -83,7 +83,7 @@ def test_without_both_rules_training_leaves_the_course_of_the_release_under_iter
 
 
 @pytest.mark.parametrize("form", ["", "_hdf5"])
-def test_a_state_that_caffe_wrote_is_restored_and_training_goes_on_as_caffe_did(form):
+def test_a_state_that_caffe_wrote_is_restored_and_training_goes_on_as_caffe_did(device, form):
     suffix = ".solverstate.h5" if form else ".solverstate"
     with open_case("solver", f"solver_sgd_step{form}") as case:
         solver = solver_of(case)
@@ -162,7 +162,7 @@ def read_plainly(path, hdf5):
     }
 
 
-def test_the_training_curve_of_the_release_is_followed():
+def test_the_training_curve_of_the_release_is_followed(device):
     with open_case("release", "noh_training_curve") as case:
         solver = solver_of(case)
         losses = []

@@ -1,4 +1,4 @@
-"""The timing table of `make gpu`, on the CPU in small: its cases run, and its figures are those of the runs."""
+"""The timing table of `make bench-gpu`, on the CPU in small: its cases run, and its figures are those of the runs."""
 
 import json
 import math
