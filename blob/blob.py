@@ -85,12 +85,16 @@ class Memory:
             if self._device is not None and self._truth == "device":
                 grown[: self._device.size] = self._device
             self._device = grown
-        if self._truth == "host":
+        return self.on_device()[:count].reshape(shape)
+
+    def on_device(self):
+        """The whole buffer on the GPU, which holds the truth from now on; None where there has been none."""
+        if self._device is not None and self._truth == "host":
             if self._host is not None:
                 size = min(self._host.size, self._device.size)
                 self._device[:size].set(self._host[:size])
             self._truth = "device"
-        return self._device[:count].reshape(shape)
+        return self._device
 
 
 class Blob:

@@ -27,6 +27,7 @@ from .device import (
 )
 from .elementwise import divide_multiply, maximum, maximum_backward, multiply, scale_add
 from .embed import embed, embed_backward
+from .graph import Graph
 from .host import aligned_zeros
 from .host_build import BuildError
 from .losses import (
@@ -46,8 +47,10 @@ from .pooling import (
     Window,
     average_pool,
     average_pool_backward,
+    leave_strays,
     max_pool,
     max_pool_backward,
+    take_strays,
     unpool,
     unpool_backward,
     unpool_spread,

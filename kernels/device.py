@@ -130,6 +130,11 @@ def workspace(like, count: int, purpose: str, dtype=None):
     return held[:count]
 
 
+def workspaces() -> list:
+    """Those that are held now; each may give way to a larger one."""
+    return list(_workspaces.values())
+
+
 @contextlib.contextmanager
 def dry_run():
     """In its context the mode is "gpu" and the GPU one that computes nothing: yields the DeviceMemory that says what would be taken.

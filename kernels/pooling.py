@@ -127,6 +127,18 @@ def unpool(x, switches, out, distinct: bool = False) -> None:
         warn_of_strays()
 
 
+def take_strays() -> list:
+    """The counts that wait to be read; nobody warns of them unless they are left again."""
+    taken = list(_strays)
+    _strays.clear()
+    return taken
+
+
+def leave_strays(counts: list) -> None:
+    """Let counts wait to be read that were taken."""
+    _strays.extend(counts)
+
+
 def warn_of_strays() -> None:
     """Warn of switches outside their planes. `unpool` on a GPU leaves their counts there, lest the host wait at each call."""
     while _strays:

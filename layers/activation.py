@@ -23,6 +23,8 @@ class Elementwise(Layer):
 class ReLU(Elementwise):
     """y = x where positive, negative_slope * x elsewhere (Caffe's ReLU). bottom and top: any shape, may be one blob."""
 
+    only_launches = True
+
     def setup(self, bottom, top):
         self.slope = self.param.relu_param.negative_slope
         if self.slope < 0 and top[0] is bottom[0]:
@@ -43,6 +45,7 @@ class Dropout(Elementwise):
     bottom and top: any shape, may be one blob. What is dropped follows from (seed, layer name, number of forwards) alone.
     """
 
+    only_launches = True
     position = 0
 
     def setup(self, bottom, top):

@@ -18,6 +18,7 @@ class BN(Layer):
     LEARN (default) uses the batch's own statistics in both phases; INFERENCE computes scale * x + shift.
     """
 
+    only_launches = True
     tops = (1, 3)
     in_place = True
 

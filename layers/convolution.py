@@ -14,6 +14,7 @@ class _Windowed(Layer):
     forward's `after` (kernels.After): what the net lets it do to the results on behalf of the layers that follow.
     """
 
+    only_launches = True
     bottoms = (1, float("inf"))
     tops = (1, float("inf"))
     transposed = False

@@ -13,6 +13,7 @@ class Eltwise(Layer):
     MAX: the first of equal values wins.
     """
 
+    only_launches = True
     bottoms = (2, float("inf"))
 
     def setup(self, bottom, top):

@@ -14,6 +14,8 @@ class InnerProduct(Layer):
     blobs:  weights (num_output, K), or (K, num_output) with transpose; bias (num_output,) unless bias_term is false
     """
 
+    only_launches = True
+
     def setup(self, bottom, top):
         param = self.param.inner_product_param
         if param.num_output < 1:

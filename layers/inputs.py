@@ -9,6 +9,7 @@ from .layer import Layer, register
 class Input(Layer):
     """Blobs for the user to fill (Caffe's Input). tops: the shapes of input_param, one for all or one for each; none leaves them empty."""
 
+    only_launches = True
     bottoms = (0, 0)
     tops = (1, float("inf"))
     keeps_tops = True

@@ -52,6 +52,8 @@ class Layer:
     position: int | None = None
     # whether its tops hold what was put there once, for more than one forward
     keeps_tops = False
+    # whether all that forward does in TEST is to launch the same kernels on the same arrays, so that a CUDA graph can repeat it
+    only_launches = False
     # whether add_parameter fills what it adds; else fill_parameters does it later, or nobody where only shapes are wanted
     fills = True
 

@@ -20,6 +20,7 @@ class Pooling(Layer):
     tops:   y (N, C, h, w), sizes rounded up; for MAX optionally the switches (N, C, h, w), each maximum's flat index in its plane
     """
 
+    only_launches = True
     tops = (1, 2)
 
     def setup(self, bottom, top):
@@ -93,6 +94,7 @@ class Unpooling(Layer):
     H and W are unpool_size (or unpool_h, unpool_w), else those of the pooling layer's bottom, which the net hands down.
     """
 
+    only_launches = True
     bottoms = (1, 2)
     without_gradient = (1,)
     # the pooling layer that made the switches and the blob it pooled; set by the net

@@ -78,6 +78,8 @@ class Scale(_Along):
     bottoms: x; optionally the scale. top: as x, may be x. blobs: the scale, unless it is a bottom, and the bias, unless bias_term is false
     """
 
+    only_launches = True
+
     def settings(self):
         """The layer's own parameters."""
         return self.param.scale_param
@@ -116,6 +118,8 @@ class Scale(_Along):
 @register("Bias")
 class Bias(_Along):
     """y = x + bias (Caffe's Bias). bottoms: x; optionally the bias. top: as x, may be x. blob: the bias, unless it is a bottom."""
+
+    only_launches = True
 
     def settings(self):
         """The layer's own parameters."""

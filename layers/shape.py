@@ -9,6 +9,8 @@ from .layer import Layer, register
 class _SameValues(Layer):
     """A top with its bottom's values and gradients in another shape: nothing is copied."""
 
+    only_launches = True
+
     def reshape(self, bottom, top):
         top[0].reshape(*self.shape_of_top(bottom[0]))
         top[0].share_data(bottom[0])
@@ -72,6 +74,7 @@ class Reshape(_SameValues):
 class Slice(Layer):
     """The bottom in parts along an axis (1 by default), cut at each slice_point, else in equal parts (Caffe's Slice)."""
 
+    only_launches = True
     tops = (1, float("inf"))
 
     def setup(self, bottom, top):

@@ -10,6 +10,7 @@ from .layer import Layer, register
 class Softmax(Layer):
     """Probabilities over one axis (Caffe's Softmax). bottom and top: any shape, may be one blob; softmax_param.axis, 1 by default."""
 
+    only_launches = True
     in_place = True
 
     def reshape(self, bottom, top):

@@ -8,6 +8,7 @@ from .layer import Layer, register
 class Split(Layer):
     """One bottom to several tops (Caffe's Split, which the net inserts by itself): the data is shared, the gradients are summed."""
 
+    only_launches = True
     tops = (1, float("inf"))
 
     def reshape(self, bottom, top):
@@ -31,6 +32,7 @@ class Split(Layer):
 class Concat(Layer):
     """Bottoms one after the other along an axis (Caffe's Concat; axis 1, the channels, by default). All other sizes agree."""
 
+    only_launches = True
     bottoms = (1, float("inf"))
 
     def setup(self, bottom, top):
@@ -83,6 +85,7 @@ class Crop(Layer):
     offset from the layers between.
     """
 
+    only_launches = True
     bottoms = (2, 2)
     without_gradient = (1,)
     # (vertical, horizontal), set by the net with crop_param.computed
@@ -128,6 +131,7 @@ class Crop(Layer):
 class Silence(Layer):
     """Take bottoms that nobody else wants (Caffe's Silence); their gradients are zero."""
 
+    only_launches = True
     bottoms = (1, float("inf"))
     tops = (0, 0)
 

@@ -15,6 +15,7 @@ from .caffe_hdf5 import write_hdf5
 from .crop_offset import Source, computed_offset
 from .debug_info import log_backward, log_forward, log_parameters
 from .errors import NetError
+from .forward_graph import ForwardGraph
 from .fusion import after, find_fusions
 from .input_shapes import with_inputs
 from .needs_backward import Passes, find_passes
@@ -41,6 +42,8 @@ class Net:
     allow_python_layers: whether Python layers may import and run the modules that the model names.
     fill: False leaves parameters zero and, until they are asked for, without memory, for whoever wants the shapes only.
     input_shapes: shapes by name of inputs, or of data that inputs replace.
+    cuda_graph: on a GPU, launch a whole forward pass at once from the second one of the same shapes on; for nets in TEST whose layers
+    only compute.
     Raises FileNotFoundError, PrototxtError, NetError.
     """
 
@@ -60,6 +63,7 @@ class Net:
         allow_python_layers=False,
         fill=True,
         input_shapes=None,
+        cuda_graph=False,
     ):
         if isinstance(phase, (str, os.PathLike)):
             phase, weights = weights, phase
@@ -87,6 +91,7 @@ class Net:
         self._beside: dict[str, Layer] = {layer.name: layer for layer in beside.layers} if beside else {}
         self._build(fill and weights is None)
         self._make_public(share, set(keep))
+        self._graph = ForwardGraph(self) if cuda_graph else None
         if beside:
             self._share_buffers(beside)
         self.loaded: LoadReport | None = None
@@ -255,6 +260,15 @@ class Net:
 
     def _run(self, first: int, last: int) -> float:
         """Forward through layers first..last; the weighted sum of their losses."""
+        whole = (first, last) == (0, len(self.layers) - 1)
+        if self._graph and whole and kernels.mode() == "gpu" and not self.debug_info:
+            self._graph.run(lambda: self._run_layers(first, last))
+            return 0.0
+        loss = self._run_layers(first, last)
+        kernels.warn_of_strays()
+        return loss
+
+    def _run_layers(self, first: int, last: int) -> float:
         loss, done = 0.0, first - 1
         for number in range(first, last + 1):
             if number <= done:
@@ -276,7 +290,6 @@ class Net:
                 if weight:
                     blob.host_diff[...] = weight
                     loss += weight * float(blob.host_data.sum())
-        kernels.warn_of_strays()
         return loss
 
     def _run_backward(self, first: int, last: int) -> None:

@@ -4,6 +4,7 @@ It is as strict as CuPy where our code could go wrong: its arrays turn into NumP
 and their sums stay on the device until `float` or `int` fetches them.
 """
 
+import contextlib
 import ctypes
 import functools
 import sys
@@ -42,7 +43,8 @@ class Launch(NamedTuple):
 class Record:
     """What happened on the device that is not there.
 
-    launches: in their order; products: (m, n, k, count) of each that cuBLAS did; to_host, to_device: bytes of each transfer; live, peak: bytes that arrays take, now and at most
+    launches: in their order; products: (m, n, k, count) of each that cuBLAS did;
+    recording: what is to be done when a graph is played, while one is recorded; graphs: the number of works of each that was played; to_host, to_device: bytes of each transfer; live, peak: bytes that arrays take, now and at most
     """
 
     def __init__(self):
@@ -50,8 +52,25 @@ class Record:
         self.to_host: list[int] = []
         self.to_device: list[int] = []
         self.products: list[tuple] = []
+        self.recording: list | None = None
+        self.graphs: list[int] = []
+        self.stream = None
         self.live = self.peak = 0
         self._arrays: dict[int, tuple[int, int]] = {}
+
+    def do(self, work) -> None:
+        """Do it, or only note it for a graph."""
+        if self.recording is None:
+            work()
+        else:
+            self.recording.append(work)
+
+    def transfer(self) -> None:
+        """Before anything that a recording cannot hold."""
+        if self.recording is not None:
+            raise CUDARuntimeError(
+                "cudaErrorStreamCaptureUnsupported: operation not permitted when stream is capturing"
+            )
 
     def holds(self, address: int, size: int) -> bool:
         """Whether so many bytes from there on lie within one array."""
@@ -130,7 +149,7 @@ class DeviceArray:
         return self.record.allocate(np.array(values))
 
     def __setitem__(self, key, value):
-        self.held[key] = _number(value)
+        self.record.do(lambda: self.held.__setitem__(key, _number(value)))
 
     def sum(self):
         return self._new(self.held.sum())
@@ -150,14 +169,15 @@ class DeviceArray:
         return self._new(self.held / _number(other))
 
     def __iadd__(self, other):
-        self.held += _number(other)
+        self.record.do(lambda: np.add(self.held, _number(other), out=self.held))
         return self
 
     def __imul__(self, other):
-        self.held *= _number(other)
+        self.record.do(lambda: np.multiply(self.held, _number(other), out=self.held))
         return self
 
     def get(self, out=None):
+        self.record.transfer()
         self.record.to_host.append(self.nbytes)
         if out is None:
             return self.held.copy()
@@ -167,18 +187,22 @@ class DeviceArray:
 
     def set(self, values):
         assert isinstance(values, np.ndarray) and values.shape == self.shape and values.dtype == self.dtype
+        self.record.transfer()
         self.record.to_device.append(self.nbytes)
         self.held[...] = values
 
     def __float__(self):
+        self.record.transfer()
         self.record.to_host.append(self.nbytes)
         return float(self.held)
 
     def __int__(self):
+        self.record.transfer()
         self.record.to_host.append(self.nbytes)
         return int(self.held)
 
     def __bool__(self):
+        self.record.transfer()
         self.record.to_host.append(self.nbytes)
         return bool(self.held)
 
@@ -210,9 +234,12 @@ class Cublas:
         factor, kept = (
             float(self._matrix(real, place, 0, 1, 1, 1, 0, 1, known=False)[0, 0, 0]) for place in (alpha, beta)
         )
-        before = kept * out if kept else 0  # with a factor of zero what was there is not read
-        out[...] = factor * np.matmul(one, other) + before
-        self.record.products.append((m, n, k, count))
+
+        def multiply():
+            before = kept * out if kept else 0  # with a factor of zero what was there is not read
+            out[...] = factor * np.matmul(one, other) + before
+
+        self.record.do(multiply)
 
     def _matrix(self, real, address, operation, rows, columns, leading, step, count, known=True):
         """(count, rows, columns) of what lies there, each column `leading` values after the one before."""
@@ -224,6 +251,45 @@ class Cublas:
         size = real().itemsize
         matrices = np.lib.stride_tricks.as_strided(flat, (count, down, along), (step * size, size, leading * size))
         return matrices if operation == self.CUBLAS_OP_N else matrices.transpose(0, 2, 1)
+
+
+class Stream:
+    """One after the other, as everything here. Only a non-blocking one can record."""
+
+    def __init__(self, record: Record, non_blocking: bool = False):
+        self.record, self.non_blocking = record, non_blocking
+        self._before = None
+
+    def __enter__(self):
+        self._before, self.record.stream = self.record.stream, self
+        return self
+
+    def __exit__(self, *error):
+        self.record.stream = self._before
+
+    def synchronize(self):
+        self.record.transfer()
+
+    def begin_capture(self):
+        assert self.non_blocking and self.record.stream is self and self.record.recording is None
+        self.record.recording = []
+
+    def end_capture(self):
+        works, self.record.recording = self.record.recording, None
+        return Graph(self.record, works)
+
+
+class Graph:
+    """What was recorded."""
+
+    def __init__(self, record: Record, works: list):
+        self.record, self.works = record, works
+
+    def launch(self, stream):
+        assert isinstance(stream, Stream) and not stream.non_blocking, "would not wait for the default stream"
+        self.record.graphs.append(len(self.works))
+        for work in self.works:
+            work()
 
 
 class OutOfMemoryError(MemoryError):
@@ -269,7 +335,8 @@ def make(record: Record, memory: int | None = None):
             def function(grid, block, arguments):
                 record.launches.append(Launch(name, grid, block, tuple(map(described, arguments))))
                 pairs = zip(kinds, arguments, strict=True)
-                run(1, 1, [as_host(argument, kind.endswith("*")) for kind, argument in pairs])
+                own = [as_host(argument, kind.endswith("*")) for kind, argument in pairs]
+                record.do(lambda: run(1, 1, own))
 
             function.max_threads_per_block = MOST_THREADS.get(name, 1024)
             return function
@@ -302,7 +369,7 @@ def make(record: Record, memory: int | None = None):
         runtimeGetVersion=lambda: 12090,
         driverGetVersion=lambda: 13000,
     )
-    stream = types.SimpleNamespace(synchronize=lambda: None)
+    record.stream = Stream(record)
     module = types.ModuleType("cupy")
     module.__version__ = "14.0"
     module.ndarray, module.RawModule = DeviceArray, RawModule
@@ -313,7 +380,10 @@ def make(record: Record, memory: int | None = None):
         runtime=runtime,
         compiler=types.SimpleNamespace(CompileException=CompileException),
         memory=types.SimpleNamespace(OutOfMemoryError=OutOfMemoryError),
-        get_current_stream=lambda: stream,
+        get_current_stream=lambda: record.stream,
+        Stream=functools.partial(Stream, record),
+        MemoryPool=lambda: types.SimpleNamespace(malloc=None),
+        using_allocator=lambda malloc: contextlib.nullcontext(),
     )
     module.asarray = module.array = asarray
     module.empty = lambda shape, dtype=np.float64: new(np.full(shape, -77, dtype))
