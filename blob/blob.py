@@ -21,14 +21,13 @@ def _memory_of_machine() -> float:
     return min(pages, int(limit)) if limit.isdecimal() else pages
 
 
-def _zeros(count: int, dtype: np.dtype) -> np.ndarray:
-    """Zeros in host memory. Raises MemoryError before the system would end the process for it."""
+def _require_memory(count: int, dtype: np.dtype) -> None:
+    """Raise MemoryError before the system would end the process for so many values in host memory."""
     needed = count * dtype.itemsize
     if needed > _memory_of_machine():
         raise MemoryError(
             f"{needed / 1e9:.3g} GB are more than the memory of this machine, {_memory_of_machine() / 1e9:.3g} GB"
         )
-    return kernels.aligned_zeros(count, dtype)
 
 
 class Memory:
@@ -40,6 +39,8 @@ class Memory:
     def __init__(self, dtype):
         self.dtype = np.dtype(dtype)
         self._host = None
+        self._locks = False  # whether the host's buffer is page-locked
+        self._uploaded = None  # behind which a page-locked buffer may be written again
         self._device = None
         self._truth = "host"
 
@@ -49,33 +50,50 @@ class Memory:
 
     def host_view(self, count: int, shape: tuple[int, ...]) -> np.ndarray:
         """The first `count` values in host memory."""
-        view = self.fetched_view(count, shape)
+        self._grow_host(count)
+        self._fetch()
         self._truth = "host"
-        return view
+        return self._host[:count].reshape(shape)
 
     def fetched_view(self, count: int, shape: tuple[int, ...]) -> np.ndarray:
-        """The same for who only reads: the GPU, if it held the truth, still does."""
-        self._grow_host(count)
-        if self._truth == "device":
-            self._device[: self._host.size].get(out=self._host[: self._device.size])
+        """The same for who only reads, pass after pass: the GPU, if it held the truth, still does."""
+        self._grow_host(count, lock=True)
+        self._fetch()
         return self._host[:count].reshape(shape)
 
     def host_view_to_fill(self, count: int, shape: tuple[int, ...]) -> np.ndarray:
-        """The same for who overwrites all of them: nothing is fetched from the GPU."""
-        self._grow_host(count)
+        """The same for who overwrites all of them, pass after pass: nothing is fetched from the GPU."""
+        self._grow_host(count, lock=True)
+        self._wait()
         self._truth = "host"
         return self._host[:count].reshape(shape)
+
+    def _fetch(self) -> None:
+        self._wait()
+        if self._truth == "device":
+            self._device[: self._host.size].get(out=self._host[: self._device.size])
+
+    def _wait(self) -> None:
+        """Until the GPU has read the host's buffer."""
+        if self._uploaded is not None:
+            self._uploaded.synchronize()
+            self._uploaded = None
 
     @property
     def device_bytes(self) -> int:
         """What it takes on the GPU."""
         return 0 if self._device is None else self._device.nbytes
 
-    def _grow_host(self, count: int) -> None:
+    def _grow_host(self, count: int, lock: bool = False) -> None:
         if self._host is None or self._host.size < count:
-            grown = _zeros(count, self.dtype)
+            _require_memory(count, self.dtype)
+            grown = kernels.page_locked_zeros(count, self.dtype) if lock or self._locks else None
+            self._locks = grown is not None
+            if grown is None:
+                grown = kernels.aligned_zeros(count, self.dtype)
             if self._host is not None:
                 grown[: self._host.size] = self._host
+                self._wait()
             self._host = grown
 
     def _device_view(self, count: int, shape: tuple[int, ...]):
@@ -93,6 +111,7 @@ class Memory:
             if self._host is not None:
                 size = min(self._host.size, self._device.size)
                 self._device[:size].set(self._host[:size])
+                self._uploaded = kernels.launched() if self._locks else None
             self._truth = "device"
         return self._device
 

@@ -1,6 +1,6 @@
 """Scoring a whole image with a net that sees one window at a time (paper, section 4.3; the release's inference).
 
-The net is known by its interface only, pycaffe's: blobs with `data` and `reshape`, `reshape()`, `forward(data=...)`.
+The net is known by its interface only, pycaffe's: blobs with `shape`, `data` and `reshape`, `reshape()`, `forward(data=...)`.
 """
 
 import numpy as np
@@ -38,7 +38,7 @@ def score_maps(
         raise ValueError(f"batch must be at least 1, not {batch}")
     if input not in net.blobs:
         raise ValueError(f"the net has no blob '{input}' to feed; its blobs: {', '.join(net.blobs)}")
-    channels, height, width = net.blobs[input].data.shape[1:]
+    _, channels, height, width = net.blobs[input].shape
     if channels != image.shape[2]:
         raise ValueError(f"blob '{input}' takes {channels} channels, but the image has {image.shape[2]}")
 
@@ -88,7 +88,7 @@ def classes_of(scores):
 
 def forward(net, x, input, output):
     """Run (n, C, h, w) float32 through the net: its blob `output`, (n, K, h', w'). Raises ValueError for a wrong name."""
-    if net.blobs[input].data.shape != x.shape:
+    if tuple(net.blobs[input].shape) != x.shape:
         net.blobs[input].reshape(*x.shape)
         net.reshape()
     out = net.forward(**{input: x})

@@ -44,7 +44,8 @@ class Record:
     """What happened on the device that is not there.
 
     launches: in their order; products: (m, n, k, count) of each that cuBLAS did;
-    recording: what is to be done when a graph is played, while one is recorded; graphs: the number of works of each that was played; to_host, to_device: bytes of each transfer; live, peak: bytes that arrays take, now and at most
+    recording: what is to be done when a graph is played, while one is recorded; graphs: the number of works of each that was played;
+    page_locked: bytes of each such buffer; waited: how often the host waited for an event; to_host, to_device: bytes of each transfer; live, peak: bytes that arrays take, now and at most
     """
 
     def __init__(self):
@@ -54,6 +55,8 @@ class Record:
         self.products: list[tuple] = []
         self.recording: list | None = None
         self.graphs: list[int] = []
+        self.page_locked: list[int] = []
+        self.waited = 0
         self.stream = None
         self.live = self.peak = 0
         self._arrays: dict[int, tuple[int, int]] = {}
@@ -292,6 +295,21 @@ class Graph:
             work()
 
 
+class Event:
+    """Noted in the record where it is waited for."""
+
+    def __init__(self, record: Record, disable_timing: bool = False):
+        self.record_of_all, self.recorded = record, False
+
+    def record(self):
+        self.recorded = True
+
+    def synchronize(self):
+        assert self.recorded
+        self.record_of_all.transfer()
+        self.record_of_all.waited += 1
+
+
 class OutOfMemoryError(MemoryError):
     """As CuPy's."""
 
@@ -320,6 +338,10 @@ def make(record: Record, memory: int | None = None):
         array = np.array(values, dtype)
         record.to_device.append(array.nbytes)
         return new(array)
+
+    def alloc_pinned_memory(size):
+        record.page_locked.append(size)
+        return bytearray(b"?" * size)
 
     class RawModule:
         def __init__(self, code, options):
@@ -382,6 +404,8 @@ def make(record: Record, memory: int | None = None):
         memory=types.SimpleNamespace(OutOfMemoryError=OutOfMemoryError),
         get_current_stream=lambda: record.stream,
         Stream=functools.partial(Stream, record),
+        Event=functools.partial(Event, record),
+        alloc_pinned_memory=alloc_pinned_memory,
         MemoryPool=lambda: types.SimpleNamespace(malloc=None),
         using_allocator=lambda malloc: contextlib.nullcontext(),
     )

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import stand_in_cupy
 from arrays import host, put
 
 from deconvnet.core import kernels
@@ -134,6 +135,45 @@ def test_who_only_reads_leaves_the_truth_where_it_is(device):
     blob.host_data[0] = 1
     np.testing.assert_array_equal(blob.fetched_data, [1, 14, 14])
     np.testing.assert_array_equal(host(blob.data), [1, 14, 14])
+
+
+@pytest.fixture
+def record(monkeypatch):
+    """What happens on a stand-in for a GPU, which computes until the test ends."""
+    kept = stand_in_cupy.install(monkeypatch)
+    kernels.set_mode("gpu")
+    return kept
+
+
+def test_what_is_filled_or_fetched_pass_after_pass_lies_in_page_locked_memory(record):
+    filled, fetched, weights = (Blob((5,)) for _ in range(3))
+    filled.host_data_to_fill[...] = 1
+    fetched.data[...] = 2
+    assert fetched.fetched_data.tolist() == [2] * 5
+    weights.host_data[...] = 3
+    assert record.page_locked == [20, 20]
+    filled.reshape(7)
+    assert filled.host_data_to_fill.tolist() == [1] * 5 + [0, 0] and record.page_locked[2:] == [28]
+
+
+def test_page_locked_memory_is_not_written_again_before_the_gpu_has_read_it(record):
+    blob = Blob((5,))
+    for waited in range(3):
+        blob.host_data_to_fill[...] = waited
+        assert record.waited == waited
+        assert host(blob.data).tolist() == [waited] * 5
+
+
+def test_where_the_system_locks_no_more_memory_other_memory_serves(record, monkeypatch):
+    def refuse(size):
+        raise stand_in_cupy.CUDARuntimeError("cudaErrorMemoryAllocation: out of memory")
+
+    monkeypatch.setattr(kernels.array_module().cuda, "alloc_pinned_memory", refuse)
+    blob = Blob((5,))
+    for value in range(2):
+        blob.host_data_to_fill[...] = value
+        assert host(blob.data).tolist() == [value] * 5
+    assert record.waited == 0
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -11,16 +11,16 @@ class Doubling:
 
     def __init__(self, cut=0):
         self.cut, self.seen = cut, []
-        self.blobs = {"data": SimpleNamespace(data=np.zeros((1, 3, 8, 8), np.float32), reshape=self._reshape)}
+        self.blobs = {"data": SimpleNamespace(shape=(1, 3, 8, 8), reshape=self._reshape)}
 
     def _reshape(self, *shape):
-        self.blobs["data"].data = np.zeros(shape, np.float32)
+        self.blobs["data"].shape = shape
 
     def reshape(self):
         pass
 
     def forward(self, data):
-        assert data.shape == self.blobs["data"].data.shape and data.dtype == np.float32
+        assert data.shape == self.blobs["data"].shape and data.dtype == np.float32
         self.seen.append(data)
         total = data.sum(axis=1, keepdims=True)
         return {"score": np.concatenate([total, 2 * total], axis=1)[:, :, self.cut :]}

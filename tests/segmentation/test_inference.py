@@ -14,14 +14,14 @@ class FakeNet:
     def __init__(self, size=4, mix=((0.5, 0, 0), (0, -1, 0), (1, 1, -2)), shrink=1):
         self.mix, self.shrink, self.seen = np.array(mix, np.float32), shrink, []
         self.shape, self.pending = (1, 3, size, size), None
-        self.blobs = {"data": SimpleNamespace(data=np.zeros(self.shape, np.float32), reshape=self._reshape_blob)}
+        self.blobs = {"data": SimpleNamespace(shape=self.shape, reshape=self._reshape_blob)}
 
     def _reshape_blob(self, *shape):
         self.pending = shape
 
     def reshape(self):
         self.shape = self.pending
-        self.blobs["data"].data = np.zeros(self.shape, np.float32)
+        self.blobs["data"].shape = self.shape
 
     def forward(self, data):
         assert data.shape == self.shape and data.dtype == np.float32
