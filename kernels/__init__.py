@@ -70,7 +70,7 @@ from .reduction import (
     standardize_rows_backward,
 )
 from .softmax import rank_labels, softmax, softmax_backward, softmax_loss, softmax_loss_backward
-from .update import sgd_update, sum_of_squares
+from .update import ArrayTable, clear_all, sgd_update, sgd_update_all, sum_of_squares, sum_of_squares_all
 from .winograd import After
 
 __all__ = [name for name in dir() if not name.startswith("_")]

@@ -95,8 +95,8 @@ def array_module(array=None):
     return _dry or sys.modules.get("cupy") or gpu_array_module()
 
 
-def launch(name: str, rows: int, width: int, *arguments) -> None:
-    """Run a kernel over `rows` rows of about `width` values on the device of its first array, in that array's dtype.
+def launch(name: str, rows: int, width: int, *arguments, dtype=None) -> None:
+    """Run a kernel over `rows` rows of about `width` values on the device of its first array, in that array's dtype or the one given.
 
     Arrays are contiguous and of the kernel's types (None for an absent one), numbers are Python's and an `int` fits 32 bits; rows do too.
     Raises ValueError otherwise.
@@ -104,10 +104,11 @@ def launch(name: str, rows: int, width: int, *arguments) -> None:
     if rows >= INT:  # kernels count them in an int
         raise too_large(name, f"{rows} rows")
     first = arguments[0]
+    dtype = first.dtype if dtype is None else dtype
     if isinstance(first, np.ndarray):
-        host.kernel(name, first.dtype)(rows, width, arguments)
+        host.kernel(name, dtype)(rows, width, arguments)
     elif _dry is None:
-        importlib.import_module(".gpu", __package__).kernel(name, first.dtype)(rows, width, arguments)
+        importlib.import_module(".gpu", __package__).kernel(name, dtype)(rows, width, arguments)
 
 
 def launch_elementwise(name: str, count: int, *arguments) -> None:
@@ -195,6 +196,20 @@ def launched():
     event = array_module().cuda.Event(disable_timing=True)
     event.record()
     return event
+
+
+def address(array) -> int:
+    """Where an array begins in the memory of its device."""
+    return array.data.ptr if on_gpu(array) else array.ctypes.data
+
+
+def beside(like, values: np.ndarray):
+    """The values in the memory of the device that `like` lies on: a copy on a GPU."""
+    if not on_gpu(like):
+        return values
+    copy = array_module(like).empty(values.shape, values.dtype)
+    copy.set(values)
+    return copy
 
 
 def to_host(array) -> np.ndarray:

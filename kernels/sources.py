@@ -13,6 +13,7 @@ _KINDS = {
     "real*": "real*",
     "int*": "int*",
     "double*": "double*",
+    "index*": "index*",
     "int": "int",
     "acc": "acc",
     "index": "index",

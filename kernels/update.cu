@@ -25,3 +25,51 @@ KERNEL(sum_of_squares, const real* __restrict__ x, double* __restrict__ sums, in
     for_threads(once, 1) sums[r] = total;
   }
 }
+
+// Many arrays in one launch: a row of `table` holds the size of its arrays, the number of its first run and `columns` addresses; `owners` has
+// the row of each run of at most `run` values.
+struct Part { const index* row; index first; int count; };
+DEVICE Part part_of(int r, const index* table, const int* owners, int columns, int run) {
+  const index* row = table + (index)owners[r] * (2 + columns);
+  const index first = (r - row[1]) * run;
+  return {row, first, (int)min((index)run, row[0] - first)};
+}
+DEVICE real* array_of(Part part, int column) { return (real*)part.row[2 + column] + part.first; }
+
+// columns: w, g, v; multipliers: of the rate and of the decay, a pair a row
+struct Values { real w, g, v; };
+KERNEL(sgd_update_all, const index* __restrict__ table, const int* __restrict__ owners, const double* __restrict__ multipliers, acc scale,
+       acc rate, acc momentum, acc decay, int l1, int runs, int run) {
+  for_blocks(r, runs) {
+    const Part part = part_of(r, table, owners, 3, run);
+    real *w = array_of(part, 0), *g = array_of(part, 1), *v = array_of(part, 2);
+    const acc own_rate = rate * multipliers[2 * owners[r]], own_decay = decay * multipliers[2 * owners[r] + 1];
+    stream(part.count, [&](int i) { return Values{w[i], g[i], v[i]}; }, [&](int i, Values old) {
+      const acc pull = l1 ? (acc)((old.w > 0) - (old.w < 0)) : old.w;
+      const acc step = momentum * old.v + own_rate * (scale * old.g + own_decay * pull);
+      v[i] = step;
+      g[i] = step;
+      w[i] = old.w - step;
+    });
+  }
+}
+
+// one column
+KERNEL(sum_of_squares_all, const index* __restrict__ table, const int* __restrict__ owners, double* __restrict__ sums, int runs, int run) {
+  for_blocks(r, runs) {
+    const Part part = part_of(r, table, owners, 1, run);
+    const real* from = array_of(part, 0);
+    acc sum = 0;
+    stream(part.count, [&](int i) { return from[i]; }, [&](int, real value) { sum += value * value; });
+    const double total = block_sum((double)sum);
+    for_threads(once, 1) sums[r] = total;
+  }
+}
+
+KERNEL(clear_all, const index* __restrict__ table, const int* __restrict__ owners, int runs, int run) {
+  for_blocks(r, runs) {
+    const Part part = part_of(r, table, owners, 1, run);
+    real* to = array_of(part, 0);
+    for_threads(i, part.count) to[i] = 0;
+  }
+}

@@ -113,6 +113,7 @@ class Net:
         self._unread: set[str] = set()
         self.inputs: list[str] = []
         self.learnable: list[LearnableParameter] = []
+        self._gradient_table = kernels.ArrayTable()
         self._owners: dict[str, tuple[Blob, str]] = {}
         for param in self._param.layer:
             try:
@@ -386,8 +387,7 @@ class Net:
 
     def clear_param_diffs(self) -> None:
         """Set the gradients of all parameters to zero; backward adds to them."""
-        for parameter in self.learnable:
-            parameter.blob.diff[...] = 0
+        kernels.clear_all([parameter.blob.diff for parameter in self.learnable], self._gradient_table)
 
     def first_bad_layer(self) -> str | None:
         """The first layer whose parameters or tops are not finite, found by running the last forward pass again on its data."""

@@ -54,6 +54,7 @@ class Solver:
             self._build(test, f"Creating test net (#{number})", self.net) for number, test in enumerate(tests)
         ]
         self.history = [Blob(parameter.blob.shape, self.net.dtype) for parameter in self.net.learnable]
+        self._parameters, self._gradients = kernels.ArrayTable(), kernels.ArrayTable()
         for net in (self.net, *self.test_nets):
             net.debug_info = net.debug_info or param.debug_info
         self._load(weights)
@@ -349,17 +350,20 @@ class SGDSolver(Solver):
             rate /= param.iter_size
         else:
             scale /= param.iter_size
-        rule = {"scale": scale, "momentum": param.momentum, "l1": param.regularization_type == "L1"}
-        for parameter, velocity in zip(self.net.learnable, self.history, strict=True):
-            blob, decay = parameter.blob, param.weight_decay * parameter.decay_mult
-            kernels.sgd_update(blob.data, blob.diff, velocity.data, rate=rate * parameter.lr_mult, decay=decay, **rule)
+        parameters = [
+            (parameter.blob.data, parameter.blob.diff, velocity.data, parameter.lr_mult, parameter.decay_mult)
+            for parameter, velocity in zip(self.net.learnable, self.history, strict=True)
+        ]
+        rule = {"momentum": param.momentum, "decay": param.weight_decay, "l1": param.regularization_type == "L1"}
+        kernels.sgd_update_all(parameters, self._parameters, scale=scale, rate=rate, **rule)
 
     def _clip(self, shown: bool) -> float:
         """The factor that brings the gradients' common L2 norm down to clip_gradients, 1 where it is no larger."""
         most = self.param.clip_gradients
         if most < 0:
             return 1.0
-        norm = math.sqrt(sum(kernels.sum_of_squares(parameter.blob.diff) for parameter in self.net.learnable))
+        gradients = [parameter.blob.diff for parameter in self.net.learnable]
+        norm = math.sqrt(kernels.sum_of_squares_all(gradients, self._gradients))
         if norm <= most:
             return 1.0
         if shown:

@@ -2,13 +2,14 @@
 
 import contextlib
 
+import numpy as np
 from arrays import empty, numbers, put
 
 from deconvnet.core import kernels
-from deconvnet.core.kernels import pieces
+from deconvnet.core.kernels import pieces, update
 
 # shapes whose channels are single values, several planes together, and planes in parts with a shorter last one
-SHAPES = [(5, 3, 1, 1), (7, 2, 3, 3), (2, 3, 5, 29), (1, 2, 9, 15)]
+SHAPES = [(5, 3, 1, 1), (3, 5, 4, 5), (2, 3, 5, 29), (1, 2, 9, 15)]
 
 
 def _numbers(dtype, *shape, seed=0):
@@ -52,6 +53,23 @@ def _products_in_pieces(dtype):
     return results
 
 
+def _updates_in_one(dtype):
+    """Parameters of less than a part, of exactly one, and of several."""
+    plain, update._PART = update._PART, 40
+    try:
+        rows = [tuple(_numbers(dtype, size, seed=seed) for seed in range(3)) for size in (1, 40, 7, 139)]
+        table, gradients, sums = kernels.ArrayTable(), kernels.ArrayTable(), []
+        for l1 in (False, True):
+            parameters = [(*row, 1.0 + number, 0.5 * number) for number, row in enumerate(rows)]
+            rule = {"scale": 0.5, "rate": 0.1, "momentum": 0.9, "decay": 0.01, "l1": l1}
+            kernels.sgd_update_all(parameters, table, **rule, in_one=True)
+            sums.append(kernels.sum_of_squares_all([row[1] for row in rows], gradients, in_one=True))
+        kernels.clear_all([rows[0][1], rows[3][1]], gradients, in_one=True)
+        return [*(array for row in rows for array in row), put(np.array(sums))]
+    finally:
+        update._PART = plain
+
+
 CALLS = {
     "channel_moments": _batch_norm_in_pieces,
     "merge_moments": _batch_norm_in_pieces,
@@ -59,4 +77,7 @@ CALLS = {
     "batch_norm_planes_backward": _batch_norm_in_pieces,
     "channel_products": _products_in_pieces,
     "merge_products": _products_in_pieces,
+    "sgd_update_all": _updates_in_one,
+    "sum_of_squares_all": _updates_in_one,
+    "clear_all": _updates_in_one,
 }

@@ -27,4 +27,13 @@ CHANGES = [
     ("merge_products", "sqrt(variance[c] + eps)", "(variance[c] + eps)"),
     ("batch_norm_planes_backward", "- v.x * slope", "+ v.x * slope"),
     ("batch_norm_planes_backward", "factors[channels + c], factors[2", "factors[channels], factors[2"),
+    ("part_of", "(r - row[1])", "r"),
+    ("part_of", "row[0] - first", "row[0]"),
+    ("array_of", "+ part.first", ""),
+    ("sgd_update_all", "own_decay * pull", "-own_decay * pull"),
+    ("sgd_update_all", "rate * multipliers[2 * owners[r]]", "rate"),
+    ("sgd_update_all", "w[i] = old.w - step", "w[i] = old.w + step"),
+    ("sgd_update_all", "(old.w < 0)", "(old.w > 0)"),
+    ("sum_of_squares_all", "value * value", "value"),
+    ("clear_all", "to[i] = 0", "to[i] += 0"),
 ]

@@ -122,6 +122,7 @@ class DeviceArray:
     nbytes = property(lambda self: self.held.nbytes)
     itemsize = property(lambda self: self.held.itemsize)
     flags = property(lambda self: self.held.flags)
+    data = property(lambda self: types.SimpleNamespace(ptr=self.held.ctypes.data))
     T = property(lambda self: self._view(self.held.T))
     data = property(lambda self: types.SimpleNamespace(ptr=self.held.ctypes.data))
 

@@ -14,7 +14,7 @@ from deconvnet.core import kernels
 from deconvnet.core.kernels import device, sources
 
 SCALARS = {"int": np.int32, "index": np.int64, "unsigned int": np.uint32, "unsigned long long": np.uint64}
-POINTEES = {"int*": np.int32, "double*": np.float64}
+POINTEES = {"int*": np.int32, "double*": np.float64, "index*": np.int64}
 
 
 @pytest.fixture
@@ -90,6 +90,16 @@ def batch_norm(put, dtype):
     return y, normalised, mean, variance, dx, dscale
 
 
+def updates(put, dtype):
+    arrays = [[put(normal(size, dtype=dtype)) for _ in range(3)] for size in (5, 1, 10000)]
+    table, gradients = kernels.ArrayTable(), kernels.ArrayTable()
+    rates = {"scale": 0.5, "rate": 0.1, "momentum": 0.9, "decay": 0.01, "l1": False}
+    kernels.sgd_update_all([(*row, lr, 1.0) for row, lr in zip(arrays, (1.0, 2.0, 0.0), strict=True)], table, **rates)
+    total = kernels.sum_of_squares_all([row[1] for row in arrays], gradients)
+    kernels.clear_all([row[1] for row in arrays], gradients)
+    return *(array for row in arrays for array in row), put(np.array([total], dtype))
+
+
 def loss(put, dtype):
     scores, labels = put(normal(2, 3, 4, 5, dtype=dtype)), put(np.arange(40, dtype=dtype).reshape(2, 1, 4, 5) % 3)
     probabilities, gradient = (put(np.zeros((2, 3, 4, 5), dtype)) for _ in range(2))
@@ -108,7 +118,7 @@ def elementwise(put, dtype):
     return y, weights, put(np.array([kernels.sum_of_squares(velocity)], dtype))
 
 
-OPERATIONS = (convolution, deconvolution, upsampling, pooling, batch_norm, loss, elementwise)
+OPERATIONS = (convolution, deconvolution, upsampling, pooling, batch_norm, loss, elementwise, updates)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -188,6 +198,19 @@ def test_channels_are_shared_by_several_blocks(launches, to_gpu):
         ("channel_products", (15,), (256,)),
         ("merge_products", (3,), (32,)),
     ]
+
+
+def test_all_parameters_are_moved_in_one_launch_and_their_table_is_uploaded_once(record, launches, to_gpu):
+    arrays, table = [[to_gpu(normal(size)) for _ in range(3)] for size in (5, 9000, 3)], kernels.ArrayTable()
+    rule = {"scale": 0.5, "rate": 0.1, "momentum": 0.9, "decay": 0.01, "l1": False}
+    for _ in range(3):
+        kernels.sgd_update_all([(*row, 1.0, 1.0) for row in arrays], table, **rule)
+        uploaded = list(record.to_device)
+    assert [(launch.name, launch.grid, launch.block) for launch in launches] == [("sgd_update_all", (4,), (1024,))] * 3
+    assert len(uploaded) == 3 and record.to_host == []
+    arrays[1][2] = to_gpu(normal(9000))  # a blob whose memory was made anew
+    kernels.sgd_update_all([(*row, 1.0, 1.0) for row in arrays], table, **rule)
+    assert len(record.to_device) == 6
 
 
 def test_lost_switches_are_counted_without_waiting_and_warned_of_at_the_end(record, to_gpu):

@@ -15,7 +15,16 @@ from one_layer import OneLayer
 from deconvnet.core import kernels
 from deconvnet.core.kernels import pieces
 
-SHAPES = [(2, 3, 5, 7), (1, 2, 1, 1), (9, 5, 1, 1), (7, 3, 3, 3), (5, 1, 9, 9), (3, 2, 40, 41), (2, 3, 64, 65)]
+SHAPES = [
+    (2, 3, 5, 7),
+    (1, 2, 1, 1),
+    (9, 5, 1, 1),
+    (7, 3, 3, 3),
+    (3, 5, 4, 5),
+    (5, 1, 9, 9),
+    (3, 2, 40, 41),
+    (2, 3, 64, 65),
+]
 
 
 def forward(x, in_pieces):

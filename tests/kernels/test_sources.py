@@ -28,6 +28,7 @@ def test_a_signature_names_file_kinds_and_arguments():
         ("const real* __restrict__ x", "real*", "x"),
         ("int* __restrict__ which", "int*", "which"),
         ("double* sums", "double*", "sums"),
+        ("const index* __restrict__ table", "index*", "table"),
         (" unsigned long long seed", "unsigned long long", "seed"),
         ("\n       index n", "index", "n"),
     ],
