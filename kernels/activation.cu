@@ -3,15 +3,13 @@
 
 // y = x where x > 0, slope * x elsewhere; a NaN stays a NaN, minus infinity without a slope becomes 0
 KERNEL(relu_forward, const real* x, real* y, acc slope, index n) {
-  for_each(i, n) {
-    const acc value = x[i];
-    y[i] = value < 0 ? (slope != 0 ? slope * value : 0) : value;
-  }
+  stream_each(n, [&](index i) { return x[i]; }, [&](index i, acc value) { y[i] = value < 0 ? (slope != 0 ? slope * value : 0) : value; });
 }
 
 // `sign` is x or, in place, y: their signs agree for slopes that are not negative
 KERNEL(relu_backward, const real* dy, const real* sign, real* dx, acc slope, index n) {
-  for_each(i, n) dx[i] = sign[i] > 0 ? dy[i] : slope * dy[i];
+  struct Signed { real dy, sign; };
+  stream_each(n, [&](index i) { return Signed{dy[i], sign[i]}; }, [&](index i, Signed v) { dx[i] = v.sign > 0 ? v.dy : slope * v.dy; });
 }
 
 // A number that depends on (seed, i) alone, evenly spread over 32 bits, the same on both devices (a finaliser in the manner of splitmix64).
@@ -24,5 +22,5 @@ DEVICE unsigned int scatter_bits(unsigned long long seed, index i) {
 
 // y = x * gain where the draw falls at or above `threshold` (of 2^32), 0 elsewhere; backward is the same kernel over dy: nothing is stored
 KERNEL(dropout, const real* x, real* y, unsigned long long seed, unsigned int threshold, acc gain, index n) {
-  for_each(i, n) y[i] = scatter_bits(seed, i) >= threshold ? x[i] * gain : 0;
+  stream_each(n, [&](index i) { return x[i]; }, [&](index i, acc v) { y[i] = scatter_bits(seed, i) >= threshold ? v * gain : 0; });
 }

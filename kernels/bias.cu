@@ -6,7 +6,7 @@ KERNEL(add_bias, const real* __restrict__ bias, real* __restrict__ y, int images
   for_blocks(r, images * channels) {
     const acc b = bias[r % channels];
     real* __restrict__ to = y + (index)r * size;
-    for_threads(i, size) to[i] += b;
+    stream(size, [&](int i) { return to[i]; }, [&](int i, acc v) { to[i] = v + b; });
   }
 }
 

@@ -4,9 +4,10 @@
 // y = a * x + b * y; b = 0 does not read y
 KERNEL(scale_add, const real* x, real* y, acc a, acc b, index n) {
   if (b == 0) {
-    for_each(i, n) y[i] = a * x[i];
+    stream_each(n, [&](index i) { return x[i]; }, [&](index i, acc v) { y[i] = a * v; });
   } else {
-    for_each(j, n) y[j] = a * x[j] + b * y[j];
+    struct Two { real x, y; };
+    stream_each(n, [&](index i) { return Two{x[i], y[i]}; }, [&](index i, Two v) { y[i] = a * v.x + b * v.y; });
   }
 }
 

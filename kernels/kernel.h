@@ -11,6 +11,7 @@
 //                                  before it uses the first, which may overwrite what it was read from
 //   for_each(i, n)                 every thread of the grid shares 0..n-1, for element-wise work
 //   UNROLL                         before a loop over an array that a GPU is to keep in registers
+//   stream_each(n, read, use)      the same as a stream
 //   sync_block()                   all threads of a block have come here
 //   block_sum(v)                   the sum of v over the block, known to every thread of it
 //   lanes                          LANES neighbouring values, a vector on the host and a single value on a GPU: at(p) is those from p on,
@@ -33,10 +34,12 @@ typedef long long index;  // plane * size overflows 32 bits on large blobs
 #define for_threads_sum(i, n, ...) for_threads(i, n)
 #define for_threads_in_order(i, n) for_threads(i, n)
 #define for_each(i, n) \
-  for (index i = blockIdx.x * (index)blockDim.x + threadIdx.x; i < (n); i += (index)gridDim.x * blockDim.x)
+  for (index i = THREAD_OF_GRID; i < (n); i += THREADS_OF_GRID)
 #define sync_block() __syncthreads()
 #define THREAD ((int)threadIdx.x)
 #define THREADS ((int)blockDim.x)
+#define THREAD_OF_GRID (blockIdx.x * (index)blockDim.x + threadIdx.x)
+#define THREADS_OF_GRID (gridDim.x * (index)blockDim.x)
 #define NOT_UNROLLED _Pragma("unroll 1")
 
 DEVICE void raise_to(int* place, int value) { atomicMax(place, value); }
@@ -158,10 +161,12 @@ struct Grid<void (*)(A...)> {
 #define for_threads_sum(i, n, ...) for_threads(i, n)
 #define for_threads_in_order(i, n) for_threads(i, n)
 #define for_each(i, n) \
-  for (index i = (index)block_index * BLOCK_THREADS + thread_index; i < (n); i += (index)block_count * BLOCK_THREADS)
+  for (index i = THREAD_OF_GRID; i < (n); i += THREADS_OF_GRID)
 #define sync_block() this_block->barrier.arrive_and_wait()
 #define THREAD thread_index
 #define THREADS BLOCK_THREADS
+#define THREAD_OF_GRID ((index)block_index * BLOCK_THREADS + thread_index)
+#define THREADS_OF_GRID ((index)block_count * BLOCK_THREADS)
 #define NOT_UNROLLED
 
 template <class T>
@@ -188,19 +193,25 @@ static inline void raise_to(int* place, int value) {
 #if defined(THREADS)
 #define IN_FLIGHT 4  // times 2048 threads of a processor are 32 KB on their way: about what memory takes in its latency
 
-template <class Read, class Use>
-DEVICE void stream(int n, Read read, Use use) {
-  NOT_UNROLLED for (int first = THREAD; first < n; first += IN_FLIGHT * THREADS) {
-    decltype(read(0)) held[IN_FLIGHT];
-    for (int k = 0; k < IN_FLIGHT; ++k) held[k] = read(first + k * THREADS < n ? first + k * THREADS : first);
+template <class I, class Read, class Use>
+DEVICE void stream_from(I begin, I step, I n, Read read, Use use) {
+  NOT_UNROLLED for (I first = begin; first < n; first += IN_FLIGHT * step) {
+    decltype(read(first)) held[IN_FLIGHT];
+    for (int k = 0; k < IN_FLIGHT; ++k) held[k] = read(first + k * step < n ? first + k * step : first);
     for (int k = 0; k < IN_FLIGHT; ++k)
-      if (first + k * THREADS < n) use(first + k * THREADS, held[k]);
+      if (first + k * step < n) use(first + k * step, held[k]);
   }
 }
+#define stream(n, ...) stream_from<int>(THREAD, THREADS, n, __VA_ARGS__)
+#define stream_each(n, ...) stream_from<index>(THREAD_OF_GRID, THREADS_OF_GRID, n, __VA_ARGS__)
 #else
 template <class Read, class Use>
 DEVICE void stream(int n, Read read, Use use) {
   for_threads(i, n) use(i, read(i));
+}
+template <class Read, class Use>
+DEVICE void stream_each(index n, Read read, Use use) {
+  for_each(i, n) use(i, read(i));
 }
 #endif
 

@@ -47,6 +47,37 @@ KERNEL(max_pool_forward, const real* __restrict__ x, real* __restrict__ y, real*
   }
 }
 
+// The same for a GPU: a block owns a run of a plane's windows, so that narrow maps fill a warp too.
+KERNEL(max_pool_runs, const real* __restrict__ x, real* __restrict__ y, real* __restrict__ switches, int planes, int height, int width,
+       int out_height, int out_width, int kernel_h, int kernel_w, int stride_h, int stride_w, int pad_h, int pad_w, int run) {
+  const int windows = out_height * out_width, runs = (windows + run - 1) / run;
+  for_blocks(r, planes * runs) {
+    const int first = r % runs * run;
+    const index to = (index)(r / runs) * windows + first;
+    const real* __restrict__ plane = x + (index)(r / runs) * height * width;
+    for_threads(i, min(run, windows - first)) {
+      const int oh = (first + i) / out_width, ow = first + i - oh * out_width;
+      const int top = max(oh * stride_h - pad_h, 0), end = min(oh * stride_h - pad_h + kernel_h, height);
+      const int left = max(ow * stride_w - pad_w, 0), right = min(ow * stride_w - pad_w + kernel_w, width);
+      int place = top < end && left < right ? top * width + left : -1;
+      real best = place < 0 ? (real)LOWEST : plane[place];
+      if (end - top == 2 && right - left == 2) {  // three loads that do not wait for each other
+        const real b = plane[place + 1], c = plane[place + width], d = plane[place + width + 1];
+        const int corner = place;
+        if (beats(b, best)) best = b, place = corner + 1;
+        if (beats(c, best)) best = c, place = corner + width;
+        if (beats(d, best)) best = d, place = corner + width + 1;
+      } else {
+        for (int h = top; h < end; ++h)
+          for (int w = left; w < right; ++w)
+            if (beats(plane[h * width + w], best)) best = plane[h * width + w], place = h * width + w;
+      }
+      y[to + i] = best;
+      switches[to + i] = place;
+    }
+  }
+}
+
 // dx = dy at the switches, for windows that do not overlap; a switch outside the plane writes nothing
 KERNEL(max_pool_backward, const real* __restrict__ dy, const real* __restrict__ switches, real* __restrict__ dx, int planes, int windows,
        int size) {

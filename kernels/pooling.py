@@ -6,10 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .device import array_module, launch, on_gpu, workspace
+from .device import launch, on_gpu, workspace
 
 MOST_SWITCHES = 1 << 24  # the integers that float32 holds exactly
 _STRAYS_KEPT = 32  # calls of unpool whose counts may wait
+_RUN = 1024  # windows that a block of a GPU takes at a time
 _strays: deque = deque()  # (count per plane, shape of the result)
 
 
@@ -41,36 +42,31 @@ def _windows(size: int, kernel: int, stride: int, pad: int, floor: bool) -> int:
     return count
 
 
-def max_pool(x, window: Window, out, switches) -> None:
+def max_pool(x, window: Window, out, switches, in_runs: bool | None = None) -> None:
     """out (N, C, h, w) = the maximum of each window of x (N, C, H, W); switches, alike, its flat index in the plane.
 
+    in_runs: let a block take many windows of a plane instead of a row of them, as a GPU does by itself; results are the same.
     Raises ValueError for a plane too large for float32 switches.
     """
     n, c, height, width = x.shape
     if switches.dtype == np.float32 and height * width > MOST_SWITCHES:
         raise ValueError(f"a plane of {height} x {width} has more places than float32 switches can name (2^24)")
-    sizes = (n * c, height, width, *out.shape[2:])
-    launch(
-        "max_pool_forward",
-        n * c * out.shape[2],
-        out.shape[3],
-        x,
-        out,
-        switches,
-        *sizes,
-        *window.kernel,
-        *window.stride,
-        *window.pad,
-    )
+    arguments = (x, out, switches, n * c, height, width, *out.shape[2:], *window.kernel, *window.stride, *window.pad)
+    if on_gpu(x) if in_runs is None else in_runs:
+        launch("max_pool_runs", _runs(out), min(_RUN, out.shape[2] * out.shape[3]), *arguments, _RUN)
+    else:
+        launch("max_pool_forward", n * c * out.shape[2], out.shape[3], *arguments)
 
 
-def max_pool_backward(dy, switches, window: Window, out) -> None:
-    """out (N, C, H, W) = the gradient of `max_pool`: dy (N, C, h, w) at the switches, summed where windows overlap."""
+def max_pool_backward(dy, switches, window: Window, out, in_cells: bool | None = None) -> None:
+    """out (N, C, H, W) = the gradient of `max_pool`: dy (N, C, h, w) at the switches, summed where windows overlap; in_cells as in `unpool`."""
     n, c, height, width = out.shape
     if window.overlaps:
         sizes = (n * c, height, width, *dy.shape[2:])
         arguments = (*sizes, *window.kernel, *window.stride, *window.pad)
         launch("max_pool_backward_overlapping", n * c * height, width, dy, switches, out, *arguments)
+    elif on_gpu(dy) if in_cells is None else in_cells:
+        _unpool_cells(dy, switches, window, out, workspace(dy, _runs(dy), "outside", np.int32))
     else:
         windows = dy.shape[2] * dy.shape[3]
         launch("max_pool_backward", n * c, height * width, dy, switches, out, n * c, windows, height * width)
@@ -108,16 +104,22 @@ def average_pool_backward(dy, window: Window, out) -> None:
     )
 
 
-def unpool(x, switches, out, distinct: bool = False) -> None:
+def unpool(
+    x, switches, out, distinct: bool = False, window: Window | None = None, in_cells: bool | None = None
+) -> None:
     """out (N, C, H, W) = x (N, C, h, w) put at its switches, zero elsewhere; of values for one place the last in scan order wins.
 
-    `distinct` promises that no place is named twice, which spares a pass. A switch outside the plane writes nothing and is warned of,
-    on a GPU by `warn_of_strays`.
+    `distinct` promises that no place is named twice, which spares a pass; window: the pooling window of the switches, where it is known.
+    in_cells: let each window write what lies around it, as a GPU does where `distinct` and `window` are given; results are the same.
+    A switch outside the plane writes nothing and is warned of, on a GPU by `warn_of_strays`.
     """
     planes, windows, size = x.shape[0] * x.shape[1], x.shape[2] * x.shape[3], out.shape[2] * out.shape[3]
-    xp = array_module(x)
-    outside = xp.empty(planes, np.int32)
-    if distinct:
+    cells = distinct and window is not None and (on_gpu(x) if in_cells is None else in_cells)
+    # counts that still wait keep their place
+    outside = workspace(x, _runs(x) if cells else planes, f"outside {len(_strays)}", np.int32)
+    if cells:
+        _unpool_cells(x, switches, window, out, outside)
+    elif distinct:
         launch("unpool_forward", planes, size, x, switches, out, outside, planes, windows, size)
     else:
         winner = workspace(outside, planes * size, "winner")
@@ -125,6 +127,21 @@ def unpool(x, switches, out, distinct: bool = False) -> None:
     _strays.append((outside, out.shape))
     if not on_gpu(x) or len(_strays) >= _STRAYS_KEPT:
         warn_of_strays()
+
+
+def _runs(x) -> int:
+    return x.shape[0] * x.shape[1] * -(-x.shape[2] * x.shape[3] // _RUN)
+
+
+def _unpool_cells(x, switches, window: Window, out, outside) -> None:
+    """`unpool` by windows that do not overlap; `outside` gets the lost switches of each run of windows."""
+    planes, windows, rows = x.shape[0] * x.shape[1], x.shape[2] * x.shape[3], _runs(x)
+    elsewhere, width = workspace(x, rows, "elsewhere", np.int32), min(_RUN, windows)
+    sizes = (planes, *x.shape[2:], *out.shape[2:], *window.stride, *window.pad, _RUN)
+    launch("unpool_cells", rows, width, x, switches, out, outside, elsewhere, *sizes)
+    launch(
+        "unpool_elsewhere", rows, width, x, switches, out, elsewhere, planes, windows, out.shape[2] * out.shape[3], _RUN
+    )
 
 
 def take_strays() -> list:
@@ -151,10 +168,11 @@ def warn_of_strays() -> None:
             )
 
 
-def unpool_backward(dy, switches, out) -> None:
-    """out (N, C, h, w) = dy (N, C, H, W) read back at the switches."""
+def unpool_backward(dy, switches, out, in_runs: bool | None = None) -> None:
+    """out (N, C, h, w) = dy (N, C, H, W) read back at the switches; in_runs as in `max_pool`."""
     planes, windows, size = out.shape[0] * out.shape[1], out.shape[2] * out.shape[3], dy.shape[2] * dy.shape[3]
-    launch("unpool_backward", planes, windows, dy, switches, out, planes, windows, size)
+    run = _RUN if (on_gpu(dy) if in_runs is None else in_runs) else max(1, windows)
+    launch("unpool_backward", planes * -(-windows // run), run, dy, switches, out, planes, windows, size, run)
 
 
 def unpool_spread(x, window: Window, out, shares: bool) -> None:

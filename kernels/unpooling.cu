@@ -23,6 +23,64 @@ KERNEL(unpool_forward, const real* __restrict__ x, const real* __restrict__ swit
   }
 }
 
+// The same where the pooling windows, which do not overlap, are known: a thread owns a window and writes its cell, all places up to the next
+// window's start, once. A block owns a run of windows. Values whose switch lies in another cell are left to unpool_elsewhere and counted.
+struct Cell { int first, end; };
+DEVICE Cell cell_of(int window, int windows, int stride, int pad, int size) {
+  return {window ? min(size, window * stride - pad) : 0, window + 1 < windows ? min(size, (window + 1) * stride - pad) : size};
+}
+struct Valued { real x, at; };
+struct alignas(2 * sizeof(real)) Side { real left, right; };
+
+KERNEL(unpool_cells, const real* __restrict__ x, const real* __restrict__ switches, real* __restrict__ y, int* __restrict__ outside,
+       int* __restrict__ elsewhere, int planes, int height, int width, int out_height, int out_width, int stride_h, int stride_w, int pad_h,
+       int pad_w, int run) {
+  const int windows = height * width, runs = (windows + run - 1) / run, size = out_height * out_width;
+  // every cell two wide, and its rows where two values are written at once
+  const bool paired = stride_w == 2 && !pad_w && out_width == 2 * width && (size_t)y % sizeof(Side) == 0;
+  for_blocks(r, planes * runs) {
+    const int first = r % runs * run;
+    const index from = (index)(r / runs) * windows + first;
+    real* __restrict__ to = y + (index)(r / runs) * size;
+    int lost = 0, foreign = 0;
+    stream(min(run, windows - first), [&](int i) { return Valued{x[from + i], switches[from + i]}; }, [&](int i, Valued v) {
+      const int at = place_of(v.at, size), i_h = (first + i) / width, i_w = first + i - i_h * width;
+      const Cell rows = cell_of(i_h, height, stride_h, pad_h, out_height), columns = cell_of(i_w, width, stride_w, pad_w, out_width);
+      bool own = false;
+      for (int h = rows.first; h < rows.end; ++h) {
+        if (paired) {
+          const int place = h * out_width + 2 * i_w;
+          own |= at == place || at == place + 1;
+          *(Side*)(to + place) = {at == place ? v.x : 0, at == place + 1 ? v.x : 0};
+          continue;
+        }
+        for (int place = h * out_width + columns.first; place < h * out_width + columns.end; ++place) {
+          own |= at == place;
+          to[place] = at == place ? v.x : 0;
+        }
+      }
+      lost += at < 0, foreign += at >= 0 && !own;
+    });
+    lost = block_sum(lost), foreign = block_sum(foreign);
+    for_threads(once, 1) outside[r] = lost, elsewhere[r] = foreign;
+  }
+}
+
+// what unpool_cells left: runs of windows that have values for other cells
+KERNEL(unpool_elsewhere, const real* __restrict__ x, const real* __restrict__ switches, real* __restrict__ y,
+       const int* __restrict__ elsewhere, int planes, int windows, int size, int run) {
+  const int runs = (windows + run - 1) / run;
+  for_blocks(r, planes * runs) {
+    if (!elsewhere[r]) continue;
+    const int first = r % runs * run;
+    const index from = (index)(r / runs) * windows + first;
+    for_threads(i, min(run, windows - first)) {
+      const int at = place_of(switches[from + i], size);
+      if (at >= 0) y[(index)(r / runs) * size + at] = x[from + i];
+    }
+  }
+}
+
 // Any switches: of the values that name one place the last in scan order wins. `winner` (planes, size) holds 1 + its index.
 KERNEL(unpool_forward_last_wins, const real* __restrict__ x, const real* __restrict__ switches, real* __restrict__ y,
        int* __restrict__ winner, int* __restrict__ outside, int planes, int windows, int size) {
@@ -43,13 +101,18 @@ KERNEL(unpool_forward_last_wins, const real* __restrict__ x, const real* __restr
   }
 }
 
+// A block owns a run of a plane's windows.
 KERNEL(unpool_backward, const real* __restrict__ dy, const real* __restrict__ switches, real* __restrict__ dx, int planes, int windows,
-       int size) {
-  for_blocks(p, planes) {
-    for_threads(i, windows) {
-      const int at = place_of(switches[(index)p * windows + i], size);
-      dx[(index)p * windows + i] = at >= 0 ? dy[(index)p * size + at] : 0;
-    }
+       int size, int run) {
+  const int runs = (windows + run - 1) / run;
+  for_blocks(r, planes * runs) {
+    const int first = r % runs * run;
+    const index from = (index)(r / runs) * windows + first;
+    const auto value = [&](int i) {
+      const int at = place_of(switches[from + i], size);
+      return at >= 0 ? dy[(index)(r / runs) * size + at] : (real)0;
+    };
+    stream(min(run, windows - first), value, [&](int i, acc v) { dx[from + i] = v; });
   }
 }
 

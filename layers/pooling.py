@@ -156,8 +156,9 @@ class Unpooling(Layer):
 
     def forward(self, bottom, top):
         if len(bottom) > 1:
-            distinct = self.pooling is not None and not self.pooling.window.overlaps
-            kernels.unpool(bottom[0].data, bottom[1].data, top[0].data, distinct)
+            window = self.pooling.window if self.pooling is not None else None
+            distinct = window is not None and not window.overlaps
+            kernels.unpool(bottom[0].data, bottom[1].data, top[0].data, distinct, window)
         else:
             kernels.unpool_spread(bottom[0].data, self._spread_window(), top[0].data, self.shares)
 

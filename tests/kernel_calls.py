@@ -248,8 +248,8 @@ def _max_pools(dtype):
         x = put(spaced(1, 2, *size, dtype=dtype))
         out = (1, 2, *window.output_size(*size))
         y, switches, dx = empty(*out, dtype=dtype), empty(*out, dtype=dtype), empty(*x.shape, dtype=dtype)
-        kernels.max_pool(x, window, y, switches)
-        kernels.max_pool_backward(_numbers(dtype, *out), switches, window, dx)
+        kernels.max_pool(x, window, y, switches, in_runs=False)
+        kernels.max_pool_backward(_numbers(dtype, *out), switches, window, dx, in_cells=False)
         results += [y, switches, dx]
     return results
 

@@ -3,10 +3,10 @@
 import contextlib
 
 import numpy as np
-from arrays import empty, numbers, put
+from arrays import empty, host, numbers, put, spaced
 
 from deconvnet.core import kernels
-from deconvnet.core.kernels import pieces, update
+from deconvnet.core.kernels import pieces, pooling, update
 
 # shapes whose channels are single values, several planes together, and planes in parts with a shorter last one
 SHAPES = [(5, 3, 1, 1), (3, 5, 4, 5), (2, 3, 5, 29), (1, 2, 9, 15)]
@@ -70,6 +70,27 @@ def _updates_in_one(dtype):
         update._PART = plain
 
 
+def _unpool_in_cells(dtype):
+    """Cells of 2 x 2 written two values at once, and of other sizes one by one; two switches change their cells."""
+    results = []
+    plain, pooling._RUN = pooling._RUN, 40
+    try:
+        for sizes, size in [(((2, 2), (2, 2), (0, 0)), (6, 54)), (((2, 1), (3, 2), (1, 0)), (7, 11))]:
+            window = kernels.Window(*sizes)
+            shape = (1, 2, *window.output_size(*size))
+            y, switches = empty(*shape, dtype=dtype), empty(*shape, dtype=dtype)
+            kernels.max_pool(put(spaced(1, 2, *size, dtype=dtype)), window, y, switches, in_runs=True)
+            back, up = empty(1, 2, *size, dtype=dtype), empty(1, 2, *size, dtype=dtype)
+            kernels.max_pool_backward(y, switches, window, back, in_cells=True)
+            changed = host(switches).copy()
+            changed[0, 1, 0, 0], changed[0, 1, 1, 1] = changed[0, 1, 1, 1], changed[0, 1, 0, 0]
+            kernels.unpool(y, put(changed), up, distinct=True, window=window, in_cells=True)
+            results += [y, switches, back, up]
+        return results
+    finally:
+        pooling._RUN = plain
+
+
 CALLS = {
     "channel_moments": _batch_norm_in_pieces,
     "merge_moments": _batch_norm_in_pieces,
@@ -80,4 +101,7 @@ CALLS = {
     "sgd_update_all": _updates_in_one,
     "sum_of_squares_all": _updates_in_one,
     "clear_all": _updates_in_one,
+    "max_pool_runs": _unpool_in_cells,
+    "unpool_cells": _unpool_in_cells,
+    "unpool_elsewhere": _unpool_in_cells,
 }

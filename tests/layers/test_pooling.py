@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 import reference
-from arrays import numbers, put, spaced
+from arrays import empty, host, numbers, put, spaced
 from gradient_check import check_gradients
 from hypothesis import given
 from hypothesis import strategies as st
 from one_layer import OneLayer
 
 from deconvnet.core import kernels
+from deconvnet.core.kernels import pooling
 
 
 def layer_of(method, x, kernel, stride=(1, 1), pad=(0, 0), tops=1, dtype=np.float64):
@@ -51,6 +52,24 @@ def test_the_maximum_and_its_switch(device, case):
     expected, expected_switches = reference.max_pool(x, **window)
     np.testing.assert_array_equal(y, expected)
     np.testing.assert_array_equal(switches, expected_switches)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("run", [3, 1024])
+def test_blocks_may_share_the_windows_of_a_plane(device, case, run, dtype, monkeypatch):
+    """Any run of windows gives the very values and switches, ties, NaN and infinity included; the way back by switches likewise."""
+    monkeypatch.setattr(pooling, "_RUN", run)
+    x, window = case[0].astype(dtype), kernels.Window(**case[1])
+    x.flat[::3], x.flat[1::7], x.flat[2::11] = 0.5, np.nan, -np.inf
+    shape = (*x.shape[:2], *window.output_size(*x.shape[2:]))
+    results = []
+    for in_runs in (False, True):
+        y, switches, back = (empty(*shape, dtype=dtype) for _ in range(3))
+        kernels.max_pool(put(x), window, y, switches, in_runs=in_runs)
+        kernels.unpool_backward(put(x), switches, back, in_runs=in_runs)
+        results.append([host(array) for array in (y, switches, back)])
+    for whole, runs in zip(*results, strict=True):
+        np.testing.assert_array_equal(runs, whole)
 
 
 def test_gradients_of_the_maximum(device, case):

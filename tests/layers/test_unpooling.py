@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pytest
 import reference
-from arrays import numbers, spaced
+from arrays import empty, host, numbers, put, spaced
 from gradient_check import check_gradients
 from hypothesis import given
 from hypothesis import strategies as st
@@ -110,6 +110,73 @@ def test_any_switches_forward_and_backward(device, data):
     )
     dy = numbers(shape[0], shape[1], height, width, seed=1)
     np.testing.assert_array_equal(layer.backward(dy)[0], reference.unpool_backward(dy, switches))
+
+
+WINDOWS = {
+    "2x2": ((2, 2), (2, 2), (0, 0)),
+    "2x2, padded": ((2, 2), (2, 2), (1, 1)),
+    "apart": ((2, 1), (3, 2), (1, 0)),
+    "wide": ((1, 3), (2, 4), (0, 2)),
+    "every place": ((1, 1), (1, 1), (0, 0)),
+}
+
+
+@pytest.mark.parametrize("in_cells", [False, True])
+@pytest.mark.parametrize("size", [(6, 8), (5, 7), (1, 1), (2, 3), (70, 72)])
+@pytest.mark.parametrize("name", WINDOWS)
+def test_each_window_may_write_its_own_cell(device, name, size, in_cells):
+    """Forward, and the same for the gradient of pooling: whatever the window, odd sizes and windows cut at the border included."""
+    window = kernels.Window(*WINDOWS[name])
+    x = spaced(2, 3, *size)
+    windows = (2, 3, *window.output_size(*size))
+    y, switches, back, up = empty(*windows), empty(*windows), empty(*x.shape), empty(*x.shape)
+    kernels.max_pool(put(x), window, y, switches)
+    values = numbers(*windows)
+    kernels.max_pool_backward(put(values), switches, window, back, in_cells=in_cells)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a window beyond the map has no maximum
+        kernels.unpool(put(values), switches, up, distinct=True, window=window, in_cells=in_cells)
+        kernels.warn_of_strays()
+    expected = reference.unpool(values, host(switches), *size)
+    np.testing.assert_array_equal(host(up), expected)
+    np.testing.assert_array_equal(host(back), expected)
+
+
+@given(data=st.data())
+@pytest.mark.parametrize("name", WINDOWS)
+def test_cells_take_switches_of_other_cells_and_of_none(device, name, data):
+    """Whoever writes into the switches is served as ever: no place is named twice, but any place may be, or one outside the plane."""
+    window = kernels.Window(*WINDOWS[name])
+    size = data.draw(st.integers(2, 9)), data.draw(st.integers(2, 9))
+    height, width = window.output_size(*size)
+    shape = (1, 2, height, width)
+    places = [*range(size[0] * size[1])] + [-1.0, float("nan"), size[0] * size[1], 1e9] * 4
+    rows = [data.draw(st.permutations(places)) for _ in range(2)]
+    rows = [(row * (1 + height * width // len(row)))[: height * width] for row in rows]
+    for row in rows:  # once each
+        seen = set()
+        for i, place in enumerate(row):
+            row[i] = -1.0 if place in seen else place
+            seen.add(place)
+    switches, x = np.array(rows, float).reshape(shape), numbers(*shape)
+    up = empty(1, 2, *size)
+    lost = int((~((switches >= 0) & (switches < size[0] * size[1]))).sum())
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        kernels.unpool(put(x), put(switches), up, distinct=True, window=window, in_cells=True)
+        kernels.warn_of_strays()
+    np.testing.assert_array_equal(host(up), reference.unpool(x, switches, *size))
+    assert [str(one.message).split()[1] for one in heard] == ([str(lost)] if lost else [])
+
+
+def test_cells_of_an_array_that_begins_at_an_odd_place(device):
+    """Two values at once need an even address."""
+    window, memory = kernels.Window((2, 2), (2, 2)), put(np.full(1 + 2 * 4 * 6, np.nan))
+    up = memory[1:].reshape(1, 2, 4, 6)
+    switches = put(np.array([0, 3, 5, 12, 20, 17] * 2, float).reshape(1, 2, 2, 3))
+    x = numbers(1, 2, 2, 3)
+    kernels.unpool(put(x), switches, up, distinct=True, window=window, in_cells=True)
+    np.testing.assert_array_equal(host(up), reference.unpool(x, host(switches), 4, 6))
 
 
 def test_a_nan_value_goes_where_its_switch_says(device):
