@@ -2,7 +2,7 @@
 # make test         lint, then every test; kernels are compiled for two GPU architectures in it
 # make cuda-check   compile every kernel for ten GPU architectures, no GPU needed; prints registers, shared memory and spills of each
 # make gpu          on a machine with a GPU, no network and its own Python packages: the tests on it, then compute-sanitizer over the kernels
-# make bench-gpu    there: the table of the kernels, into benchmarks/results/gpu.json
+# make bench-gpu    there: the full net and every kernel beside PyTorch, into benchmarks/results/gpu.json (docs/gpu.md); ONLY=STAGE,... some
 # make bench        time the full DeconvNet on the CPU, beside PyTorch where `make bench-peers` has installed it
 # make reproduce    the paper's Table 1 and its ablations in small, in about an hour of processor time; goes on where it was stopped
 # make reproduce-voc  the same at full scale: VOC=/path/to/VOCdevkit VGG=/path/to/weights [SBD=...] [GPU=0] [PLAN=1]
@@ -61,7 +61,7 @@ gpu:
 bench-gpu:
 	$(GPU_PYTHON) kernels/host_build.py
 	$(GPU_PYTHON) tools/device_query.py
-	$(GPU_PYTHON) tools/gpu_check.py --out benchmarks/results/gpu.json
+	$(GPU_PYTHON) benchmarks/compare_gpu.py --peer $(GPU_PYTHON) $(if $(ONLY),--only "$(ONLY)")
 
 .venv/installed-%: setup.py pyproject.toml | .venv/bin/python
 	@echo "installing deconvnet and what it needs for '$*' into .venv (once)"

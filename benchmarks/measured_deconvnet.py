@@ -22,30 +22,56 @@ sys.path.insert(0, str(ROOT))
 import deconvnet  # noqa: E402, I001  before NumPy, so that idle BLAS threads sleep (deconvnet/core/__init__.py)
 import numpy as np  # noqa: E402
 from deconvnet.core.net import time_layers  # noqa: E402
-from deconvnet.core.proto import read_net  # noqa: E402
+from deconvnet.core.proto import caffe_pb2, read_net  # noqa: E402
+from deconvnet.core.solver import get_solver  # noqa: E402
 
+SIZE = 224
 PROPOSALS = 50  # of an image (paper, section 5.1)
 BATCHES = {"forward": 1, "training": 2, "image": 10}
 
 
-def training_net(batch: int):
-    """The stage-2 train net with inputs in the place of its data layer."""
+def training_param(batch: int, size: int = SIZE):
+    """The stage-2 train net's definition with inputs in the place of its data layer."""
     param = read_net(ROOT / "prototxt" / "deconvnet_stage2_train_val.prototxt")
     layers = [layer for layer in param.layer if layer.type not in ("WindowSegData", "EltwiseAccuracy")]
     del param.layer[:]
     data = param.layer.add(name="data", type="Input", top=["data", "label"])
     for channels in (3, 1):
-        data.input_param.shape.add().dim.extend([batch, channels, 224, 224])
+        data.input_param.shape.add().dim.extend([batch, channels, size, size])
     param.layer.extend(layers)
-    return deconvnet.Net(param, deconvnet.TRAIN, seed=1, share=True)
+    return resized(param, size)
 
 
-def inference_net(batch: int, share: bool = True):
-    """The deploy net at that batch size, with drawn weights."""
-    net = deconvnet.Net(ROOT / "prototxt" / "deconvnet_deploy.prototxt", deconvnet.TEST, seed=1, share=share)
+def resized(param, size: int):
+    """The net for inputs of another side, a multiple of 32: fc6 and its mirror span the whole map that is left of them."""
+    for layer in param.layer:
+        if layer.name in ("fc6", "fc6-deconv"):
+            layer.convolution_param.kernel_size[:] = [size // 32]
+    return param
+
+
+def training_net(batch: int):
+    """The stage-2 train net with inputs in the place of its data layer."""
+    return deconvnet.Net(training_param(batch), deconvnet.TRAIN, seed=1, share=True)
+
+
+def solver_param(batch: int, size: int):
+    """SGD as the paper trains, of the stage-2 train net with inputs in the place of its data."""
+    fields = {"base_lr": 1e-4, "lr_policy": "fixed", "momentum": 0.9, "weight_decay": 0.0005}
+    return caffe_pb2.SolverParameter(train_net_param=training_param(batch, size), **fields)
+
+
+def training_solver(batch: int, size: int, **options):
+    """A solver that trains the net, nothing in its parameters yet."""
+    return get_solver(solver_param(batch, size), [], share=True, fill=False, **options)
+
+
+def inference_net(batch: int, share: bool = True, size: int = SIZE, **options):
+    """The deploy net at that batch size, with drawn weights; options: further ones of Net."""
+    param = resized(read_net(ROOT / "prototxt" / "deconvnet_deploy.prototxt"), size)
+    shape = {"data": (batch, 3, size, size)}
+    net = deconvnet.Net(param, deconvnet.TEST, seed=1, share=share, input_shapes=shape, **options)
     draw_weights(net)
-    net.blobs["data"].reshape(batch, 3, 224, 224)
-    net.reshape()
     return net
 
 
@@ -54,10 +80,10 @@ def draw_weights(net) -> None:
     draw = np.random.default_rng(0)
     for layer in net.layers:
         if layer.param.type == "BN":
-            layer.blobs[0].data[...] = draw.uniform(0.5, 1.5, layer.blobs[0].shape)
-            layer.blobs[1].data[...] = draw.normal(0, 0.1, layer.blobs[1].shape)
+            layer.blobs[0].host_data[...] = draw.uniform(0.5, 1.5, layer.blobs[0].shape)
+            layer.blobs[1].host_data[...] = draw.normal(0, 0.1, layer.blobs[1].shape)
         elif layer.blobs:
-            weights = layer.blobs[0].data
+            weights = layer.blobs[0].host_data
             # what a result sums: all inputs and taps, but a window that a single place scatters has one tap for each result
             summed = weights.shape[0] if layer.transposed else weights[0].size
             summed *= 9 if layer.transposed and weights.shape[2] == 3 else 1

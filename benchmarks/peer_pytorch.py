@@ -18,9 +18,12 @@ LEVELS = ((3, 64, 64), (64, 128, 128), (128, 256, 256, 256), (256, 512, 512, 512
 
 
 class DeconvNet(nn.Module):
-    """VGG-16's convolutions, fc6, fc7 and their mirror; `normalized` puts batch norm after each, else it is folded away."""
+    """VGG-16's convolutions, fc6, fc7 and their mirror; `normalized` puts batch norm after each, else it is folded away.
 
-    def __init__(self, normalized: bool):
+    size: of the inputs, a multiple of 32.
+    """
+
+    def __init__(self, normalized: bool, size: int = 224):
         super().__init__()
 
         def block(layer, outputs):
@@ -30,9 +33,9 @@ class DeconvNet(nn.Module):
             nn.Sequential(*(block(nn.Conv2d(a, b, 3, padding=1), b) for a, b in zip(level, level[1:], strict=False)))
             for level in LEVELS
         )
-        fc6 = block(nn.Conv2d(512, 4096, 7), 4096)
+        fc6 = block(nn.Conv2d(512, 4096, size // 32), 4096)
         self.middle = nn.Sequential(
-            fc6, block(nn.Conv2d(4096, 4096, 1), 4096), block(nn.ConvTranspose2d(4096, 512, 7), 512)
+            fc6, block(nn.Conv2d(4096, 4096, 1), 4096), block(nn.ConvTranspose2d(4096, 512, size // 32), 512)
         )
         mirrored = [tuple(reversed((max(level[0], 64), *level[1:]))) for level in reversed(LEVELS)]
         self.decoder = nn.ModuleList(

@@ -8,6 +8,7 @@ import contextlib
 import ctypes
 import functools
 import sys
+import time
 import types
 import weakref
 from collections import deque
@@ -20,6 +21,7 @@ from deconvnet.core.kernels import device, host, pooling, sources
 
 PROCESSORS = 4
 MOST_THREADS = {"softmax_loss_forward": 800}  # as if it took 80 registers
+L2_BYTES = 1 << 16
 _ROUNDED = 512  # bytes of which CuPy's pool hands out multiples
 
 
@@ -43,9 +45,10 @@ class Launch(NamedTuple):
 class Record:
     """What happened on the device that is not there.
 
-    launches: in their order; products: (m, n, k, count) of each that cuBLAS did;
-    recording: what is to be done when a graph is played, while one is recorded; graphs: the number of works of each that was played;
-    page_locked: bytes of each such buffer; waited: how often the host waited for an event; to_host, to_device: bytes of each transfer; live, peak: bytes that arrays take, now and at most
+    launches: in their order; products: (m, n, k, count) of each that cuBLAS did; to_host, to_device: bytes of each transfer
+    recording: what is to be done when a graph is played, while one is recorded; graphs: the number of works of each that was played
+    page_locked: bytes of each such buffer; waited: how often the host waited for an event
+    live, peak: bytes that arrays take, now and at most; hooks: who is told of each allocation and its end
     """
 
     def __init__(self):
@@ -59,6 +62,7 @@ class Record:
         self.waited = 0
         self.stream = None
         self.live = self.peak = 0
+        self.hooks: list = []
         self._arrays: dict[int, tuple[int, int]] = {}
 
     def do(self, work) -> None:
@@ -83,6 +87,8 @@ class Record:
         size = -(-array.nbytes // _ROUNDED) * _ROUNDED
         self.live += size
         self.peak = max(self.peak, self.live)
+        for hook in self.hooks:
+            hook.malloc_postprocess(device_id=0, size=array.nbytes, mem_size=size, mem_ptr=1, pmem_id=1)
         owner = DeviceArray(array, self)
         self._arrays[id(owner)] = (array.ctypes.data, array.ctypes.data + array.nbytes)
         weakref.finalize(owner, self._free, id(owner), size)
@@ -91,6 +97,8 @@ class Record:
     def _free(self, owner: int, size: int) -> None:
         self.live -= size
         del self._arrays[owner]
+        for hook in self.hooks:
+            hook.free_postprocess(device_id=0, mem_size=size, mem_ptr=1, pmem_id=1)
 
 
 def _number(value):
@@ -300,13 +308,13 @@ class Event:
     """Noted in the record where it is waited for."""
 
     def __init__(self, record: Record, disable_timing: bool = False):
-        self.record_of_all, self.recorded = record, False
+        self.record_of_all, self.time = record, None
 
     def record(self):
-        self.recorded = True
+        self.time = time.perf_counter()
 
     def synchronize(self):
-        assert self.recorded
+        assert self.time is not None
         self.record_of_all.transfer()
         self.record_of_all.waited += 1
 
@@ -378,13 +386,22 @@ def make(record: Record, memory: int | None = None):
     class Device:
         def __init__(self, number=0):
             self.id = number
-            self.attributes = {"MultiProcessorCount": PROCESSORS}
+            self.attributes = {"MultiProcessorCount": PROCESSORS, "L2CacheSize": L2_BYTES}
             self.compute_capability = "90"
             self.mem_info = (1 << 30, 2 << 30) if memory is None else (memory - record.live, memory)
 
         def use(self):
             pass
 
+    class MemoryHook:
+        def __enter__(self):
+            record.hooks.append(self)
+            return self
+
+        def __exit__(self, *_):
+            record.hooks.remove(self)
+
+    pool = types.SimpleNamespace(free_all_blocks=lambda: None, total_bytes=lambda: record.peak)
     runtime = types.SimpleNamespace(
         getDeviceCount=lambda: 1,
         CUDARuntimeError=CUDARuntimeError,
@@ -409,7 +426,10 @@ def make(record: Record, memory: int | None = None):
         alloc_pinned_memory=alloc_pinned_memory,
         MemoryPool=lambda: types.SimpleNamespace(malloc=None),
         using_allocator=lambda malloc: contextlib.nullcontext(),
+        get_elapsed_time=lambda first, last: (last.time - first.time) * 1e3,
+        MemoryHook=MemoryHook,
     )
+    module.get_default_memory_pool = lambda: pool
     module.asarray = module.array = asarray
     module.empty = lambda shape, dtype=np.float64: new(np.full(shape, -77, dtype))
     module.zeros = lambda shape, dtype=np.float64: new(np.zeros(shape, dtype))

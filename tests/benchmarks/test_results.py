@@ -32,31 +32,16 @@ def test_the_readmes_table_is_that_of_the_results_file():
     assert compare_cpu["render"](result) == (ROOT / "README.md").read_text()
 
 
-def test_the_readmes_gpu_table_is_that_of_the_results_files():
-    readme = (ROOT / "README.md").read_text()
-    assert "<!-- gpu table -->" in readme
-    assert render_gpu["render"](readme, render_gpu["results"]()) == readme
+def test_the_gpu_tables_of_the_pages_are_those_of_the_results_files():
+    found = render_gpu["results"]()
+    for page, table in (("README.md", render_gpu["summary"]), ("docs/gpu.md", render_gpu["page_table"])):
+        text = (ROOT / page).read_text()
+        assert text.count("<!-- gpu table -->") == 1
+        assert render_gpu["render"](text, found, table) == text
 
 
 def test_without_a_results_file_no_figure_of_a_gpu_is_shown():
     assert render_gpu["render"](MARKS, []) == MARKS.replace("old", render_gpu["NONE_YET"])
-
-
-def test_a_gpus_figures_are_shown_with_all_they_were_measured_with():
-    row = {"name": "unpool", "shape": [8, 64, 4, 4], "ms": 0.5, "gb_s": 1000.4, "of_copy": 0.834}
-    product = {**row, "name": "convolution", "gflop_s": 12345.6}
-    said = {"device": "a GPU", "cuda": "12.9", "driver_cuda": "13.0", "cupy": "14.2.0", "commit": "abc"}
-    result = {**said, "date": "2030-01-02T03:04:05", "command": "tools/gpu_check.py", "rows": [row, product]}
-    shown = render_gpu["render"](MARKS, [result])
-    assert (
-        "On a GPU, CUDA 12.9 (driver for CUDA 13.0), CuPy 14.2.0, commit abc, 2030-01-02, by `tools/gpu_check.py`:"
-        in shown
-    )
-    assert (
-        "| unpool | 8x64x4x4 | 0.500 | 1000 | 83% |  |\n| convolution | 8x64x4x4 | 0.500 | 1000 | 83% | 12346 |"
-        in shown
-    )
-    assert shown.startswith("before\n") and shown.endswith("\nafter")
 
 
 def rows(ratio, processor="X", rounds=3, work="forward"):
