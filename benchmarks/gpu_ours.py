@@ -60,19 +60,23 @@ class Gpu:
 
 def watched_memory():
     """A context that counts the bytes of all arrays taken in it: `live` now, `peak` at most. CuPy's hook of its memory pool."""
-    hooks = kernels.array_module().cuda.MemoryHook
+    hook = kernels.array_module().cuda.MemoryHook
 
-    class Watch(hooks):
+    class Watch(hook):
         name = "live bytes"
         live = peak = 0
 
+        def __init__(self):
+            self._taken: dict[int, int] = {}  # what was taken before the watch may end in it
+
         def malloc_postprocess(self, **told):
             if told["mem_ptr"]:
+                self._taken[told["pmem_id"]] = told["mem_size"]
                 self.live += told["mem_size"]
                 self.peak = max(self.peak, self.live)
 
         def free_postprocess(self, **told):
-            self.live -= told["mem_size"]
+            self.live -= self._taken.pop(told["pmem_id"], 0)
 
     return Watch()
 

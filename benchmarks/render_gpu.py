@@ -41,6 +41,7 @@ FIGURES = {
     "pool_gb": "GB in the pool",
     "device_gb": "GB of the device",
     "predicted_gb": "GB predicted",
+    "measured_of_predicted": "of what was predicted",
     "peak_gb": "GB of the process",
 }
 
@@ -114,10 +115,11 @@ def speed(row: dict | None) -> str:
 
 def memory_lines(result: dict) -> str:
     """What trainings take of a GPU against what was predicted."""
-    lines = [["arrays at the peak", "batch", "predicted", "measured", "all of the device"]]
+    lines = [["arrays at the peak", "batch", "predicted", "measured", "measured / predicted", "all of the device"]]
     for row in rows_of(result, "memory") + rows_of(result, "net", "ours"):
         if "predicted_gb" in row and "arrays_gb" in row:
-            figures = [f"{row[name]:.2f} GB" for name in ("predicted_gb", "arrays_gb", "device_gb")]
+            predicted, measured, taken = (row[name] for name in ("predicted_gb", "arrays_gb", "device_gb"))
+            figures = [f"{predicted:.2f} GB", f"{measured:.2f} GB", f"{measured / predicted:.3f}", f"{taken:.2f} GB"]
             lines.append([f"{row['work']} {row.get('mode', '')}".strip(), str(row["batch"]), *figures])
     return markdown(lines) if len(lines) > 1 else ""
 

@@ -7,6 +7,7 @@ and their sums stay on the device until `float` or `int` fetches them.
 import contextlib
 import ctypes
 import functools
+import itertools
 import sys
 import time
 import types
@@ -63,6 +64,7 @@ class Record:
         self.stream = None
         self.live = self.peak = 0
         self.hooks: list = []
+        self._numbers = itertools.count(1)
         self._arrays: dict[int, tuple[int, int]] = {}
 
     def do(self, work) -> None:
@@ -87,18 +89,19 @@ class Record:
         size = -(-array.nbytes // _ROUNDED) * _ROUNDED
         self.live += size
         self.peak = max(self.peak, self.live)
+        number = next(self._numbers)
         for hook in self.hooks:
-            hook.malloc_postprocess(device_id=0, size=array.nbytes, mem_size=size, mem_ptr=1, pmem_id=1)
+            hook.malloc_postprocess(device_id=0, size=array.nbytes, mem_size=size, mem_ptr=number, pmem_id=number)
         owner = DeviceArray(array, self)
-        self._arrays[id(owner)] = (array.ctypes.data, array.ctypes.data + array.nbytes)
-        weakref.finalize(owner, self._free, id(owner), size)
+        self._arrays[number] = (array.ctypes.data, array.ctypes.data + array.nbytes)
+        weakref.finalize(owner, self._free, size, number)
         return owner
 
-    def _free(self, owner: int, size: int) -> None:
+    def _free(self, size: int, number: int) -> None:
         self.live -= size
-        del self._arrays[owner]
+        del self._arrays[number]
         for hook in self.hooks:
-            hook.free_postprocess(device_id=0, mem_size=size, mem_ptr=1, pmem_id=1)
+            hook.free_postprocess(device_id=0, mem_size=size, mem_ptr=number, pmem_id=number)
 
 
 def _number(value):

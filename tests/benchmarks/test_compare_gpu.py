@@ -168,7 +168,7 @@ def test_whole_nets_are_shown_beside_pytorchs_ways_and_the_ratio_is_to_the_faste
 
 def test_memory_feeding_and_what_failed_are_shown():
     shown = render_gpu.summary(RESULT)
-    assert "| training float32 | 64 | 18.50 GB | 18.75 GB | 21.00 GB |" in shown
+    assert "| training float32 | 64 | 18.50 GB | 18.75 GB | 1.014 | 21.00 GB |" in shown
     assert "on 16 processors, by threads: 1500 with 8; training takes up to 640." in shown
     assert "- k, a level 1 and 1 more: no\n- z: left out" in shown
 

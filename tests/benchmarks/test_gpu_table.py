@@ -175,6 +175,20 @@ def test_the_kernels_of_a_gpu_are_timed_by_its_events(monkeypatch, capsys):
     assert {row["name"] for row in found} == wanted and [row for row in found if "error" in row] == []
 
 
+def test_memory_is_watched_from_the_beginning_of_the_watch(monkeypatch):
+    stand_in_cupy.install(monkeypatch)
+    kernels.set_mode("gpu")
+    cupy = kernels.array_module()
+    before = cupy.zeros(1000, np.float32)
+    with gpu_ours.watched_memory() as watch:
+        first = cupy.zeros(256, np.float32)
+        del before
+        second = cupy.zeros(128, np.float32)
+        del first
+    kernels.set_mode("cpu")
+    assert (watch.live, watch.peak) == (512, 1536) and second.size
+
+
 def test_arrays_are_filled_to_the_end_with_what_was_drawn(monkeypatch):
     monkeypatch.setattr(gpu_kernels, "BASE", 8)
     array = gpu_kernels.Arrays()(3, 7)

@@ -52,4 +52,3 @@ def test_cublas_takes_as_many_arguments():
         assert signature.startswith(f"{name}(intptr_t handle") and signature.count(",") + 1 == count
         assert callable(getattr(ours, name))
     assert (ours.CUBLAS_OP_N, ours.CUBLAS_OP_T) == (cupy.cuda.cublas.CUBLAS_OP_N, cupy.cuda.cublas.CUBLAS_OP_T)
-

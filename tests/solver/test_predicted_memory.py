@@ -3,11 +3,13 @@
 import contextlib
 from pathlib import Path
 
+import gpu_ours
 import pytest
 import stand_in_cupy
 import tiny_training
 
 from deconvnet.core import kernels
+from deconvnet.core.kernels import device
 from deconvnet.core.net import Net, NetError, data_shapes, with_inputs
 from deconvnet.core.proto import caffe_pb2, filter_net, parse, read_net, read_solver
 from deconvnet.core.solver import CONTEXT, find_train_net, get_solver, inference_need, largest_batch, training_need
@@ -48,6 +50,19 @@ def test_the_prediction_for_the_demos_nets_is_what_a_training_takes(record, mode
     predicted = training_need(solver)
     run(solver, 2)
     assert record.peak == pytest.approx(predicted.peak, rel=0.05)
+
+
+@pytest.mark.parametrize("model", [*NETS, "deconvnet_stage2_train_val.prototxt"])
+def test_the_prediction_is_what_arrays_take_of_a_gpu(gpu, monkeypatch, model):
+    if gpu == "stand-in" and model not in NETS:
+        pytest.skip("the full net takes too long where the host does the work of a GPU")
+    solver = solver_without_files(model)
+    predicted = training_need(solver)
+    monkeypatch.setattr(device, "_workspaces", {})  # those of other tests
+    kernels.set_mode("gpu")
+    with gpu_ours.watched_memory() as watch:
+        run(solver, 2)
+        assert watch.peak == pytest.approx(predicted.peak, rel=0.05)
 
 
 @pytest.mark.parametrize("fields", ["", "test_iter: 2 test_interval: 2", "clip_gradients: 1 iter_size: 2"])
