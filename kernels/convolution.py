@@ -12,6 +12,7 @@ from .activation import relu
 from .bias import add_bias, bias_backward
 from .device import launch, matrix_product, on_gpu, workspace
 from .normalization import channel_affine_forward
+from .taps import add_columns, to_columns
 from .winograd import After
 
 _BAND_BYTES = 6 << 20  # columns that stay in a processor's cache between im2col and the product
@@ -96,7 +97,7 @@ def _columns(x, chunk: _Chunk, geometry: Geometry, out_width: int):
     columns = workspace(x, depth * chunk.images * chunk.rows * out_width, "columns")
     part = x[chunk.image : chunk.image + chunk.images]
     sizes = (chunk.images, channels, height, width, chunk.first, chunk.rows, out_width)
-    launch("im2col", depth * chunk.images * chunk.rows, out_width, part, columns, *sizes, *geometry.taps)
+    to_columns(part, columns, sizes, geometry.taps)
     return columns.reshape(depth, chunk.images * chunk.rows * out_width)
 
 
@@ -183,15 +184,7 @@ def correlate_backward_data(dy, weights, geometry: Geometry, dx) -> None:
         part = dx[chunk.image : chunk.image + chunk.images]
         if not geometry.pointwise:
             sizes = (chunk.images, channels, height, width, chunk.first, chunk.rows, out_width)
-            launch(
-                "col2im",
-                chunk.images * depth * chunk.rows,
-                out_width,
-                columns,
-                part,
-                *sizes,
-                *geometry.taps,
-            )
+            add_columns(columns, part, sizes, geometry.taps)
         elif chunk.images > 1:
             sizes = (chunk.images, channels, height * width)
             launch("images_from_columns", chunk.images * channels, height * width, columns, part, *sizes)

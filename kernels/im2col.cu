@@ -83,3 +83,55 @@ KERNEL(columns_from_images, const real* __restrict__ x, real* __restrict__ colum
     for_threads(i, size) to[i] = from[i];
   }
 }
+
+// Both as a GPU does them: a thread owns a place and walks its taps, so that narrow maps fill a warp, one division serves all taps, and
+// col2im adds without a barrier, in the same order. A block owns a run of a plane's places.
+KERNEL(im2col_places, const real* __restrict__ x, real* __restrict__ col, int images, int channels, int height, int width, int first,
+       int rows, int out_width, int kernel_h, int kernel_w, int stride_h, int stride_w, int pad_h, int pad_w, int dilation_h, int dilation_w,
+       int run) {
+  const int places = rows * out_width, runs = (places + run - 1) / run;
+  for_blocks(r, images * channels * runs) {
+    const int begin = r % runs * run, image = r / runs / channels, c = r / runs % channels;
+    const real* __restrict__ plane = x + (index)(r / runs) * height * width;
+    for_threads(i, min(run, places - begin)) {
+      const int place = begin + i, row = place / out_width;
+      const int top = (first + row) * stride_h - pad_h, left = (place - row * out_width) * stride_w - pad_w;
+      real* __restrict__ to = col + ((index)c * kernel_h * kernel_w * images + image) * places + place;
+      for (int h = top; h < top + kernel_h * dilation_h; h += dilation_h)
+        for (int w = left; w < left + kernel_w * dilation_w; w += dilation_w) {
+          *to = 0 <= h && h < height && 0 <= w && w < width ? plane[h * width + w] : 0;
+          to += (index)images * places;
+        }
+    }
+  }
+}
+
+// The window whose tap lies `reached` beyond its start, -1 where there is none.
+DEVICE int window_at(int reached, int stride, int first, int windows) {
+  const int window = stride == 1 ? reached : reached / stride;
+  return reached >= 0 && window * stride == reached && first <= window && window < first + windows ? window - first : -1;
+}
+
+KERNEL(col2im_places, const real* __restrict__ col, real* __restrict__ x, int images, int channels, int height, int width, int first,
+       int rows, int out_width, int kernel_h, int kernel_w, int stride_h, int stride_w, int pad_h, int pad_w, int dilation_h, int dilation_w,
+       int run) {
+  const int places = height * width, runs = (places + run - 1) / run;
+  for_blocks(r, images * channels * runs) {
+    const int begin = r % runs * run, image = r / runs / channels, c = r / runs % channels;
+    real* __restrict__ plane = x + (index)(r / runs) * places;
+    for_threads(i, min(run, places - begin)) {
+      const int place = begin + i, h = place / width, w = place - h * width;
+      const real* __restrict__ from = col + ((index)c * kernel_h * kernel_w * images + image) * rows * out_width;
+      acc sum = plane[place];
+      for (int a = 0; a < kernel_h; ++a) {
+        const int row = window_at(h + pad_h - a * dilation_h, stride_h, first, rows);
+        for (int b = 0; b < kernel_w; ++b) {
+          const int column = window_at(w + pad_w - b * dilation_w, stride_w, 0, out_width);
+          if (row >= 0 && column >= 0) sum += from[row * out_width + column];
+          from += (index)images * rows * out_width;
+        }
+      }
+      plane[place] = sum;
+    }
+  }
+}

@@ -356,8 +356,6 @@ CALLS = {
     "batch_norm_backward": _batch_norm_in_place,
     "channel_affine_forward": _channel_affine,
     "channel_affine_backward": _channel_affine,
-    "im2col": _products,
-    "col2im": _products,
     "images_from_columns": _products,
     "columns_from_images": _products,
     "winograd_patches": _tiles,

@@ -6,7 +6,7 @@ import numpy as np
 from arrays import empty, host, numbers, put, spaced
 
 from deconvnet.core import kernels
-from deconvnet.core.kernels import pieces, pooling, update
+from deconvnet.core.kernels import pieces, pooling, taps, update
 
 # shapes whose channels are single values, several planes together, and planes in parts with a shorter last one
 SHAPES = [(5, 3, 1, 1), (3, 5, 4, 5), (2, 3, 5, 29), (1, 2, 9, 15)]
@@ -91,6 +91,27 @@ def _unpool_in_cells(dtype):
         pooling._RUN = plain
 
 
+def _columns(dtype):
+    """In either shape: whole images, and a band of output rows of one; with strides, dilation and padding."""
+    results = []
+    plain, taps._RUN = taps._RUN, 40
+    try:
+        for by_place in (False, True):
+            for sizes, window in [
+                ((2, 3, 5, 14, 0, 5, 14), (3, 3, 1, 1, 1, 1, 1, 1)),
+                ((1, 2, 9, 8, 1, 2, 5), (2, 3, 2, 2, 1, 2, 3, 1)),
+            ]:
+                images, channels, height, width, _, rows, out_width = sizes
+                x = _numbers(dtype, images, channels, height, width)
+                columns = empty(channels * window[0] * window[1], images, rows, out_width, dtype=dtype)
+                taps.to_columns(x, columns, sizes, window, by_place=by_place)
+                taps.add_columns(columns, x, sizes, window, by_place=by_place)
+                results += [columns, x]
+        return results
+    finally:
+        taps._RUN = plain
+
+
 CALLS = {
     "channel_moments": _batch_norm_in_pieces,
     "merge_moments": _batch_norm_in_pieces,
@@ -101,6 +122,10 @@ CALLS = {
     "sgd_update_all": _updates_in_one,
     "sum_of_squares_all": _updates_in_one,
     "clear_all": _updates_in_one,
+    "im2col": _columns,
+    "col2im": _columns,
+    "im2col_places": _columns,
+    "col2im_places": _columns,
     "max_pool_runs": _unpool_in_cells,
     "unpool_cells": _unpool_in_cells,
     "unpool_elsewhere": _unpool_in_cells,

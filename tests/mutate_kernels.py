@@ -35,7 +35,6 @@ TESTS = {
     "deconvolution": ["layers/test_convolution.py"],
     "dense": ["kernels/test_convolution_algorithm.py"],
     "elementwise": ["layers/test_eltwise.py", "layers/test_structure.py", "kernels/test_update.py"],
-    "im2col": ["layers/test_convolution.py"],
     "pooling": ["layers/test_pooling.py"],
     "softmax": ["layers/test_softmax.py", "kernels/test_softmax_exp.py"],
     "unpooling": ["layers/test_unpooling.py"],

@@ -1,6 +1,7 @@
 """The mistakes that the tests of a GPU's own shapes must notice; a part of mutate_kernels.py."""
 
 TESTS = {
+    "im2col": ["layers/test_convolution.py", "layers/test_im2col_spp.py"],
     "batch_norm_pieces": ["kernels/test_pieces.py"],
 }
 
@@ -52,4 +53,13 @@ CHANGES = [
     ("max_pool_runs", "first + i - oh * out_width", "i - oh * out_width"),
     ("max_pool_runs", "ow * stride_w - pad_w, 0", "ow * stride_w + pad_w, 0"),
     ("max_pool_runs", "(real)LOWEST", "(real)0"),
+    ("im2col_places", "(first + row)", "(row)"),
+    ("im2col_places", "* stride_w - pad_w", "* stride_w + pad_w"),
+    ("im2col_places", "w < width ?", "w <= width ?"),
+    ("im2col_places", "* images + image) * places", "* images) * places"),
+    ("window_at", "window * stride == reached &&", ""),
+    ("window_at", "window - first", "window"),
+    ("col2im_places", "h + pad_h - a * dilation_h", "h - pad_h + a * dilation_h"),
+    ("col2im_places", "acc sum = plane[place]", "acc sum = 0"),
+    ("col2im_places", "sum += from", "sum -= from"),
 ]

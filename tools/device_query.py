@@ -61,8 +61,9 @@ def computed(module):
     y, up = (module.empty((2, 6, 9, 8), np.float32) for _ in range(2))
     pooled, switches = (module.empty((2, 6, 5, 4), np.float32) for _ in range(2))
     kernels.conv_forward(x, weights, None, kernels.Geometry((3, 3), pad=(1, 1)), y)
-    kernels.max_pool(y, kernels.Window((2, 2), (2, 2)), pooled, switches)
-    kernels.unpool(pooled, switches, up, distinct=True)
+    window = kernels.Window((2, 2), (2, 2))
+    kernels.max_pool(y, window, pooled, switches)
+    kernels.unpool(pooled, switches, up, distinct=True, window=window)
     return y, pooled, up
 
 

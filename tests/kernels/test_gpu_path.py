@@ -185,10 +185,10 @@ def test_single_values_are_computed_in_blocks_of_many(launches, to_gpu):
     assert [(launch.grid, launch.block) for launch in launches] == [((64,), (256,))]
 
 
-def test_narrow_maps_are_laid_out_by_blocks_no_wider_than_a_row(launches, to_gpu):
+def test_narrow_maps_are_laid_out_by_blocks_no_wider_than_they_are(launches, to_gpu):
     convolution(to_gpu, np.float32)
     blocks = {launch.name: launch.block for launch in launches}
-    assert blocks["im2col"] == blocks["col2im"] == (32,)
+    assert blocks["im2col_places"] == blocks["col2im_places"] == (32,)  # 6 x 5 places
 
 
 def test_channels_are_shared_by_several_blocks(launches, to_gpu):

@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
-from arrays import numbers, spaced
+from arrays import empty, host, numbers, put, spaced
 from gradient_check import check_gradients
 from one_layer import OneLayer
+
+from deconvnet.core import kernels
+from deconvnet.core.kernels import taps
 
 GEOMETRIES = {
     "kernel_size: 3 pad: 1": ((3, 3), (1, 1), (1, 1), (1, 1)),
@@ -36,6 +39,40 @@ def test_im2col(device, text, shape):
     case = OneLayer(f'type: "Im2col" convolution_param {{ {text} }}', numbers(*shape))
     np.testing.assert_array_equal(case.forward()[0], columns(case.inputs[0], *GEOMETRIES[text]))
     check_gradients(case)
+
+
+SHAPES = {
+    "3x3, three images": ((3, 2, 7, 14), (0, 7), kernels.Geometry((3, 3), pad=(1, 1))),
+    "a band of rows": ((1, 2, 7, 14), (2, 3), kernels.Geometry((3, 3), pad=(1, 1))),
+    "strides that leave places out": ((2, 1, 9, 8), (0, 3), kernels.Geometry((2, 1), (3, 2))),
+    "dilated, padded, rectangular": ((2, 2, 6, 9), (1, 2), kernels.Geometry((2, 3), (2, 1), (1, 2), (3, 2))),
+    "one place": ((1, 1, 1, 1), (0, 1), kernels.Geometry((1, 1))),
+}
+
+
+@pytest.mark.parametrize("run", [5, 1024])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", SHAPES)
+def test_threads_may_own_places(device, name, dtype, run, monkeypatch):
+    """Any run of places gives the very columns and sums that rows give, and they are the definition."""
+    monkeypatch.setattr(taps, "_RUN", run)
+    (images, channels, height, width), (first, rows), geometry = SHAPES[name]
+    out_width = geometry.output_size(height, width)[1]
+    sizes = (images, channels, height, width, first, rows, out_width)
+    x, results = numbers(images, channels, height, width, dtype=dtype), []
+    shape = (channels * geometry.kernel[0] * geometry.kernel[1], images, rows, out_width)
+    for by_place in (False, True):
+        made, back = empty(*shape, dtype=dtype), put(x)
+        taps.to_columns(put(x), made, sizes, geometry.taps, by_place=by_place)
+        taps.add_columns(put(numbers(*shape, dtype=dtype)), back, sizes, geometry.taps, by_place=by_place)
+        results.append((host(made), host(back)))
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_array_equal(other, one)
+    whole = columns(x, *geometry[:4]).transpose(1, 0, 2, 3)
+    np.testing.assert_array_equal(results[1][0], whole[:, :, first : first + rows])
+    # the adjoint: <columns of x, c> = <x, sums of c>
+    added, c = results[1][1].astype(float) - x, numbers(*shape, dtype=dtype)
+    assert (added * x).sum() == pytest.approx((results[1][0].astype(float) * c).sum(), rel=1e-4, abs=1e-4)
 
 
 def test_im2col_refuses_what_does_not_fit():
