@@ -50,7 +50,7 @@ bench: .venv/installed-demo
 
 bench-peers: .venv-peers/installed
 
-# without a GPU the first tool stops both in one line
+# without a GPU device_query.py stops both in one line
 gpu bench-gpu: export PYTHONPATH := $(CURDIR)
 gpu:
 	$(GPU_PYTHON) kernels/host_build.py
@@ -60,8 +60,7 @@ gpu:
 
 bench-gpu:
 	$(GPU_PYTHON) kernels/host_build.py
-	$(GPU_PYTHON) tools/device_query.py
-	$(GPU_PYTHON) benchmarks/compare_gpu.py --peer $(GPU_PYTHON) $(if $(ONLY),--only "$(ONLY)")
+	$(GPU_PYTHON) benchmarks/compare_gpu.py --peer $(GPU_PYTHON) $(if $(ONLY),--only "$(ONLY)") $(if $(COMMIT),--commit "$(COMMIT)")
 
 .venv/installed-%: setup.py pyproject.toml | .venv/bin/python
 	@echo "installing deconvnet and what it needs for '$*' into .venv (once)"

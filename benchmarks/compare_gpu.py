@@ -25,6 +25,7 @@ import render_gpu
 from gpu_cases import PRECISIONS
 
 HERE = Path(__file__).resolve().parent
+QUERY = HERE.parent / "tools" / "device_query.py"
 RESULTS = HERE / "results" / "gpu.json"
 SAID = 400  # characters of what a failed process said
 LEAST = 15  # seconds, less than which no stage is begun
@@ -150,17 +151,22 @@ def take(stage: Stage, line: str, results: Results) -> None:
     results.add(stage, row)
 
 
+def described() -> str:
+    """The commit of this checkout."""
+    git = ["git", "describe", "--always", "--dirty"]
+    run = subprocess.run(git, capture_output=True, text=True, cwd=HERE, check=False)
+    return run.stdout.strip() or "unknown"
+
+
 def provenance(chosen) -> dict:
     """What figures depend on beside what the stages say: driver, processors, commit, date, command."""
-    git = ["git", "describe", "--always", "--dirty"]
-    commit = subprocess.run(git, capture_output=True, text=True, cwd=HERE, check=False).stdout.strip()
     found = {"size": chosen.size, "batch": chosen.batch, "processors": len(os.sched_getaffinity(0))}
     if shutil.which("nvidia-smi"):
         query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
         found["driver"] = subprocess.run(query, capture_output=True, text=True, check=False).stdout.strip()
     now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
     command = " ".join(["benchmarks/compare_gpu.py", *sys.argv[1:]])
-    return {**found, "commit": commit or "unknown", "date": now, "command": command}
+    return {**found, "commit": chosen.commit or described(), "date": now, "command": command}
 
 
 def parse() -> argparse.Namespace:
@@ -172,6 +178,7 @@ def parse() -> argparse.Namespace:
         "--only", default="", help=f"stages, by the beginnings of their names: {', '.join(s.name for s in STAGES)}"
     )
     parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--commit", help="what is measured, where this copy has no .git that would say it")
     parser.add_argument("--quick", action="store_true", help="fewer runs of everything, and no torch.compile")
     parser.add_argument("--device", choices=("gpu", "cpu"), default="gpu", help="cpu: to see that everything runs")
     parser.add_argument("--size", type=int, default=224, help="side of the net's input, a multiple of 32")
@@ -192,6 +199,8 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     """Run the stages, print the tables."""
     chosen = parse()
+    if chosen.device == "gpu" and subprocess.run([sys.executable, str(QUERY)], check=False).returncode:
+        sys.exit(1)  # it has said why
     results = Results(chosen.out, provenance(chosen))
     if chosen.only and chosen.out.exists():
         results.keep(json.loads(chosen.out.read_text()), {stage.name for stage in chosen.stages})

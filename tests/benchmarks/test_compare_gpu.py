@@ -24,7 +24,7 @@ def compare(monkeypatch, tmp_path):
         monkeypatch.setattr(compare_gpu, "STAGES", stages)
         monkeypatch.setattr(compare_gpu.sys, "executable", python)
         out = tmp_path / "gpu.json"
-        monkeypatch.setattr(sys, "argv", ["compare_gpu.py", "--out", str(out), *arguments])
+        monkeypatch.setattr(sys, "argv", ["compare_gpu.py", "--device", "cpu", "--out", str(out), *arguments])
         compare_gpu.main()
         return json.loads(out.read_text())
 
@@ -73,6 +73,10 @@ def test_a_second_run_of_some_stages_keeps_the_others(compare):
     assert [(row["stage"], "error" in row) for row in result["rows"]] == [("ours a", False), ("ours b", False)]
 
 
+def test_a_copy_without_git_is_told_its_commit(compare):
+    assert compare({"ours a": f"echo '{ROW}'"}, "--commit", "abc1234")["about"]["commit"] == "abc1234"
+
+
 def test_rows_of_another_commit_are_not_kept(compare, tmp_path):
     result = compare({"ours a": f"echo '{ROW}'"})
     result["about"]["commit"] = "another"
@@ -81,6 +85,14 @@ def test_rows_of_another_commit_are_not_kept(compare, tmp_path):
         SystemExit, match="gpu.json is of commit another, not .*: give another --out, or measure everything anew"
     ):
         compare({"ours a": f"echo '{ROW}'"}, "--only", "ours a")
+
+
+def test_without_a_gpu_nothing_is_measured_or_written(compare, tmp_path, monkeypatch):
+    (tmp_path / "query.sh").write_text("echo no GPU: none >&2; exit 1")
+    monkeypatch.setattr(compare_gpu, "QUERY", tmp_path / "query.sh")
+    with pytest.raises(SystemExit) as ended:
+        compare({"ours a": f"echo '{ROW}'"}, "--device", "gpu")
+    assert ended.value.code == 1 and not (tmp_path / "gpu.json").exists()
 
 
 @pytest.mark.parametrize(
