@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import render_gpu
-from gpu_cases import PRECISIONS
+from gpu_cases import NETS, PRECISIONS
 
 HERE = Path(__file__).resolve().parent
 QUERY = HERE.parent / "tools" / "device_query.py"
@@ -53,15 +53,21 @@ def kernels(side: str, precision: str) -> Stage:
     return Stage(f"kernels {side} {precision}", side, 150, script, ("kernels", "--precision", precision))
 
 
+FORWARD = ",".join(f"{work}:{batch}" for work, batch in NETS if work == "forward")
 # whole nets that torch.compile is tried on first: compiling takes most of a minute each
 COMPILED = "forward:50,training:64,forward:1"
 STAGES = [
     nets("ours", "nets ours float32"),
+    nets("ours", "nets ours graph float32", "--graph", "--nets", FORWARD, seconds=60),
     *(nets("peer", f"nets peer eager {p}", "--precision", p) for p in PRECISIONS),
     kernels("ours", "float32"),
     *(kernels("peer", p) for p in PRECISIONS),
     Stage("memory", "ours", 90, "gpu_ours.py", ("memory",)),
     *(nets("ours", f"nets ours {p}", "--precision", p) for p in PRECISIONS[1:]),
+    *(
+        nets("ours", f"nets ours graph {p}", "--graph", "--precision", p, "--nets", FORWARD, seconds=60)
+        for p in PRECISIONS[1:]
+    ),
     *(kernels("ours", p) for p in PRECISIONS[1:]),
     Stage("feeding", "ours", 60, "feeding.py"),
     *(nets("peer", f"nets peer channels_last {p}", "--precision", p, "--layout", "channels_last") for p in PRECISIONS),

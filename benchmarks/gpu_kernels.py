@@ -96,7 +96,7 @@ def map_makers(arrays: Arrays) -> dict:
 
     def unpool(case):
         x, y, switches = pooled(case)
-        return partial(kernels.unpool, y, switches, out=x, distinct=True)
+        return partial(kernels.unpool, y, switches, out=x, distinct=True, window=window)
 
     def unpool_backward(case):
         x, y, switches = pooled(case)
@@ -160,10 +160,11 @@ def product_makers(arrays: Arrays, precision: str) -> dict:
         x, weights, y, geometry = parts(case, True)
         small = (case.batch, case.channels, case.size // 2, case.size // 2)
         values, switches = arrays(*small), arrays(*small)
-        kernels.max_pool(x, kernels.Window((2, 2), (2, 2)), values, switches)
+        window = kernels.Window((2, 2), (2, 2))
+        kernels.max_pool(x, window, values, switches)
 
         def run():
-            kernels.unpool(values, switches, out=x, distinct=True)
+            kernels.unpool(values, switches, out=x, distinct=True, window=window)
             kernels.deconv_forward(x, weights, None, geometry, out=y)
 
         return run

@@ -133,7 +133,7 @@ def measure_net(device, watch, work: str, batch: int, chosen) -> dict:
             net, step = solver.net, partial(solver.step, 1)
             measured.draw_weights(net)
         else:
-            net = measured.inference_net(batch, size=chosen.size, fill=False, **options)
+            net = measured.inference_net(batch, size=chosen.size, fill=False, cuda_graph=chosen.graph, **options)
             stack.callback(net.close)
             step = net.forward_loss
         fill_inputs(net)
@@ -158,7 +158,8 @@ def memory_row(watch) -> dict:
 def measure_nets(device, watch, chosen) -> None:
     """Every batch; one that fails becomes a row that says why."""
     for work, batch in nets_of(chosen):
-        row = {"part": "net", "mode": chosen.precision, "work": work, "batch": batch}
+        mode = f"graph {chosen.precision}" if chosen.graph else chosen.precision
+        row = {"part": "net", "mode": mode, "work": work, "batch": batch}
         try:
             if watch:
                 watch.peak = watch.live

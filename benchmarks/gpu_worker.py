@@ -15,7 +15,9 @@ def parse(description: str, whats: tuple[str, ...], peer: bool = False) -> argpa
     parser.add_argument("--batch", type=int, default=16, help="images of the maps that kernels work on")
     parser.add_argument("--seconds", type=float, default=1.0, help="of each figure, about")
     parser.add_argument("--nets", default="", help="forward:1,training:8 ...: those instead of all")
-    if peer:
+    if not peer:
+        parser.add_argument("--graph", action="store_true", help="forward passes as one launch, a CUDA graph")
+    else:
         parser.add_argument("--layout", choices=("contiguous", "channels_last"), default="contiguous")
         parser.add_argument("--compile", action="store_true", help="through torch.compile")
     return parser.parse_args()

@@ -84,25 +84,28 @@ def summary(result: dict) -> str:
 
 def net_table(result: dict) -> str:
     """Images a second and memory of each batch and precision, ours and PyTorch's ways."""
-    ours = {(row["work"], row["batch"], row["mode"]): row for row in rows_of(result, "net", "ours")}
+    own = {
+        (row["work"], row["batch"], *row["mode"].rpartition(" ")[::2]): row for row in rows_of(result, "net", "ours")
+    }
     peers = {(row["work"], row["batch"], *row["mode"].split()): row for row in rows_of(result, "net", "peer")}
-    keys = list(ours) + [(work, batch, mode) for work, batch, _, mode in peers]
+    keys = [(work, batch, mode) for work, batch, _, mode in [*own, *peers]]
     size = result["about"]["size"]
     lines = [
         [
             f"DeconvNet at {size}x{size}",
             "precision",
             "ours",
+            "ours, CUDA graph",
             *(f"PyTorch, {way}" for way in WAYS),
-            "ours / fastest, time",
+            "fastest of ours / of PyTorch's, time",
         ]
     ]
     for work, batch, mode in dict.fromkeys(keys):
-        own = ours.get((work, batch, mode))
+        ours = [own.get((work, batch, way, mode)) for way in ("", "graph")]
         others = [peers.get((work, batch, way, mode)) for way in WAYS]
-        fastest = min((row["ms"] for row in others if row), default=None)
-        ratio = f"{own['ms'] / fastest:.2f}" if own and fastest else ""
-        lines.append([f"{work}, batch {batch}", mode, *map(speed, [own, *others]), ratio])
+        best, fastest = (min((row["ms"] for row in rows if row), default=None) for rows in (ours, others))
+        ratio = f"{best / fastest:.2f}" if best and fastest else ""
+        lines.append([f"{work}, batch {batch}", mode, *map(speed, [*ours, *others]), ratio])
     return markdown(lines) if len(lines) > 1 else ""
 
 
