@@ -54,7 +54,7 @@ class Solver:
             self._build(test, f"Creating test net (#{number})", self.net) for number, test in enumerate(tests)
         ]
         self.history = [Blob(parameter.blob.shape, self.net.dtype) for parameter in self.net.learnable]
-        self._parameters, self._gradients = kernels.ArrayTable(), kernels.ArrayTable()
+        self._parameter_table, self._gradient_table = kernels.ArrayTable(), kernels.ArrayTable()
         for net in (self.net, *self.test_nets):
             net.debug_info = net.debug_info or param.debug_info
         self._load(weights)
@@ -355,7 +355,7 @@ class SGDSolver(Solver):
             for parameter, velocity in zip(self.net.learnable, self.history, strict=True)
         ]
         rule = {"momentum": param.momentum, "decay": param.weight_decay, "l1": param.regularization_type == "L1"}
-        kernels.sgd_update_all(parameters, self._parameters, scale=scale, rate=rate, **rule)
+        kernels.sgd_update_all(parameters, self._parameter_table, scale=scale, rate=rate, **rule)
 
     def _clip(self, shown: bool) -> float:
         """The factor that brings the gradients' common L2 norm down to clip_gradients, 1 where it is no larger."""
@@ -363,7 +363,7 @@ class SGDSolver(Solver):
         if most < 0:
             return 1.0
         gradients = [parameter.blob.diff for parameter in self.net.learnable]
-        norm = math.sqrt(kernels.sum_of_squares_all(gradients, self._gradients))
+        norm = math.sqrt(kernels.sum_of_squares_all(gradients, self._gradient_table))
         if norm <= most:
             return 1.0
         if shown:

@@ -37,7 +37,7 @@ TESTS = {
     "elementwise": ["layers/test_eltwise.py", "layers/test_structure.py", "kernels/test_update.py"],
     "pooling": ["layers/test_pooling.py"],
     "softmax": ["layers/test_softmax.py", "kernels/test_softmax_exp.py"],
-    "unpooling": ["layers/test_unpooling.py"],
+    "unpooling": ["layers/test_unpooling.py", "layers/test_pooling.py"],
     "update": ["kernels/test_update.py"],
     "winograd": ["kernels/test_winograd.py"],
     "winograd_batched": ["kernels/test_winograd.py"],

@@ -72,6 +72,17 @@ def test_blocks_may_share_the_windows_of_a_plane(device, case, run, dtype, monke
         np.testing.assert_array_equal(runs, whole)
 
 
+@pytest.mark.parametrize("in_runs", [False, True])
+def test_a_window_beyond_the_map_has_the_lowest_number_and_no_switch(device, in_runs):
+    """A stride larger than the kernel, rounded up: as Caffe does."""
+    y, switches = empty(1, 1, 1, 3), empty(1, 1, 1, 3)
+    kernels.max_pool(
+        put(np.array([[[[1.0, 2, 3, 4, 5]]]])), kernels.Window((1, 1), (1, 3)), y, switches, in_runs=in_runs
+    )
+    np.testing.assert_allclose(host(y)[0, 0, 0], [1, 4, -3.402823466e38], rtol=1e-7)
+    assert host(switches)[0, 0, 0].tolist() == [0, 3, -1]
+
+
 def test_gradients_of_the_maximum(device, case):
     x, window = case
     check_gradients(layer_of("MAX", x, **window))

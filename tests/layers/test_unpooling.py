@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from one_layer import OneLayer
 
 from deconvnet.core import kernels
+from deconvnet.core.kernels import pooling
 
 PAIRS = "kernel_size: 2 stride: 2"
 
@@ -142,9 +143,15 @@ def test_each_window_may_write_its_own_cell(device, name, size, in_cells):
     np.testing.assert_array_equal(host(back), expected)
 
 
+@pytest.fixture
+def short_runs(monkeypatch):
+    """A block takes few windows at a time, so that small planes have several runs."""
+    monkeypatch.setattr(pooling, "_RUN", 5)
+
+
 @given(data=st.data())
 @pytest.mark.parametrize("name", WINDOWS)
-def test_cells_take_switches_of_other_cells_and_of_none(device, name, data):
+def test_cells_take_switches_of_other_cells_and_of_none(device, name, short_runs, data):
     """Whoever writes into the switches is served as ever: no place is named twice, but any place may be, or one outside the plane."""
     window = kernels.Window(*WINDOWS[name])
     size = data.draw(st.integers(2, 9)), data.draw(st.integers(2, 9))
