@@ -11,7 +11,16 @@ from .core.kernels import DeviceError, set_gpu, set_mode
 from .core.layers import PythonLayer as Layer
 from .core.net import Net, NetError
 from .core.proto import PrototxtError
-from .core.solver import SGDSolver, SolverError, get_solver
+from .core.solver import (
+    AdaDeltaSolver,
+    AdaGradSolver,
+    AdamSolver,
+    NesterovSolver,
+    RMSPropSolver,
+    SGDSolver,
+    SolverError,
+    get_solver,
+)
 
 TRAIN = proto.caffe_pb2.TRAIN
 TEST = proto.caffe_pb2.TEST
@@ -36,11 +45,16 @@ def set_device(number: int) -> None:
 __all__ = [
     "TEST",
     "TRAIN",
+    "AdaDeltaSolver",
+    "AdaGradSolver",
+    "AdamSolver",
     "DeviceError",
     "Layer",
     "Net",
+    "NesterovSolver",
     "NetError",
     "PrototxtError",
+    "RMSPropSolver",
     "SGDSolver",
     "SolverError",
     "get_solver",

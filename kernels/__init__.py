@@ -70,6 +70,7 @@ from .reduction import (
     standardize_rows_backward,
 )
 from .softmax import rank_labels, softmax, softmax_backward, softmax_loss, softmax_loss_backward
+from .solver_rules import RULES, rule_update
 from .update import ArrayTable, clear_all, sgd_update, sgd_update_all, sum_of_squares, sum_of_squares_all
 from .winograd import After
 

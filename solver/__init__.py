@@ -8,9 +8,10 @@ from .nets import check_files, find_test_nets, find_train_net, weights_to_load
 from .outputs import Output, mean_outputs
 from .policies import make_policy
 from .recorders import CsvRecorder, names_of
+from .rules import SOLVERS, AdaDeltaSolver, AdaGradSolver, AdamSolver, NesterovSolver, RMSPropSolver, get_solver
 from .signals import EFFECTS, Action, SignalActions
 from .snapshot_files import find_snapshot
-from .solver import SOLVERS, SGDSolver, Solver, get_solver
+from .solver import SGDSolver, Solver
 from .solverstate import read_state
 from .tensorboard import TensorBoardRecorder
 
@@ -19,10 +20,15 @@ __all__ = [
     "EFFECTS",
     "SOLVERS",
     "Action",
+    "AdaDeltaSolver",
+    "AdaGradSolver",
+    "AdamSolver",
     "CsvRecorder",
     "Curves",
     "Need",
+    "NesterovSolver",
     "Output",
+    "RMSPropSolver",
     "SGDSolver",
     "SignalActions",
     "Solver",

@@ -9,7 +9,7 @@ from ..net import Net, data_shapes, with_inputs
 from ..proto import caffe_pb2, filter_net, read_net
 from .log import logger
 from .nets import find_test_nets, find_train_net
-from .solver import get_solver
+from .rules import get_solver
 
 # beside the arrays: CUDA's context, the library's workspace, the compiled kernels. Assumed; no run has measured it yet.
 CONTEXT = 500_000_000

@@ -27,6 +27,7 @@ class Solver:
     solver: path of a solver prototxt, or a SolverParameter
     weights: .caffemodel or .h5 files to start from instead of the solver's own; an empty list: none
     net_options: for the nets, as Net takes them (share, allow_python_layers)
+    histories: how many arrays the rule keeps for each parameter; history: they, the first of all parameters before the second of any
     net, test_nets: the nets; iter: updates done; losses: the last `average_loss` losses
     action_function: asked after every iteration (and batch of a test pass) for an Action; None: nobody is asked
     stopped: whether the last run ended before its time because of Action.STOP
@@ -36,6 +37,7 @@ class Solver:
 
     action_function: Callable[[], Action] | None = None
     stopped = False
+    histories = 1
 
     def __init__(self, solver, weights: list[str] | None = None, **net_options):
         self.file = None if isinstance(solver, caffe_pb2.SolverParameter) else os.fspath(solver)
@@ -53,7 +55,11 @@ class Solver:
         self.test_nets = [
             self._build(test, f"Creating test net (#{number})", self.net) for number, test in enumerate(tests)
         ]
-        self.history = [Blob(parameter.blob.shape, self.net.dtype) for parameter in self.net.learnable]
+        self.history = [
+            Blob(parameter.blob.shape, self.net.dtype)
+            for _ in range(self.histories)
+            for parameter in self.net.learnable
+        ]
         self._parameter_table, self._gradient_table = kernels.ArrayTable(), kernels.ArrayTable()
         for net in (self.net, *self.test_nets):
             net.debug_info = net.debug_info or param.debug_info
@@ -350,11 +356,15 @@ class SGDSolver(Solver):
             rate /= param.iter_size
         else:
             scale /= param.iter_size
+        self._move(scale, rate, param.weight_decay, param.regularization_type == "L1")
+
+    def _move(self, scale: float, rate: float, decay: float, l1: bool) -> None:
+        """Move all parameters; their gradients count `scale` times."""
         parameters = [
             (parameter.blob.data, parameter.blob.diff, velocity.data, parameter.lr_mult, parameter.decay_mult)
             for parameter, velocity in zip(self.net.learnable, self.history, strict=True)
         ]
-        rule = {"momentum": param.momentum, "decay": param.weight_decay, "l1": param.regularization_type == "L1"}
+        rule = {"momentum": self.param.momentum, "decay": decay, "l1": l1}
         kernels.sgd_update_all(parameters, self._parameter_table, scale=scale, rate=rate, **rule)
 
     def _clip(self, shown: bool) -> float:
@@ -374,22 +384,3 @@ class SGDSolver(Solver):
                 most / norm,
             )
         return most / norm
-
-
-_CAFFES_TYPES = ("SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam")
-SOLVERS: dict[str, type[Solver]] = {"SGD": SGDSolver}
-
-
-def get_solver(path, weights: list[str] | None = None, **net_options) -> Solver:
-    """The solver of the type that a solver file (or SolverParameter) names.
-
-    Raises SolverError for a type that is not known here, and what that solver raises.
-    """
-    given = isinstance(path, caffe_pb2.SolverParameter)
-    kind = (upgrade_solver(path) if given else read_solver(path)).type
-    if kind not in SOLVERS:
-        said = "is not written yet" if kind in _CAFFES_TYPES else f"is unknown{did_you_mean(kind, _CAFFES_TYPES)}"
-        raise SolverError(
-            f"{'solver' if given else os.fspath(path)}: solver type '{kind}' {said} (known types: {', '.join(SOLVERS)})"
-        )
-    return SOLVERS[kind](path, weights, **net_options)

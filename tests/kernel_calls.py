@@ -330,6 +330,20 @@ def _rank_labels(dtype):
     return [kernels.rank_labels(x, labels, 1, k, 255, ties) for k, ties in ((1, True), (2, False))]
 
 
+def _rules(dtype):
+    """Every update rule twice, so that histories that were zero are not."""
+    results = []
+    numbers_of = {"momentum": 0.9, "keep": 0.8, "first": 0.9, "second": 0.99, "delta": 1e-3}
+    for rule, names in kernels.RULES.items():
+        w, g = (_numbers(dtype, 2, WIDE, seed=k) for k in range(2))
+        histories = [put(np.zeros((2, WIDE), dtype)) for _ in range(2 if rule in ("adadelta", "adam") else 1)]
+        for l1 in (True, False):
+            own = {name: numbers_of[name] for name in names}
+            kernels.rule_update(rule, w, g, histories, scale=0.5, rate=0.1, decay=0.01, l1=l1, **own)
+        results += [w, g, *histories]
+    return results
+
+
 def _sgd_update(dtype):
     w, g, v = (_numbers(dtype, 2 * WIDE, seed=k) for k in range(3))
     for l1 in (False, True):
@@ -392,6 +406,7 @@ CALLS = {
     "rank_labels": _rank_labels,
     "sgd_update": _sgd_update,
     "sum_of_squares": _sum_of_squares,
+    **{f"{rule}_update": _rules for rule in kernels.RULES},
     **kernel_calls_bvlc.CALLS,
     **kernel_calls_gpu.CALLS,
 }

@@ -36,6 +36,7 @@ TESTS = {
     "dense": ["kernels/test_convolution_algorithm.py"],
     "elementwise": ["layers/test_eltwise.py", "layers/test_structure.py", "kernels/test_update.py"],
     "pooling": ["layers/test_pooling.py"],
+    "solver_rules": ["solver/test_update_rules.py"],
     "softmax": ["layers/test_softmax.py", "kernels/test_softmax_exp.py"],
     "unpooling": ["layers/test_unpooling.py", "layers/test_pooling.py"],
     "update": ["kernels/test_update.py"],
@@ -231,6 +232,14 @@ MUTATIONS = [
     Mutation("sgd_update", "g[i] = step", "g[i] = g[i]"),
     Mutation("sum_of_squares", "from[i] * from[i]", "from[i]"),
     Mutation("sum_of_squares", "n - (index)r * run", "n - (index)r"),
+    Mutation("decayed", "(w > 0) - (w < 0)", "(w > 0)"),
+    Mutation("nesterov_update", "- momentum * old;", "- old;"),
+    Mutation("adagrad_update", "sqrt(sum) + delta", "sqrt(sum + delta)"),
+    Mutation("rmsprop_update", "(1 - keep) * own * own", "own * own"),
+    Mutation("adadelta_update", "(1 - keep) * move * move", "(1 - keep) * own * own"),
+    Mutation("adadelta_update", "delta + s[i]", "s[i]"),
+    Mutation("adam_update", "(1 - second) * own * own", "(1 - first) * own * own"),
+    Mutation("adam_update", "m[i] = mean", "m[i] = own"),
     *(Mutation(*change) for change in [*mutations_bvlc.CHANGES, *mutations_gpu.CHANGES]),
 ]
 

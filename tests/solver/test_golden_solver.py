@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from deconvnet.core.proto import caffe_pb2, parse
-from deconvnet.core.solver import SGDSolver
+from deconvnet.core.solver import get_solver
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
-CAFFES = ["sgd_step", "sgd_step_hdf5", "sgd_inv_l1_clip", "sgd_poly_iter_size"]
+CAFFES = ["sgd_step", "sgd_step_hdf5", "sgd_inv_l1_clip", "sgd_poly_iter_size", "nesterov_exp", "adam"]
 RELEASE_RULES = ["decay_divided_by_iter_size: true", "bn_gradient_of_last_micro_batch: true"]
 TOLERANCE = 1e-4
 
@@ -20,10 +20,10 @@ def open_case(folder, name):
 
 
 def solver_of(case, *rules):
-    """An SGDSolver for a golden case, its inputs and first parameters set; `rules` are further solver fields."""
+    """The solver of a golden case, its inputs and first parameters set; `rules` are further solver fields."""
     param = parse(" ".join([case.attrs["solver"], *rules]), caffe_pb2.SolverParameter())
     parse(case.attrs["prototxt"], param.net_param)
-    solver = SGDSolver(param)
+    solver = get_solver(param)
     first = "step_0" if "step_0" in case else "iteration_0"
     for layer, blobs in case[first]["params"].items():
         for number, values in blobs.items():
@@ -53,7 +53,9 @@ def follow(solver, case, first=1):
     for iteration in range(first, case.attrs["iterations"] + 1):
         solver.step(1)
         theirs = case[f"iteration_{iteration}"]
-        assert solver.losses[-1] == pytest.approx(float(theirs["loss"][()]), rel=1e-4), f"loss of iteration {iteration}"
+        assert solver.losses[-1] == pytest.approx(float(theirs["loss"][()]), rel=1e-4, abs=1e-6), (
+            f"loss of iteration {iteration}"
+        )
         assert worst(solver, theirs) <= TOLERANCE, f"parameters after iteration {iteration}"
 
 

@@ -258,13 +258,10 @@ def test_get_solver_picks_by_type(tmp_path):
     assert type(get_solver(write_dummy_solver(tmp_path, 'type: "SGD"'))) is SGDSolver
 
 
-@pytest.mark.parametrize(
-    "kind, said",
-    [("Adm", r"'Adm' is unknown; did you mean 'Adam'\? \(known types: SGD"), ("Adam", "'Adam' is not written yet")],
-)
-def test_a_type_that_is_not_there_is_an_error_listing_the_known_ones(tmp_path, kind, said):
-    path = write_dummy_solver(tmp_path, f'type: "{kind}"')
-    with pytest.raises(SolverError, match=f"^{path}: solver type {said}"):
+def test_a_type_that_is_not_there_is_an_error_listing_the_known_ones(tmp_path):
+    path = write_dummy_solver(tmp_path, 'type: "Adm"')
+    said = r"solver type 'Adm' is unknown; did you mean 'Adam'\? \(known types: SGD, Nesterov, AdaGrad, RMSProp, AdaDelta, Adam\)"
+    with pytest.raises(SolverError, match=f"^{path}: {said}$"):
         get_solver(path)
 
 

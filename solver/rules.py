@@ -1,0 +1,131 @@
+"""Caffe's solver types: SGD and five others that keep the same crank and move the parameters by another rule."""
+
+import math
+import os
+
+from .. import kernels
+from ..proto import caffe_pb2, did_you_mean, read_solver, upgrade_solver
+from .errors import SolverError
+from .solver import SGDSolver, Solver
+
+
+class _RuleSolver(SGDSolver):
+    """A solver that moves one parameter after the other by one of kernels.RULES; regularisation, clipping and rates are SGD's."""
+
+    rule: str
+
+    def _numbers(self) -> dict[str, float]:
+        """What the rule takes beside rate and decay."""
+        raise NotImplementedError
+
+    def _move(self, scale, rate, decay, l1):
+        numbers, count = self._numbers(), len(self.net.learnable)
+        for number, parameter in enumerate(self.net.learnable):
+            blob, histories = parameter.blob, [kept.data for kept in self.history[number::count]]
+            own = {"rate": rate * parameter.lr_mult, "decay": decay * parameter.decay_mult}
+            kernels.rule_update(self.rule, blob.data, blob.diff, histories, scale=scale, l1=l1, **own, **numbers)
+
+    def _refuse_momentum(self) -> None:
+        if self.param.momentum:
+            raise SolverError(
+                f"{self.name}: type '{self.param.type}' takes no momentum: remove momentum from the solver"
+            )
+
+
+class NesterovSolver(_RuleSolver):
+    """Nesterov's accelerated gradient (Caffe's NesterovSolver):
+
+    v = momentum * v + rate * g,  w = w - ((1 + momentum) * v - momentum * old v).
+    """
+
+    rule = "nesterov"
+
+    def _numbers(self):
+        return {"momentum": self.param.momentum}
+
+
+class AdaGradSolver(_RuleSolver):
+    """h = h + g^2,  w = w - rate * g / (sqrt(h) + delta) (Caffe's AdaGradSolver; Duchi et al. 2011). No momentum."""
+
+    rule = "adagrad"
+
+    def _check_fields(self):
+        super()._check_fields()
+        self._refuse_momentum()
+
+    def _numbers(self):
+        return {"delta": self.param.delta}
+
+
+class RMSPropSolver(_RuleSolver):
+    """h = rms_decay * h + (1 - rms_decay) * g^2,  w = w - rate * g / (sqrt(h) + delta) (Caffe's RMSPropSolver). No momentum."""
+
+    rule = "rmsprop"
+
+    def _check_fields(self):
+        super()._check_fields()
+        self._refuse_momentum()
+        if not 0 <= self.param.rms_decay < 1:
+            raise SolverError(f"{self.name}: rms_decay must be at least 0 and below 1, not {self.param.rms_decay:g}")
+
+    def _numbers(self):
+        return {"keep": self.param.rms_decay, "delta": self.param.delta}
+
+
+class AdaDeltaSolver(_RuleSolver):
+    """h = momentum * h + (1 - momentum) * g^2,  u = g * sqrt((delta + s) / (delta + h)),  s = momentum * s + (1 - momentum) * u^2,
+    w = w - rate * u (Caffe's AdaDeltaSolver; Zeiler 2012)."""
+
+    rule = "adadelta"
+    histories = 2
+
+    def _numbers(self):
+        return {"keep": self.param.momentum, "delta": self.param.delta}
+
+
+class AdamSolver(_RuleSolver):
+    """m = momentum * m + (1 - momentum) * g,  h = momentum2 * h + (1 - momentum2) * g^2,  w = w - rate * c * m / (sqrt(h) + delta),
+    c = sqrt(1 - momentum2^t) / (1 - momentum^t) at update t = 1, 2 ... (Caffe's AdamSolver; Kingma and Ba 2015)."""
+
+    rule = "adam"
+    histories = 2
+
+    def _check_fields(self):
+        super()._check_fields()
+        for field in ("momentum", "momentum2"):
+            if not 0 <= getattr(self.param, field) < 1:
+                raise SolverError(
+                    f"{self.name}: {field} must be at least 0 and below 1, not {getattr(self.param, field):g}"
+                )
+
+    def _numbers(self):
+        return {"first": self.param.momentum, "second": self.param.momentum2, "delta": self.param.delta}
+
+    def _move(self, scale, rate, decay, l1):
+        first, second, updates = self.param.momentum, self.param.momentum2, self.iter + 1
+        super()._move(scale, rate * math.sqrt(1 - second**updates) / (1 - first**updates), decay, l1)
+
+
+SOLVERS: dict[str, type[Solver]] = {
+    "SGD": SGDSolver,
+    "Nesterov": NesterovSolver,
+    "AdaGrad": AdaGradSolver,
+    "RMSProp": RMSPropSolver,
+    "AdaDelta": AdaDeltaSolver,
+    "Adam": AdamSolver,
+}
+
+
+def get_solver(path, weights: list[str] | None = None, **net_options) -> Solver:
+    """The solver of the type that a solver file (or SolverParameter) names.
+
+    Raises SolverError for a type that is not known, and what that solver raises.
+    """
+    given = isinstance(path, caffe_pb2.SolverParameter)
+    kind = (upgrade_solver(path) if given else read_solver(path)).type
+    if kind not in SOLVERS:
+        raise SolverError(
+            f"{'solver' if given else os.fspath(path)}: solver type '{kind}' is unknown{did_you_mean(kind, SOLVERS)} "
+            f"(known types: {', '.join(SOLVERS)})"
+        )
+    return SOLVERS[kind](path, weights, **net_options)
