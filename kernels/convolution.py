@@ -1,4 +1,6 @@
-"""Convolution and transposed convolution: im2col + GEMM, Winograd's tiles, one pass over the weights, or a direct gather; `algorithm` chooses.
+"""Convolution and transposed convolution: im2col + GEMM, Winograd's tiles, one pass over the weights, a direct gather, or tensor cores.
+
+`algorithm` chooses.
 
 The three functions `correlate`, `correlate_backward_data` and `correlate_backward_weights` are one linear map and its two adjoints;
 a deconvolution is the same map with forward and backward-data exchanged.
@@ -7,7 +9,7 @@ a deconvolution is the same map with forward and backward-data exchanged.
 import os
 from typing import NamedTuple
 
-from . import dense, winograd, winograd_batched
+from . import dense, tensor_product, winograd, winograd_batched
 from .activation import relu
 from .bias import add_bias, bias_backward
 from .device import launch, matrix_product, on_gpu, workspace
@@ -27,7 +29,10 @@ _DENSE_WEIGHTS = 1 << 20  # fewer stay in the cache, where a second pass over th
 
 
 class Geometry(NamedTuple):
-    """How a window moves: pairs (vertical, horizontal), and the number of groups; `engine` "product" asks for plain im2col."""
+    """How a window moves: pairs (vertical, horizontal), and the number of groups; `engine` "product" asks for plain im2col.
+
+    precision: what operands are rounded to where the group is 1, one of PRECISIONS
+    """
 
     kernel: tuple[int, int]
     stride: tuple[int, int] = (1, 1)
@@ -35,6 +40,7 @@ class Geometry(NamedTuple):
     dilation: tuple[int, int] = (1, 1)
     group: int = 1
     engine: str | None = None
+    precision: str = "FLOAT32"
 
     def output_size(self, height: int, width: int) -> tuple[int, int]:
         """Of a convolution over height x width; not positive where the window does not fit."""
@@ -232,11 +238,14 @@ def algorithm(
 ) -> str:
     """How a convolution (a deconvolution if transposed) from `bottom` (N, C, H, W) to `top` (N, O, H', W') is computed.
 
-    "gather", "dense", "winograd" or "product". geometry.engine or the environment's DECONVNET_CONVOLUTION, product or winograd, overrules
-    what was measured to be faster; what cannot be computed that way takes the product. Raises ValueError for another word there.
+    "gather", "tensor", "dense", "winograd" or "product". A precision other than FLOAT32 takes "tensor". Else geometry.engine or the
+    environment's DECONVNET_CONVOLUTION, product or winograd, overrules what was measured to be faster; what cannot be computed that way
+    takes the product. Raises ValueError for another word there.
     """
     if transposed and prefers_gather(geometry, bottom[1], top[1]):
         return "gather"
+    if geometry.precision != "FLOAT32" and geometry.group == 1:
+        return "tensor"
     asked = geometry.engine or os.environ.get("DECONVNET_CONVOLUTION")
     if asked and asked not in ("product", "winograd"):
         raise ValueError(f"DECONVNET_CONVOLUTION is {asked!r}: it must be product or winograd, or not be set")
@@ -274,6 +283,9 @@ def _forward(chosen: str, x, weights, bias, geometry: Geometry, out, after: Afte
     if chosen == "winograd":
         _tiles(x).correlate(x, weights, geometry.pad, out, bias, after=after)
         return
+    if chosen == "tensor":
+        tensor_product.correlate(x, weights, geometry, out, bias, after)
+        return
     if chosen == "gather":
         _gather("backward_data", out, x, geometry, out.size // out.shape[3], x, weights, out)
     elif chosen == "dense":
@@ -288,6 +300,9 @@ def _adjoint(chosen: str, dy, weights, bias, geometry: Geometry, dx, after: Afte
     if chosen == "winograd":
         _tiles(dy).correlate(dy, weights, geometry.pad, dx, bias, transposed=True, after=after)
         return
+    if chosen == "tensor":
+        tensor_product.correlate_backward_data(dy, weights, geometry, dx, bias, after)
+        return
     if chosen == "gather":
         _gather("forward", dy, dx, geometry, dx.size // dx.shape[3], dy, weights, dx)
     elif chosen == "dense":
@@ -301,6 +316,8 @@ def _weights_gradient(chosen: str, x, dy, geometry: Geometry, dweights) -> None:
     """`correlate_backward_weights`."""
     if chosen == "winograd":
         _tiles(x).correlate_backward_weights(x, dy, geometry.pad, dweights)
+    elif chosen == "tensor":
+        tensor_product.correlate_backward_weights(x, dy, geometry, dweights)
     elif chosen == "gather":
         _gather("backward_weights", dy, x, geometry, dweights.size, dy, x, dweights)
     elif chosen == "dense":

@@ -17,6 +17,7 @@ class DeviceError(RuntimeError):
 
 _mode = "cpu"
 _dry: DryModule | None = None  # stands for the GPU in a dry run
+_LONG = 1 << 18  # as many values as a block of a product takes: worth a thread of the host
 _EACH = 256  # values that a block takes at a time in element-wise work
 
 
@@ -109,6 +110,17 @@ def launch(name: str, rows: int, width: int, *arguments, dtype=None) -> None:
         host.kernel(name, dtype)(rows, width, arguments)
     elif _dry is None:
         importlib.import_module(".gpu", __package__).kernel(name, dtype)(rows, width, arguments)
+
+
+def launch_blocks(name: str, blocks: int, threads: int, *arguments) -> None:
+    """Run a kernel in that many blocks of exactly so many threads: one whose warps work together. For arrays and numbers see `launch`."""
+    if blocks >= INT:
+        raise too_large(name, f"{blocks} blocks")
+    first = arguments[0]
+    if isinstance(first, np.ndarray):
+        host.kernel(name, first.dtype)(blocks, _LONG, arguments)
+    elif _dry is None:
+        importlib.import_module(".gpu", __package__).kernel(name, first.dtype).run((blocks,), (threads,), arguments)
 
 
 def launch_elementwise(name: str, count: int, *arguments) -> None:

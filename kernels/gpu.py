@@ -29,7 +29,7 @@ def _processors(device: int) -> int:
 
 
 class GpuKernel:
-    """One kernel for one dtype; calling it checks the arrays and launches a grid for the rows and their width.
+    """One kernel for one dtype; calling it launches a grid for the rows and their width, `run` one of a given shape; both check the arrays.
 
     Raises BuildError with the compiler's log where its file does not compile.
     """
@@ -48,6 +48,10 @@ class GpuKernel:
         self._scalars = [None if kind.endswith("*") else _SCALARS.get(kind, dtype.type) for kind in signature.kinds]
 
     def __call__(self, rows: int, width: int, arguments: tuple) -> None:
+        self.run(*self._shape(rows, width), arguments)
+
+    def run(self, grid: tuple[int], block: tuple[int], arguments: tuple) -> None:
+        """Launch `grid` blocks of `block` threads."""
         values = []
         for pointee, scalar, argument in zip(self._pointees, self._scalars, arguments, strict=True):
             if pointee is None:
@@ -63,7 +67,7 @@ class GpuKernel:
                 )
             else:
                 values.append(argument)
-        self._function(*self._shape(rows, width), tuple(values))
+        self._function(grid, block, tuple(values))
 
     def _shape(self, rows: int, width: int) -> tuple[tuple[int], tuple[int]]:
         """(grid, block): blocks of whole warps, no wider than a row; no more of them than rows or than keep the device busy."""

@@ -28,7 +28,8 @@ typedef long long index;  // plane * size overflows 32 bits on large blobs
 
 #define UNROLL _Pragma("unroll")
 #define DEVICE __device__ __forceinline__  // not static: a source may leave some of them unused
-#define KERNEL(name, ...) extern "C" __global__ void name(__VA_ARGS__)
+#define BOUNDS  // of the threads and registers of the kernels that follow, where a file sets them
+#define KERNEL(name, ...) extern "C" __global__ void BOUNDS name(__VA_ARGS__)
 #define for_blocks(r, n) for (int r = blockIdx.x; r < (n); r += gridDim.x)
 #define for_threads(i, n) for (int i = threadIdx.x; i < (n); i += blockDim.x)
 #define for_threads_sum(i, n, ...) for_threads(i, n)
@@ -127,12 +128,15 @@ DEVICE void raise_to(int* place, int value) { if (*place < value) *place = value
 
 #include <atomic>
 #include <barrier>
+#include <memory>
 #include <thread>
 #include <vector>
 
 struct Block {
   std::barrier<> barrier{BLOCK_THREADS};
   double partial[BLOCK_THREADS];
+  std::vector<std::unique_ptr<char[]>> shared;
+  void* share(size_t size);
 };
 static thread_local int block_index, block_count, thread_index;
 static thread_local Block* this_block;
@@ -168,6 +172,14 @@ struct Grid<void (*)(A...)> {
 #define THREAD_OF_GRID ((index)block_index * BLOCK_THREADS + thread_index)
 #define THREADS_OF_GRID ((index)block_count * BLOCK_THREADS)
 #define NOT_UNROLLED
+
+// Memory of its own for the block (warp.h's SHARED), which every thread of it asks for.
+inline void* Block::share(size_t size) {
+  sync_block();
+  if (thread_index == 0) shared.emplace_back(new char[size]);
+  sync_block();
+  return shared.back().get();
+}
 
 template <class T>
 static T block_sum(T value) {

@@ -46,13 +46,21 @@ def headers() -> list[Path]:
 
 
 def source_text(file: Path) -> str:
-    """A .cu file with our headers in the place of their includes, so that no include path is needed; messages keep their file and line."""
+    """A .cu file with our headers in the places of their includes, so that no include path is needed; messages keep file and line."""
+    return _with_headers(file, set())
 
-    def whole(include: re.Match) -> str:
-        header, line = FOLDER / include[1], include.string.count("\n", 0, include.end()) + 1
-        return f'#line 1 "{header.name}"\n{header.read_text()}#line {line} "{file.name}"\n'
 
-    return _INCLUDE.sub(whole, file.read_text())
+def _with_headers(file: Path, placed: set[str]) -> str:
+    """The text of a file, each header in it where it is first included."""
+    text, parts, end = file.read_text(), [], 0
+    for include in _INCLUDE.finditer(text):
+        parts.append(text[end : include.start()])
+        if include[1] not in placed:
+            placed.add(include[1])
+            parts.append(f'#line 1 "{include[1]}"\n{_with_headers(FOLDER / include[1], placed)}')
+        end = include.end()
+        parts.append(f'#line {text.count(chr(10), 0, end) + 1} "{file.name}"\n')
+    return "".join(parts) + text[end:]
 
 
 def kernels_in(file: Path) -> dict[str, Signature]:

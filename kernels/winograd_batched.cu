@@ -17,8 +17,8 @@ DEVICE Corner corner_of(int tile, int tile_rows, int tile_columns) {
   return {down / tile_rows, down % tile_rows * 4, tile % tile_columns * 4};
 }
 
-struct alignas(4 * sizeof(real)) Four { real values[4]; };  // one transaction of 16 bytes in float
-DEVICE bool fits_four(const real* at, int columns) { return columns == 4 && (unsigned long long)at % sizeof(Four) == 0; }
+struct alignas(4 * sizeof(real)) FourValues { real values[4]; };  // one transaction of 16 bytes in float
+DEVICE bool fits_four(const real* at, int columns) { return columns == 4 && (unsigned long long)at % sizeof(FourValues) == 0; }
 
 // v[k, c, tile] = (Bt d B)[k]
 KERNEL(winograd_batched_patches, const real* __restrict__ x, real* __restrict__ v, int channels, int height, int width, int pad_h, int pad_w,
@@ -56,7 +56,7 @@ KERNEL(winograd_batched_gradients, const real* __restrict__ dy, real* __restrict
       real y[16], half[24];
       UNROLL for (int h = 0; h < 4; ++h) {
         if (h < rows && fits_four(from + h * width, columns)) {
-          const Four four = *(const Four*)(from + h * width);
+          const FourValues four = *(const FourValues*)(from + h * width);
           UNROLL for (int w = 0; w < 4; ++w) y[4 * h + w] = four.values[w];
         } else {
           UNROLL for (int w = 0; w < 4; ++w) y[4 * h + w] = h < rows && w < columns ? from[h * width + w] : 0;
@@ -107,14 +107,14 @@ KERNEL(winograd_batched_results, const real* __restrict__ m, const real* __restr
       UNROLL for (int n = 0; n < 6; ++n) result_1d(t + n, 6, half + n, 6);
       real* __restrict__ to = y + (((index)corner.image * outputs + o) * height + corner.top) * width + corner.left;
       UNROLL for (int h = 0; h < 4; ++h) {
-        Four four;
+        FourValues four;
         result_1d(half + 6 * h, 1, four.values, 1);
         UNROLL for (int w = 0; w < 4; ++w) {
           const real value = factor * (four.values[w] + added) + moved;
           four.values[w] = rectified && value < 0 ? 0 : value;
         }
         if (h < rows && fits_four(to + h * width, columns)) {
-          *(Four*)(to + h * width) = four;
+          *(FourValues*)(to + h * width) = four;
         } else {
           UNROLL for (int w = 0; w < 4; ++w)
             if (h < rows && w < columns) to[h * width + w] = four.values[w];

@@ -229,6 +229,20 @@ def _whole_maps(dtype):
         convolution._DENSE_WEIGHTS = plain
 
 
+def _tensor_products(dtype):
+    """Tails of tiles, columns of two tiles, a sum that is split and merged, and one over images; read along and across."""
+    results = []
+    for precision in ("TF32", "BFLOAT16"):
+        results += [
+            *_convolutions(
+                dtype, (2, 3, 3, WIDE), 3, kernels.Geometry((3, 2), (1, 2), (1, 1), (1, 2), precision=precision)
+            ),
+            *_convolutions(dtype, (1, 3, 20, 30), 2, kernels.Geometry((1, 1), precision=precision)),
+            *_convolutions(dtype, (3, 5, 1, 1), 3, kernels.Geometry((1, 1), precision=precision)),
+        ]
+    return results
+
+
 def _gathers(dtype):
     return [
         *_convolutions(dtype, (1, 2, 2, WIDE // 2 + 1), 2, kernels.Geometry((4, 4), (2, 2), (1, 1), group=2)),
@@ -386,6 +400,9 @@ CALLS = {
     "dense_rows": _whole_maps,
     "dense_columns": _whole_maps,
     "dense_outer": _whole_maps,
+    "tensor_product_tf32": _tensor_products,
+    "tensor_product_bf16": _tensor_products,
+    "merge_splits": _tensor_products,
     "deconv_gather_forward": _gathers,
     "deconv_gather_backward_data": _gathers,
     "deconv_gather_backward_weights": _gathers,

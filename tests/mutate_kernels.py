@@ -19,9 +19,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+import kernel_calls
 import mutations_bvlc
 import mutations_gpu
+import mutations_tensor
 import sanitized
+
+from deconvnet.core.kernels import sources
 
 ROOT = Path(__file__).resolve().parents[1]
 KERNELS = ROOT / "kernels"
@@ -44,6 +48,7 @@ TESTS = {
     "winograd_batched": ["kernels/test_winograd.py"],
     **mutations_bvlc.TESTS,
     **mutations_gpu.TESTS,
+    **mutations_tensor.TESTS,
 }
 
 
@@ -55,6 +60,7 @@ class Mutation(NamedTuple):
     new: str
 
 
+CHANGES = [*mutations_bvlc.CHANGES, *mutations_gpu.CHANGES, *mutations_tensor.CHANGES]
 MUTATIONS = [
     Mutation("rank_places", "c > own", "c < own"),
     Mutation("rank_places", "above[l] < top_k", "above[l] <= top_k"),
@@ -240,7 +246,7 @@ MUTATIONS = [
     Mutation("adadelta_update", "delta + s[i]", "s[i]"),
     Mutation("adam_update", "(1 - second) * own * own", "(1 - first) * own * own"),
     Mutation("adam_update", "m[i] = mean", "m[i] = own"),
-    *(Mutation(*change) for change in [*mutations_bvlc.CHANGES, *mutations_gpu.CHANGES]),
+    *(Mutation(*change) for change in CHANGES),
 ]
 
 _START = re.compile(r"^(?:KERNEL\(|DEVICE [^(]*?)(\w+)[,(]", re.MULTILINE)
@@ -255,7 +261,7 @@ def places(source: str) -> dict[str, tuple[int, int]]:
 
 def find(mutation: Mutation) -> tuple[Path, str]:
     """The file of a mutation and that file's text after it. Raises ValueError where `old` does not stand there exactly once."""
-    for file in sorted([*KERNELS.glob("*.cu"), KERNELS / "winograd.h"]):
+    for file in [*sorted(KERNELS.glob("*.cu")), *sorted(KERNELS.glob("*.h"))]:
         source = file.read_text()
         if mutation.kernel in places(source):
             start, end = places(source)[mutation.kernel]
@@ -336,7 +342,8 @@ def survives_without(barrier: tuple[str, Path, int]) -> tuple[bool, str]:
     with tempfile.TemporaryDirectory() as scratch:
         text = source[:at] + source[at:].replace("sync_block();", ";", 1)
         library = sanitized.build_changed(Path(scratch), file.name, text, 33, "thread", alone=False)
-        done = sanitized.run(library, "thread", Path(scratch, "results.npz"), "--only", name, "--dtypes", "float32")
+        kernel = name if name in kernel_calls.CALLS else next(iter(sources.kernels_in(file)))  # that calls the function
+        done = sanitized.run(library, "thread", Path(scratch, "results.npz"), "--only", kernel, "--dtypes", "float32")
     race = done.returncode == sanitized.FOUND_SOMETHING and "data race" in done.stderr
     if not race and done.returncode:
         raise RuntimeError(f"{name} under ThreadSanitizer ended with {done.returncode}:\n{done.stderr[-2000:]}")

@@ -25,7 +25,9 @@ def test_no_mutation_stands_twice():
 
 
 def test_every_kernel_file_has_tests_to_run():
-    assert set(mutate_kernels.TESTS) == {file.stem for file in sources.cuda_files()}
+    assert set(mutate_kernels.TESTS) == {
+        file.stem for file in [*sources.cuda_files(), *sources.headers()] if file != sources.HEADER
+    }
 
 
 def test_a_mutation_without_a_place_is_named():
