@@ -15,6 +15,7 @@ from .convolution import (
 from .device import (
     DeviceError,
     array_module,
+    compute_capability,
     cuda_version,
     dry_run,
     gpu_memory,
@@ -71,6 +72,7 @@ from .reduction import (
 )
 from .softmax import rank_labels, softmax, softmax_backward, softmax_loss, softmax_loss_backward
 from .solver_rules import RULES, rule_update
+from .tensor_product import PRECISIONS, require_precision
 from .update import ArrayTable, clear_all, sgd_update, sgd_update_all, sum_of_squares, sum_of_squares_all
 from .winograd import After
 

@@ -74,6 +74,13 @@ def gpu_memory() -> tuple[int, int]:
     return gpu_array_module().cuda.Device().mem_info
 
 
+def compute_capability() -> tuple[int, int] | None:
+    """Of the GPU that computes, (9, 0) for 9.0; None where the CPU does, or nothing in a dry run."""
+    if _mode != "gpu" or _dry is not None:
+        return None
+    return divmod(int(gpu_array_module().cuda.Device().compute_capability), 10)
+
+
 def set_gpu(number: int) -> None:
     """Use the GPU of that number from now on. Raises DeviceError where it does not exist."""
     cupy = gpu_array_module()

@@ -136,7 +136,6 @@ struct Block {
   std::barrier<> barrier{BLOCK_THREADS};
   double partial[BLOCK_THREADS];
   std::vector<std::unique_ptr<char[]>> shared;
-  void* share(size_t size);
 };
 static thread_local int block_index, block_count, thread_index;
 static thread_local Block* this_block;
@@ -174,11 +173,11 @@ struct Grid<void (*)(A...)> {
 #define NOT_UNROLLED
 
 // Memory of its own for the block (warp.h's SHARED), which every thread of it asks for.
-inline void* Block::share(size_t size) {
+static inline void* shared_memory(size_t size) {
   sync_block();
-  if (thread_index == 0) shared.emplace_back(new char[size]);
+  if (thread_index == 0) this_block->shared.emplace_back(new char[size]);
   sync_block();
-  return shared.back().get();
+  return this_block->shared.back().get();
 }
 
 template <class T>

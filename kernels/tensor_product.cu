@@ -82,8 +82,7 @@ template <class kind, bool ACROSS>
 DEVICE void load_right(const real* __restrict__ from, const Window& v, const Tiles<kind>& tiles, int t, Loaded<kind>& loaded) {
   UNROLL for (int n = 0; n < EACH; ++n) {
     UNROLL for (int d = 0; d < kind::DEPTH; ++d) {
-      const Place& one = tiles.columns[tile_row<ACROSS>(t, n)];
-      const Place& other = tiles.steps[tile_word<ACROSS>(t, n) * kind::DEPTH + d];
+      const Place one = tiles.columns[tile_row<ACROSS>(t, n)], other = tiles.steps[tile_word<ACROSS>(t, n) * kind::DEPTH + d];
       const int row = one.row + other.row, column = one.column + other.column;
       const bool inside = (unsigned)row < (unsigned)v.height && (unsigned)column < (unsigned)v.width && one.residue == other.residue;
       loaded.right[n][d] = inside ? from[one.offset + other.offset] : 0;
@@ -117,14 +116,15 @@ DEVICE void look_up(const Sizes& s, const Window& v, bool steps_are_places, int 
   }
 }
 
-// Bias, then gain and shift, then rectification, each where it is wanted (null or 0: not).
+// Bias, then gain and shift, then rectification, each where it is wanted (null or 0: not); a channel has `run` rows.
 struct After {
   const real *bias, *gain, *shift;
-  int rectified;
+  int rectified, run;
 };
 DEVICE acc finished(acc value, int row, const After& after) {
-  if (after.bias) value += after.bias[row];
-  if (after.gain) value = after.gain[row] * value + after.shift[row];
+  const int channel = after.run == 1 ? row : row / after.run;
+  if (after.bias) value += after.bias[channel];
+  if (after.gain) value = after.gain[channel] * value + after.shift[channel];
   return after.rectified && value < 0 ? 0 : value;
 }
 
@@ -175,7 +175,7 @@ DEVICE void tensor_product(const real* __restrict__ from_left, const real* __res
     for (int k = begin - deep; k < end; k += deep) {  // the first round has nothing to multiply yet, the last nothing to load
       if (k >= begin) {
         for_warps(w, TEAM) for_lanes(l) {
-          const int t = w * 32 + l;
+          const int t = anew(w * 32 + l);
           const Loaded<kind>& own = loaded(w, l);
           left_across ? store_words<kind, true>(own.left, t, tiles.left) : store_words<kind, false>(own.left, t, tiles.left);
           right_across ? store_words<kind, true>(own.right, t, tiles.right) : store_words<kind, false>(own.right, t, tiles.right);
@@ -185,7 +185,7 @@ DEVICE void tensor_product(const real* __restrict__ from_left, const real* __res
       }
       for_warps(w, TEAM) {
         if (k + deep < end) for_lanes(l) {
-          const int t = w * 32 + l;
+          const int t = anew(w * 32 + l);
           Loaded<kind>& own = loaded(w, l);
           left_across ? load_left<kind, true>(from_left, s, tiles, first_row, t, own) : load_left<kind, false>(from_left, s, tiles, first_row, t, own);
           right_across ? load_right<kind, true>(from_right, v, tiles, t, own) : load_right<kind, false>(from_right, v, tiles, t, own);
@@ -221,29 +221,29 @@ DEVICE void tensor_product(const real* __restrict__ from_left, const real* __res
 #define BOUNDS __launch_bounds__(32 * TEAM, TENSOR_CORES && sizeof(real) == 4 ? 2 : 1)
 KERNEL(tensor_product_tf32,
        const real* __restrict__ left, const real* __restrict__ right, real* __restrict__ out, const real* __restrict__ bias,
-       const real* __restrict__ gain, const real* __restrict__ shift, int rectified, int rows, int columns, int depth, int share, int splits,
+       const real* __restrict__ gain, const real* __restrict__ shift, int rectified, int channel_run, int rows, int columns, int depth, int share, int splits,
        int left_row, int left_run, int left_jump, int out_run, int out_jump, int adds, int left_across, int right_across, int steps_are_places,
        int transposed, int height, int width, int image, int places, int place_width, int kernel_h, int kernel_w, int stride_h, int stride_w,
        int pad_h, int pad_w, int dilation_h, int dilation_w) {
   const Sizes sizes = {rows, columns, depth, share, left_row, left_run, left_jump};
   const Window window = {height, width, height * width, image, places, place_width, kernel_h * kernel_w, kernel_w,
                          stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w, transposed};
-  const After after = {bias, gain, shift, rectified};
+  const After after = {bias, gain, shift, rectified, channel_run};
   tensor_product<Tf32<real>>(left, right, out, after, sizes, window, splits, out_run, out_jump, steps_are_places, left_across, right_across, adds);
 }
 
 #undef BOUNDS
-#define BOUNDS __launch_bounds__(32 * TEAM)
+#define BOUNDS __launch_bounds__(32 * TEAM, 1)
 KERNEL(tensor_product_bf16,
        const real* __restrict__ left, const real* __restrict__ right, real* __restrict__ out, const real* __restrict__ bias,
-       const real* __restrict__ gain, const real* __restrict__ shift, int rectified, int rows, int columns, int depth, int share, int splits,
+       const real* __restrict__ gain, const real* __restrict__ shift, int rectified, int channel_run, int rows, int columns, int depth, int share, int splits,
        int left_row, int left_run, int left_jump, int out_run, int out_jump, int adds, int left_across, int right_across, int steps_are_places,
        int transposed, int height, int width, int image, int places, int place_width, int kernel_h, int kernel_w, int stride_h, int stride_w,
        int pad_h, int pad_w, int dilation_h, int dilation_w) {
   const Sizes sizes = {rows, columns, depth, share, left_row, left_run, left_jump};
   const Window window = {height, width, height * width, image, places, place_width, kernel_h * kernel_w, kernel_w,
                          stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w, transposed};
-  const After after = {bias, gain, shift, rectified};
+  const After after = {bias, gain, shift, rectified, channel_run};
   tensor_product<Bf16<real>>(left, right, out, after, sizes, window, splits, out_run, out_jump, steps_are_places, left_across, right_across, adds);
 }
 
@@ -251,12 +251,12 @@ KERNEL(tensor_product_bf16,
 #define BOUNDS
 // The parts (splits, rows, columns) of the sums, added in their order; results as above, columns being images of `run` places.
 KERNEL(merge_splits, const real* __restrict__ parts, real* __restrict__ out, const real* __restrict__ bias, const real* __restrict__ gain,
-       const real* __restrict__ shift, int rectified, int splits, int rows, int images, int run, int adds) {
+       const real* __restrict__ shift, int rectified, int channel_run, int splits, int rows, int images, int run, int adds) {
   for_blocks(r, rows * images) {
     const int m = r / images, image = r % images;
     const real* __restrict__ from = parts + ((index)m * images + image) * run;
     real* __restrict__ to = out + ((index)image * rows + m) * run;
-    const After after = {bias, gain, shift, rectified};
+    const After after = {bias, gain, shift, rectified, channel_run};
     for_threads(p, run) {
       acc sum = 0;
       for (int split = 0; split < splits; ++split) sum += from[(index)split * rows * images * run + p];

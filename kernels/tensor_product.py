@@ -4,8 +4,11 @@ On a host the same source rounds and multiplies as the tensor cores do, slowly: 
 """
 
 import math
+from typing import NamedTuple
 
-from .device import launch, launch_blocks, workspace
+import numpy as np
+
+from .device import DeviceError, compute_capability, launch, launch_blocks, workspace
 
 PRECISIONS = ("FLOAT32", "TF32", "BFLOAT16")
 _KERNELS = {"TF32": "tensor_product_tf32", "BFLOAT16": "tensor_product_bf16"}
@@ -15,28 +18,47 @@ _TILE = 128
 _STEP = 32  # terms that are loaded at once, of bfloat16
 _BLOCKS = 512  # that keep a large GPU busy; sums are split where there are fewer, on every device alike
 _SHARE = 8 * _STEP  # terms of a sum that are worth a block
+_TENSOR_CORES = (8, 0)  # compute capability
 _LARGEST = 1 << 30  # values of an array whose offsets the kernel's `int`s hold
+
+
+def require_precision(precision: str, dtype) -> None:
+    """Raise ValueError for no word of PRECISIONS, or where other numbers than float32 would be rounded; DeviceError for too old a GPU."""
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision is {precision!r}: it must be {', '.join(PRECISIONS[:-1])} or {PRECISIONS[-1]}")
+    if precision == "FLOAT32":
+        return
+    if np.dtype(dtype) != np.float32:
+        raise ValueError(
+            f"precision {precision} rounds float32, and the net's dtype is {np.dtype(dtype)}: choose FLOAT32"
+        )
+    have = compute_capability()
+    if have is not None and have < _TENSOR_CORES:
+        told = f"of compute capability {have[0]}.{have[1]} has no tensor cores for it (8.0 and later have)"
+        raise DeviceError(f"precision {precision}: the GPU, {told}: choose FLOAT32")
 
 
 def correlate(x, weights, geometry, out, bias=None, after=None) -> None:
     """out (N, O, H', W') = x (N, C, H, W) correlated with weights (O, C, kh, kw), plus bias (O,), then what comes after."""
+    after = _Finish(bias, after, out.shape[1])
     x, weights, out, geometry = _flattened(x, weights, out, geometry)
     outputs, places, taps = out.shape[1], math.prod(out.shape[2:]), math.prod(geometry.kernel)
     depth = x.shape[1] * taps
     for part, result in _parts(x, out):
         left = {"left": weights, "row": depth, "run": taps, "jump": taps, "across": False}
         right = {"right": part, "across": places > 1, "grid": out.shape[2:], "transposed": False}
-        _product(geometry, (outputs, len(part), places), depth, left, right, result, bias, after)
+        _product(geometry, (outputs, len(part), places), depth, left, right, result, after)
 
 
 def correlate_backward_data(dy, weights, geometry, dx, bias=None, after=None) -> None:
     """dx (N, C, H, W) = the gradient of `correlate` with respect to x, from dy (N, O, H', W'), plus bias (C,), then what comes after."""
+    after = _Finish(bias, after, dx.shape[1])
     dx, weights, dy, geometry = _flattened(dx, weights, dy, geometry)
     channels, places, taps = dx.shape[1], math.prod(dx.shape[2:]), math.prod(geometry.kernel)
     for part, result in _parts(dy, dx):
         left = {"left": weights, "row": taps, "run": taps, "jump": channels * taps, "across": taps == 1}
         right = {"right": part, "across": places > 1, "grid": dx.shape[2:], "transposed": True}
-        _product(geometry, (channels, len(part), places), dy.shape[1] * taps, left, right, result, bias, after)
+        _product(geometry, (channels, len(part), places), dy.shape[1] * taps, left, right, result, after)
 
 
 def correlate_backward_weights(x, dy, geometry, dweights) -> None:
@@ -65,13 +87,28 @@ def _parts(first, second):
     return [(first[k : k + images], second[k : k + images]) for k in range(0, len(first), images)]
 
 
-def _product(geometry, sizes, depth, left, right, out, bias=None, after=None, adds=False) -> None:
+class _Finish(NamedTuple):
+    """What becomes of the sums of each of so many channels: the bias (or None), then what comes after (or None)."""
+
+    bias: object = None
+    after: object = None
+    channels: int = 1
+
+    def arguments(self, rows: int):
+        """As the kernels take it, for so many rows of results; a channel may have several."""
+        gain, shift, rectified = self.after or (None, None, False)
+        return self.bias, gain, shift, int(rectified), rows // self.channels
+
+
+_PLAIN = _Finish()
+
+
+def _product(geometry, sizes, depth, left, right, out, finish=_PLAIN, adds=False) -> None:
     """out (images, rows, run) = (adds: +=) the product of rows x depth and depth x (images * run), sizes being (rows, images, run)."""
     rows, images, run = sizes
     share = _share(rows, images * run, depth)
     splits = -(-depth // share)
-    gain, shift = (after.gain, after.shift) if after is not None else (None, None)
-    finish = (bias, gain, shift, int(after is not None and after.rectified))
+    finish = finish.arguments(rows)
     target = out if splits == 1 else workspace(out, splits * out.size, "partial products")
     _, channels, height, width = right["right"].shape
     launch_blocks(

@@ -4,6 +4,7 @@
 //   for_warps(w, n)          the block's n warps; within it
 //   for_lanes(l)             the 32 lanes of warp w
 //   Own<type, n>             an object for each lane of n warps, its registers on a GPU: own(w, l)
+//   anew(t)                  t, but what follows from it is computed again where it is used, not kept in registers from round to round
 //   warp_product<kind>(...)  sums += left * right, by a whole warp: not within for_lanes
 // On a host one thread walks through all lanes of a warp; in the build for the sanitizers real threads share the warps.
 //
@@ -36,11 +37,15 @@ template <class type, int n> struct Own {
   type of;
   DEVICE type& operator()(int, int) { return of; }
 };
+DEVICE int anew(int t) {
+  asm volatile("" : "+r"(t));
+  return t;
+}
 DEVICE unsigned bits_of(float x) { return __float_as_uint(x); }
 DEVICE float from_bits(unsigned bits) { return __uint_as_float(bits); }
 #else
 #if defined(BLOCK_THREADS)
-#define SHARED(type, name) type& name = *(type*)this_block->share(sizeof(type))
+#define SHARED(type, name) type& name = *(type*)shared_memory(sizeof(type))
 #define for_warps(w, n) for_threads(w, n)
 #else
 #define SHARED(type, name) type name
@@ -53,6 +58,7 @@ template <class type, int n> struct Own {
   type of[n][32];
   type& operator()(int w, int l) { return of[w][l]; }
 };
+DEVICE int anew(int t) { return t; }
 DEVICE unsigned bits_of(float x) { return __builtin_bit_cast(unsigned, x); }
 DEVICE float from_bits(unsigned bits) { return __builtin_bit_cast(float, bits); }
 #endif

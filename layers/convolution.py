@@ -27,7 +27,7 @@ class _Windowed(Layer):
         sizes = (pair(param, "kernel", None, fewest=1), pair(param, "stride", 1, fewest=1), pair(param, "pad", 0))
         # Caffe's own engine is im2col; any other word leaves the choice to us
         engine = "product" if param.engine == caffe_pb2.ConvolutionParameter.CAFFE else None
-        self.geometry = Geometry(*sizes, dilation, param.group, engine)
+        self.geometry = Geometry(*sizes, dilation, param.group, engine, self.precision)
         self.outputs = param.num_output
         if self.outputs < 1:
             raise ValueError("convolution_param.num_output must be at least 1")
@@ -43,7 +43,7 @@ class _Windowed(Layer):
             self.add_parameter((self.outputs,), param.bias_filler)
 
     def algorithm(self, bottom, top) -> str:
-        """How the layer is computed for the shapes at hand: "winograd", "dense", "gather" or "product" (kernels.algorithm)."""
+        """How the layer is computed for the shapes at hand: one of kernels.algorithm's words."""
         gpu = kernels.mode() == "gpu"
         return kernels.algorithm(self.geometry, bottom[0].shape, top[0].shape, self.transposed, gpu)
 

@@ -3,6 +3,7 @@
 import math
 
 from .. import kernels
+from ..kernels import Geometry
 from .layer import Layer, register
 
 
@@ -44,19 +45,36 @@ class InnerProduct(Layer):
         """As (num_output, K)."""
         return array.T if self.param.inner_product_param.transpose else array
 
+    def _as_windows(self, *arrays):
+        """How the tensor cores take the layer: a 1x1 convolution (with transpose a deconvolution) over maps of one place."""
+        maps = (None if array is None else array.reshape(*array.shape, 1, 1) for array in arrays)
+        return *maps, Geometry((1, 1), precision=self.precision)
+
     def forward(self, bottom, top):
         x, y = bottom[0].data.reshape(self.rows, self.inputs), top[0].data.reshape(self.rows, self.outputs)
-        kernels.matrix_product(x, self._weights(self.blobs[0].data).T, y)
-        kernels.add_bias(self.blobs[1].data if len(self.blobs) > 1 else None, y)
+        weights, bias = self.blobs[0].data, self.blobs[1].data if len(self.blobs) > 1 else None
+        if self.precision != "FLOAT32":
+            forward = kernels.deconv_forward if self.param.inner_product_param.transpose else kernels.conv_forward
+            x, y, weights, geometry = self._as_windows(x, y, weights)
+            forward(x, weights, bias, geometry, y)
+            return
+        kernels.matrix_product(x, self._weights(weights).T, y)
+        kernels.add_bias(bias, y)
 
     def backward(self, top, propagate_down, bottom):
         dy, x = top[0].diff.reshape(self.rows, self.outputs), bottom[0].data.reshape(self.rows, self.inputs)
-        if self.gradient_of(0) is not None:
-            gradient = self.gradient_of(0)
-            a, b = (x, dy) if self.param.inner_product_param.transpose else (dy, x)
+        dx = bottom[0].diff.reshape(self.rows, self.inputs) if propagate_down[0] else None
+        gradient, bias_gradient = self.gradient_of(0), self.gradient_of(1)
+        transpose = self.param.inner_product_param.transpose
+        if self.precision != "FLOAT32":
+            backward = kernels.deconv_backward if transpose else kernels.conv_backward
+            x, weights, dy, dx, gradient, geometry = self._as_windows(x, self.blobs[0].data, dy, dx, gradient)
+            backward(x, weights, dy, geometry, dx, gradient, bias_gradient)
+            return
+        if gradient is not None:
+            a, b = (x, dy) if transpose else (dy, x)
             kernels.add_product(a.T, b, gradient)
-        if self.gradient_of(1) is not None:
-            kernels.bias_backward(dy, self.gradient_of(1))
-        if propagate_down[0]:
-            dx = bottom[0].diff.reshape(self.rows, self.inputs)
+        if bias_gradient is not None:
+            kernels.bias_backward(dy, bias_gradient)
+        if dx is not None:
             kernels.matrix_product(dy, self._weights(self.blobs[0].data), dx)

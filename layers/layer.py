@@ -38,6 +38,7 @@ class Layer:
     loss_weights:   per top, what its sum adds to the net's loss; non-zero by default for the first top of a ...Loss
     shared:         the numbers of its parameters that are another layer's
     in_place:       whether its first top may be its first bottom
+    precision:      what the operands of its products are rounded to, one of kernels.PRECISIONS
     position:       how many random or data draws it has made, for layers that draw; None for those that do not
     """
 
@@ -57,12 +58,15 @@ class Layer:
     # whether add_parameter fills what it adds; else fill_parameters does it later, or nobody where only shapes are wanted
     fills = True
 
-    def __init__(self, param, *, dtype=np.float32, seed: int = 0, model_file: str | None = None):
+    def __init__(
+        self, param, *, dtype=np.float32, seed: int = 0, model_file: str | None = None, precision: str = "FLOAT32"
+    ):
         """`param` is a V2 LayerParameter with its phase set; `model_file` names the prototxt it stands in."""
         self.param = param
         self.name = param.name
         self.phase = param.phase
         self.dtype = np.dtype(dtype)
+        self.precision = precision
         self.seed = seed
         self.model_file = model_file
         self.blobs: list[Blob] = []

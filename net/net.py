@@ -44,7 +44,9 @@ class Net:
     input_shapes: shapes by name of inputs, or of data that inputs replace.
     cuda_graph: on a GPU, launch a whole forward pass at once from the second one of the same shapes on; for nets in TEST whose layers
     only compute.
-    Raises FileNotFoundError, PrototxtError, NetError.
+    precision: FLOAT32, or TF32 or BFLOAT16, to which the operands of convolutions and fully connected layers are rounded for the tensor
+    cores of a GPU (on a CPU just so, slowly); sums, blobs and weights stay float32.
+    Raises FileNotFoundError, PrototxtError, NetError, and DeviceError where the GPU has no such tensor cores.
     """
 
     def __init__(
@@ -64,11 +66,17 @@ class Net:
         fill=True,
         input_shapes=None,
         cuda_graph=False,
+        precision="FLOAT32",
     ):
         if isinstance(phase, (str, os.PathLike)):
             phase, weights = weights, phase
         self.phase = phase
         self.dtype = np.dtype(dtype)
+        self.precision = precision
+        try:
+            kernels.require_precision(precision, self.dtype)
+        except ValueError as error:
+            raise NetError(str(error)) from None
         self.seed = current_seed() if seed is None else seed
         self._allows_python_layers = allow_python_layers
         self.model_file = None if isinstance(model, caffe_pb2.NetParameter) else os.fspath(model)
@@ -158,7 +166,8 @@ class Net:
 
     def _append(self, param) -> None:
         """Make one layer, its tops and parameters, and give them their shapes."""
-        layer = layer_type(param.type)(param, dtype=self.dtype, seed=self.seed, model_file=self.model_file)
+        made_with = {"dtype": self.dtype, "seed": self.seed, "model_file": self.model_file, "precision": self.precision}
+        layer = layer_type(param.type)(param, **made_with)
         layer.check_counts(len(param.bottom), len(param.top))
         trained = self._beside[layer.name].blobs if layer.name in self._beside else []
         bottom = [self._blobs[name] for name in param.bottom]

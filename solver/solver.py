@@ -26,7 +26,7 @@ class Solver:
 
     solver: path of a solver prototxt, or a SolverParameter
     weights: .caffemodel or .h5 files to start from instead of the solver's own; an empty list: none
-    net_options: for the nets, as Net takes them (share, allow_python_layers)
+    net_options: for the nets, as Net takes them (share, allow_python_layers, precision)
     histories: how many arrays the rule keeps for each parameter; history: they, the first of all parameters before the second of any
     net, test_nets: the nets; iter: updates done; losses: the last `average_loss` losses
     action_function: asked after every iteration (and batch of a test pass) for an Action; None: nobody is asked

@@ -26,7 +26,12 @@ CHANGES = [
     ("store_words", "values[n + q]", "values[n]"),
     ("look_up", "at / s.left_run * s.left_jump + at % s.left_run", "at"),
     ("look_up", "at >= end ? -1", "at >= s.depth ? -1"),
-    ("finished", "after.gain[row] * value + after.shift[row]", "after.gain[row] * (value + after.shift[row])"),
+    (
+        "finished",
+        "after.gain[channel] * value + after.shift[channel]",
+        "after.gain[channel] * (value + after.shift[channel])",
+    ),
+    ("finished", "? row : row / after.run", "? row : row"),
     ("finished", "value < 0 ? 0", "value < 1 ? 0"),
     ("multiply_tiles", "8 * (r % 2)][2 * step + r / 2]", "8 * (r / 2)][2 * step + r % 2]"),
     ("multiply_tiles", "w % 4 * 32 + 8 * j", "w % 4 * 32 + 8 * (3 - j)"),

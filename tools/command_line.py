@@ -99,6 +99,12 @@ def add_python_layers(parser) -> None:
     parser.add_argument("--allow-python-layers", action="store_true", help=told)
 
 
+def add_precision(parser) -> None:
+    """The option --precision of an argparse parser."""
+    told = "what operands of convolutions are rounded to, for tensor cores (default: FLOAT32)"
+    parser.add_argument("--precision", choices=kernels.PRECISIONS, default="FLOAT32", help=told)
+
+
 def add_phase(parser, default: str) -> None:
     """The option --phase, read as a number of caffe_pb2.Phase."""
     parser.add_argument(

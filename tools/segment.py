@@ -85,14 +85,15 @@ def build(arguments):
     """The Segmenter that the arguments describe, its net and the number of classes. Raises NetError."""
     net, score, fcn, classes = None, None, None, None
     transform = {"mean": arguments.mean, "scale": arguments.scale}
+    precision = {"precision": arguments.precision}
     if arguments.weights:
-        net, output, classes = load(arguments.model, arguments.weights, arguments.output, arguments.trace)
+        net, output, classes = load(arguments.model, arguments.weights, arguments.output, arguments.trace, **precision)
         score = partial(
             inference.segment, net, input=net.inputs[0], output=output, aggregate=arguments.aggregate,
             antialias=arguments.antialias, batch=arguments.batch, **transform,
         )  # fmt: skip
     if arguments.fcn_model:
-        beside, output, theirs = load(arguments.fcn_model, arguments.fcn_weights, arguments.fcn_output)
+        beside, output, theirs = load(arguments.fcn_model, arguments.fcn_weights, arguments.fcn_output, **precision)
         if classes not in (None, theirs):
             raise NetError(f"{arguments.fcn_model}: has {theirs} classes, but {arguments.model} has {classes}")
         classes, size = theirs, arguments.fcn_size or None
@@ -110,16 +111,17 @@ def build(arguments):
     return segmenter, net, classes
 
 
-def load(model, weights, output=None, trace=False):
-    """A net, its blob of scores and their number. With `trace` the decoder's blobs stay to be drawn.
+def load(model, weights, output=None, trace=False, **options):
+    """A net, its blob of scores and their number. With `trace` the decoder's blobs stay to be drawn; options as Net's.
 
     Raises NetError where weights are missing, it is not fed by one input or there is no such output.
     """
     weights = find_file(weights)
-    net = Net(model, caffe_pb2.TEST, weights=weights, share=True)
+    options.update(weights=weights, share=True)
+    net = Net(model, caffe_pb2.TEST, **options)
     if trace:
         command_line.optional("matplotlib", "pip install 'deconvnet[plot]', or go without --trace")
-        net = Net(model, caffe_pb2.TEST, weights=weights, share=True, keep=[blob for blob, _ in decoder_stages(net)])
+        net = Net(model, caffe_pb2.TEST, **options, keep=[blob for blob, _ in decoder_stages(net)])
     command_line.require_weights(net, weights)
     if len(net.inputs) != 1:
         raise NetError(f"{model}: has {len(net.inputs)} inputs; give a deploy net, fed by one input of images")
@@ -240,6 +242,7 @@ def parse():
     option("--truth", metavar="DIR", help="labels ID.png for --trace to show beside the results")
     option("--overwrite", action="store_true", help="do not keep earlier results")
     command_line.add_gpu(parser)
+    command_line.add_precision(parser)
     arguments = parser.parse_args()
     if bool(arguments.fcn_model) != bool(arguments.fcn_weights):
         parser.error("--fcn-model and --fcn-weights come together")

@@ -23,7 +23,8 @@ def main():
     weights = find_file(arguments.weights)
     if arguments.iterations is not None and arguments.iterations < 1:
         raise SolverError(f"--iterations must be at least 1, not {arguments.iterations}")
-    options = {"weights": weights, "share": True, "allow_python_layers": arguments.allow_python_layers}
+    options = {"weights": weights, "share": True, "precision": arguments.precision}
+    options["allow_python_layers"] = arguments.allow_python_layers
     if arguments.model:
         command_line.use_device(arguments.gpu)
         with command_line.told_of_memory(lambda batch: inference_need(arguments.model, batch)):
@@ -62,6 +63,7 @@ def parse():
         "--iterations", type=int, metavar="N", help=f"batches (default: {ITERATIONS}, or the solver's test_iter)"
     )
     command_line.add_gpu(parser)
+    command_line.add_precision(parser)
     command_line.add_python_layers(parser)
     return parser.parse_args()
 

@@ -24,7 +24,8 @@ def main():
     if arguments.iterations < 1:
         raise NetError(f"--iterations must be at least 1, not {arguments.iterations}")
     command_line.use_device(arguments.gpu)
-    options = {"input_shapes": dict(arguments.shape), "allow_python_layers": arguments.allow_python_layers}
+    options = {"input_shapes": dict(arguments.shape), "precision": arguments.precision}
+    options["allow_python_layers"] = arguments.allow_python_layers
     net = Net(arguments.model, arguments.phase, **options)
     try:
         backward = arguments.phase == caffe_pb2.TRAIN
@@ -77,6 +78,7 @@ def parse():
     command_line.add_shape(parser)
     command_line.add_python_layers(parser)
     command_line.add_gpu(parser)
+    command_line.add_precision(parser)
     return parser.parse_args()
 
 

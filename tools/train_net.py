@@ -1,7 +1,7 @@
 """Train a net by a solver file, from weights or from a snapshot.
 
     python tools/train_net.py --solver solver/stage2.prototxt [--weights a.caffemodel[,b.caffemodel]]
-                              [--snapshot x.solverstate] [--gpu 0]
+                              [--snapshot x.solverstate] [--gpu 0] [--precision TF32]
                               [--csv run.csv] [--tensorboard DIR]
 
 --snapshot takes a folder or a snapshot_prefix as well and then resumes from the newest whole pair of files there.
@@ -55,7 +55,8 @@ def main():
     check_files([find_train_net(param, arguments.solver), *find_test_nets(param, arguments.solver)], LISTS)
     recorders = open_recorders(arguments)
     command_line.use_device(arguments.gpu, param, arguments.solver)
-    solver = get_solver(arguments.solver, weights, share=True, allow_python_layers=arguments.allow_python_layers)
+    options = {"allow_python_layers": arguments.allow_python_layers, "precision": arguments.precision}
+    solver = get_solver(arguments.solver, weights, share=True, **options)
 
     def need(batch):
         return training_need(param, arguments.solver, batch)
@@ -95,6 +96,7 @@ def parse():
         said = f"what {option.upper()} does after the current iteration: {', '.join(EFFECTS)} (default: {effect})"
         parser.add_argument(f"--{option}_effect", choices=EFFECTS, default=effect, help=said)
     command_line.add_gpu(parser)
+    command_line.add_precision(parser)
     command_line.add_python_layers(parser)
     return parser.parse_args()
 

@@ -156,11 +156,22 @@ def test_a_long_sum_of_few_results_is_split_and_merged(device, precision):
     np.testing.assert_array_equal(first, again)
 
 
-@pytest.mark.parametrize("channels", [3, 300], ids=["whole", "split"])
 @pytest.mark.parametrize("transposed", [False, True], ids=["convolution", "deconvolution"])
-def test_bias_batch_norm_and_relu_are_done_while_results_are_written(device, transposed, channels):
-    geometry = Geometry((3, 3), pad=(1, 1), precision="TF32")
-    sizes = shapes((2, channels, 4, 5), 6, geometry, transposed)
+@pytest.mark.parametrize(
+    "shape, geometry",
+    [
+        ((2, 3, 4, 5), Geometry((3, 3), pad=(1, 1))),
+        ((2, 300, 4, 5), Geometry((3, 3), pad=(1, 1))),
+        ((2, 7, 1, 1), Geometry((1, 1))),
+        ((2, 7, 1, 1), Geometry((2, 3))),
+        ((2, 700, 1, 1), Geometry((2, 3))),
+    ],
+    ids=["windows", "split sums", "fully connected", "whole map", "whole map, split sums"],
+)
+def test_bias_batch_norm_and_relu_are_done_while_results_are_written(device, transposed, shape, geometry):
+    if not transposed and shape[2:] == (1, 1):
+        shape = (*shape[:2], *geometry.kernel)
+    sizes, geometry = shapes(shape, 6, geometry, transposed), geometry._replace(precision="TF32")
     x, weights = integers(*sizes[0]), integers(*sizes[1], seed=1)
     bias, gain, shift = (integers(6, seed=seed) for seed in (2, 3, 4))
     forward = kernels.deconv_forward if transposed else kernels.conv_forward
@@ -235,10 +246,10 @@ def test_a_gpu_gets_blocks_of_eight_warps_one_for_each_tile(monkeypatch, precisi
     products = [launch for launch in record.launches if launch.name != "merge_splits"]
     assert {launch.name for launch in products} == {tensor_product._KERNELS[precision]} and len(products) == 3
     for launch in products:
-        rows, columns, _, _, splits = launch.arguments[7:12]
+        rows, columns, _, _, splits = launch.arguments[8:13]
         assert launch.block == (256,) and launch.grid == (-(-rows // 128) * -(-columns // 128) * splits,)
     # a result of 130 x 2400 makes blocks enough, one of 130 x 27 and one of 3 x 2400 do not
-    assert [int(launch.arguments[11]) for launch in products] == [1, 9, 4]
+    assert [int(launch.arguments[12]) for launch in products] == [1, 9, 4]
     assert len(record.launches) == 5
 
 

@@ -53,10 +53,10 @@ def group(arrays, name):
     return {path[len(name) + 1 :]: array for path, array in arrays.items() if path.startswith(name + "/")}
 
 
-def build(arrays, attributes, case):
-    """The case's net with its parameters and inputs in place."""
+def build(arrays, attributes, case, **options):
+    """The case's net with its parameters and inputs in place; options as Net's."""
     definition = proto.parse(attributes["prototxt"], caffe_pb2.NetParameter(), f"{case}.prototxt")
-    net = Net(definition, caffe_pb2.TRAIN if attributes["phase"] == "TRAIN" else caffe_pb2.TEST)
+    net = Net(definition, caffe_pb2.TRAIN if attributes["phase"] == "TRAIN" else caffe_pb2.TEST, **options)
     for path, values in group(arrays, "params").items():
         layer, number = path.rsplit("/", 1)
         blob = net.params[layer][int(number)]
