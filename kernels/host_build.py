@@ -25,7 +25,8 @@ FLAGS = [
     "-Wall",
     "-Wextra",
 ]
-SANITIZER_FLAGS = ["-std=c++20", "-O1", "-g", "-fPIC", "-pthread", "-Wall", "-Wextra", "-fno-omit-frame-pointer"]
+REALS = ("float", "double")
+SANITIZER_FLAGS = ["-std=c++20", "-O1", "-g1", "-fPIC", "-pthread", "-Wall", "-Wextra", "-fno-omit-frame-pointer"]
 
 
 class BuildError(RuntimeError):
@@ -51,16 +52,18 @@ def _processor() -> str:
         return platform.machine() + platform.processor()
 
 
-def library_name(flags: list[str] = FLAGS) -> str:
-    """The file name of the library, keyed by the sources, the flags and the processor."""
-    key = hashlib.sha256(" ".join(flags).encode() + _processor().encode())
+def library_name(flags: list[str] = FLAGS, reals: tuple[str, ...] = REALS) -> str:
+    """The file name of the library, keyed by the sources, the flags, the dtypes and the processor."""
+    key = hashlib.sha256(" ".join([*flags, *reals]).encode() + _processor().encode())
     for source in [*sorted(FOLDER.glob("*.h")), *sorted(FOLDER.glob("*.cu"))]:
         key.update(source.name.encode() + source.read_bytes())
     return f"libkernels-{key.hexdigest()[:16]}.so"
 
 
-def build(folder: Path, threads: int | None = None, sanitizer: str | None = None) -> Path:
-    """Compile every .cu file twice, for float and for double, into one library in `folder`; return its path.
+def build(
+    folder: Path, threads: int | None = None, sanitizer: str | None = None, reals: tuple[str, ...] = REALS
+) -> Path:
+    """Compile every .cu file, for float and for double unless `reals` names one alone, into one library in `folder`; return its path.
 
     `threads` makes the test-only build with blocks of that many real threads, `sanitizer` ("thread" or "address") instruments it.
     An existing library of the same key is taken as it is. Raises BuildError.
@@ -68,14 +71,14 @@ def build(folder: Path, threads: int | None = None, sanitizer: str | None = None
     flags = FLAGS
     if threads:
         flags = [*SANITIZER_FLAGS, f"-DBLOCK_THREADS={threads}"] + ([f"-fsanitize={sanitizer}"] if sanitizer else [])
-    library = Path(folder) / library_name(flags)
+    library = Path(folder) / library_name(flags, reals)
     if library.exists():
         return library
     cxx = compiler()
     with tempfile.TemporaryDirectory() as scratch:
         objects = []
         running = []
-        for real in ("float", "double"):
+        for real in reals:
             unit = Path(scratch, f"kernels_{real}.cpp")
             unit.write_text("".join(f'#include "{source}"\n' for source in sorted(FOLDER.glob("*.cu"))))
             objects.append(str(unit.with_suffix(".o")))
