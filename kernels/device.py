@@ -194,7 +194,7 @@ def matrix_product(a, b, out, add: bool = False) -> None:
 
 
 def page_locked_zeros(count: int, dtype: np.dtype) -> np.ndarray | None:
-    """A flat array of zeros in host memory that a GPU reads and writes by itself, several times as fast as it does other memory.
+    """A flat array of zeros in host memory that a GPU reads and writes by itself, without the driver's copy of it.
 
     None where no GPU computes or the system locks no more memory.
     """

@@ -1,4 +1,4 @@
-"""A net's forward pass as one launch on a GPU: at batch 1 launching its kernels one by one takes longer than they do."""
+"""A net's forward pass as one launch on a GPU: at batch 1 launching its kernels one by one may take longer than they do."""
 
 from .. import kernels
 from ..proto import caffe_pb2
