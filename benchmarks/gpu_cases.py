@@ -43,6 +43,7 @@ MAPS = {
     "batch norm": (2, 0),
     "batch norm backward": (3, 0),
     "batch norm + relu": (2, 0),
+    "batch norm + relu backward": (3, 0),
     "batch norm + relu + max pool": (1, 2),
     "max pool with switches": (1, 2),
     "max pool backward": (1, 2),

@@ -44,18 +44,10 @@ def map_makers(arrays: Arrays) -> dict:
         return x, y, switches
 
     def normalised(case):
-        """What batch norm takes: x, scale, shift, eps, y, normal, mean, variance; y in the place of x, as in the net."""
-        x, normal = arrays(*case.shape), arrays(*case.shape)
-        return (
-            x,
-            arrays(case.channels),
-            arrays(case.channels),
-            1e-5,
-            x,
-            normal,
-            arrays(case.channels),
-            arrays(case.channels),
-        )
+        """What batch norm takes: x, scale, shift, eps, y, mean, variance."""
+        x, y = arrays(*case.shape), arrays(*case.shape)
+        scale, shift, mean, variance = (arrays(case.channels) for _ in range(4))
+        return x, scale, shift, 1e-5, y, mean, variance
 
     def relu(case):
         x, y = arrays(*case.shape), arrays(*case.shape)
@@ -68,21 +60,21 @@ def map_makers(arrays: Arrays) -> dict:
     def batch_norm(case):
         return partial(kernels.batch_norm_forward, *normalised(case))
 
-    def batch_norm_backward(case):
-        dy, scale, _, eps, _, normal, _, variance = normalised(case)
-        kernels.batch_norm_forward(normal, scale, scale, eps, normal, normal, variance, variance)
+    def batch_norm_backward(case, rectified=False):
+        x, scale, shift, eps, dy, mean, variance = normalised(case)
+        kernels.batch_norm_forward(x, scale, shift, eps, dy, mean, variance)
         gradients = arrays(case.channels), arrays(case.channels)
-        return partial(kernels.batch_norm_backward, dy, normal, scale, variance, eps, dy, *gradients)
+        given = (dy, x, scale, shift, mean, variance, eps, dy, *gradients)
+        return partial(kernels.batch_norm_backward, *given, rectified=rectified)
 
     def batch_norm_relu(case, pool=False):
         given = normalised(case)
         y, switches = pooled(case)[1:] if pool else (None, None)
 
         def run():
-            kernels.batch_norm_forward(*given)
-            kernels.relu(given[0], 0.0, out=given[0])
+            kernels.batch_norm_forward(*given, rectified=True)
             if pool:
-                kernels.max_pool(given[0], window, y, switches)
+                kernels.max_pool(given[4], window, y, switches)
 
         return run
 
@@ -118,6 +110,7 @@ def map_makers(arrays: Arrays) -> dict:
         "batch norm": batch_norm,
         "batch norm backward": batch_norm_backward,
         "batch norm + relu": batch_norm_relu,
+        "batch norm + relu backward": partial(batch_norm_backward, rectified=True),
         "batch norm + relu + max pool": partial(batch_norm_relu, pool=True),
         "max pool with switches": max_pool,
         "max pool backward": max_pool_backward,

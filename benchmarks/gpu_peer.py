@@ -94,9 +94,10 @@ def map_makers(drawn: Drawn) -> dict:
         dy, y = drawn(*case.shape), drawn(*case.shape)
         return lambda: torch.ops.aten.threshold_backward(dy, y, 0)
 
-    def batch_norm_backward(case):
+    def batch_norm_backward(case, rectified=False):
         given = normalised(case, learned=True)
-        return gradient(functional.batch_norm(*given), (given[0], given[3], given[4]))
+        y = functional.batch_norm(*given)
+        return gradient(functional.relu(y, inplace=True) if rectified else y, (given[0], given[3], given[4]))
 
     def batch_norm_relu(case, pool=False):
         given = normalised(case)
@@ -130,6 +131,7 @@ def map_makers(drawn: Drawn) -> dict:
         "batch norm": lambda case: partial(functional.batch_norm, *normalised(case)),
         "batch norm backward": batch_norm_backward,
         "batch norm + relu": batch_norm_relu,
+        "batch norm + relu backward": partial(batch_norm_backward, rectified=True),
         "batch norm + relu + max pool": partial(batch_norm_relu, pool=True),
         "max pool with switches": lambda case: partial(
             functional.max_pool2d, drawn(*case.shape), 2, 2, return_indices=True

@@ -1,15 +1,17 @@
 // Batch normalisation (the release's BN): per channel over the images and places of the batch, m = N * H * W,
 //   mean = sum x / m, variance = sum (x - mean)^2 / m, normal = (x - mean) / sqrt(variance + eps), y = scale * normal + shift,
 //   dscale = sum dy * normal, dshift = sum dy, dx = scale / sqrt(variance + eps) * (dy - dshift / m - normal * dscale / m).
+// y is at least `least`: minus infinity, or 0 where a ReLU follows; dy counts only where y is above it. Backward computes normal and y again.
 // The variance is a sum of squared differences: never negative, where E[x^2] - E[x]^2 can be.
-// Compulsory bytes per value: forward read 1 (a second and third reading come from the cache), write y and normal; backward read dy and
-// normal twice, write dx. In inference: read 1, write 1.
-#include "kernel.h"
+// Compulsory bytes per value: forward read x (a second and third reading come from the cache), write y; backward read dy and x twice, write
+// dx. In inference: read 1, write 1.
+#include "batch_norm.h"
 
 DEVICE const real* row_of(const real* x, int n, int c, int channels, int size) { return x + ((index)n * channels + c) * size; }
 
-KERNEL(batch_norm_forward, const real* x, const real* __restrict__ scale, const real* __restrict__ shift, real* y,
-       real* __restrict__ normal, real* __restrict__ mean, real* __restrict__ variance, acc eps, int images, int channels, int size) {
+// y may be x, which is copied to `kept` first where that is given
+KERNEL(batch_norm_forward, const real* x, const real* __restrict__ scale, const real* __restrict__ shift, real* y, real* __restrict__ kept,
+       real* __restrict__ mean, real* __restrict__ variance, acc eps, acc least, int images, int channels, int size) {
   for_blocks(c, channels) {
     const double count = (double)images * size;
     double total = 0;
@@ -27,38 +29,43 @@ KERNEL(batch_norm_forward, const real* x, const real* __restrict__ scale, const 
       for_threads_sum(i, size, sum) sum += (from[i] - mu) * (from[i] - mu);
       total += sum;
     }
-    const acc var = block_sum(total) / count, over_deviation = 1 / sqrt(var + eps), a = scale[c], b = shift[c];
-    for (int n = 0; n < images; ++n) {  // y may be x
+    const acc var = block_sum(total) / count;
+    const Channel of = {mu, 1 / sqrt(var + eps), scale[c], shift[c], least};
+    for (int n = 0; n < images; ++n) {
       const index at = ((index)n * channels + c) * size;
-      for_threads(i, size) {
-        const acc z = (x[at + i] - mu) * over_deviation;
-        normal[at + i] = z;
-        y[at + i] = a * z + b;
-      }
+      if (kept) for_threads(i, size) kept[at + i] = x[at + i];
+      for_threads(i, size) y[at + i] = y_of(of, normal_of(of, x[at + i]));  // a place is its own thread's in both loops
     }
     for_threads(once, 1) mean[c] = mu, variance[c] = var;
   }
 }
 
 // dx may be dy; dscale and dshift are added to
-KERNEL(batch_norm_backward, const real* dy, const real* __restrict__ normal, const real* __restrict__ scale,
-       const real* __restrict__ variance, real* dx, real* __restrict__ dscale, real* __restrict__ dshift, acc eps, int images, int channels,
-       int size) {
+KERNEL(batch_norm_backward, const real* dy, const real* __restrict__ x, const real* __restrict__ scale, const real* __restrict__ shift,
+       const real* __restrict__ mean, const real* __restrict__ variance, real* dx, real* __restrict__ dscale, real* __restrict__ dshift,
+       acc eps, acc least, int images, int channels, int size) {
   for_blocks(c, channels) {
+    const Channel of = {mean[c], 1 / sqrt(variance[c] + eps), scale[c], shift[c], least};
     double total_shift = 0, total_scale = 0;
     for (int n = 0; n < images; ++n) {
       const index at = ((index)n * channels + c) * size;
       acc sum = 0, product = 0;
-      for_threads_sum(i, size, sum, product) sum += dy[at + i], product += dy[at + i] * normal[at + i];
+      for_threads_sum(i, size, sum, product) {
+        const acc z = normal_of(of, x[at + i]), d = dy_of(of, z, dy[at + i]);
+        sum += d, product += d * z;
+      }
       total_shift += sum, total_scale += product;
     }
     total_shift = block_sum(total_shift), total_scale = block_sum(total_scale);
     if (dx) {
       const double count = (double)images * size;
-      const acc gain = scale[c] / sqrt(variance[c] + eps), mean_dy = total_shift / count, slope = total_scale / count;
+      const acc gain = of.scale * of.inverse, mean_dy = total_shift / count, slope = total_scale / count;
       for (int n = 0; n < images; ++n) {
         const index at = ((index)n * channels + c) * size;
-        for_threads(i, size) dx[at + i] = gain * (dy[at + i] - mean_dy - normal[at + i] * slope);
+        for_threads(i, size) {
+          const acc z = normal_of(of, x[at + i]);
+          dx[at + i] = gain * (dy_of(of, z, dy[at + i]) - mean_dy - z * slope);
+        }
       }
     }
     for_threads(once, 1) {

@@ -12,53 +12,72 @@ def _sizes(x) -> tuple[int, int, int]:
     return x.shape[0], x.shape[1], math.prod(x.shape[2:])
 
 
-def batch_norm_forward(x, scale, shift, eps: float, out, normal, mean, variance, in_pieces: bool | None = None) -> None:
+def batch_norm_forward(
+    x, scale, shift, eps: float, out, mean, variance, kept=None, rectified: bool = False, in_pieces: bool | None = None
+) -> None:
     """out = scale * normal + shift, normal = (x - mean) / sqrt(variance + eps) with the batch's own mean and biased variance per channel.
 
-    x, out, normal (N, C, H, W), out may be x; scale, shift, mean, variance hold C values; mean and variance are written.
+    x, out, kept (N, C, H, W); scale, shift, mean, variance hold C values; mean and variance are written. out may be x: backward
+    then needs `kept`, to which x is copied. rectified: out is 0 where that is below 0, as a ReLU would make it.
     in_pieces: let several blocks share a channel, as a GPU does by itself; the results agree within rounding.
     """
     n, c, size = _sizes(x)
+    least = _least(rectified)
     if not wanted(x, in_pieces):
-        launch("batch_norm_forward", c, n * size, x, scale, shift, out, normal, mean, variance, eps, n, c, size)
+        arrays = (x, scale, shift, out, kept, mean, variance)
+        launch("batch_norm_forward", c, n * size, *arrays, eps, least, n, c, size)
         return
     own = cut(n, size, n)
     moments, inverse = workspace(x, 2 * c * own.count, "sums", np.float64), workspace(x, 3 * c, "factors")[:c]
-    launch("channel_moments", c * own.count, own.together * own.run, x, moments, n, c, size, *own)
+    launch("channel_moments", c * own.count, own.together * own.run, x, kept, moments, n, c, size, *own)
     launch("merge_moments", c, own.count, mean, variance, inverse, moments, eps, n, c, size, *own)
     planes = cut(n * c, size, c)
-    arrays = (x, mean, inverse, scale, shift, out, normal)
-    launch("normalize_planes", planes.count, planes.together * planes.run, *arrays, n, c, size, *planes)
+    arrays = (x, mean, inverse, scale, shift, out)
+    launch("normalize_planes", planes.count, planes.together * planes.run, *arrays, least, n, c, size, *planes)
 
 
 def batch_norm_backward(
-    dy, normal, scale, variance, eps: float, dx=None, dscale=None, dshift=None, in_pieces: bool | None = None
+    dy,
+    x,
+    scale,
+    shift,
+    mean,
+    variance,
+    eps: float,
+    dx=None,
+    dscale=None,
+    dshift=None,
+    rectified: bool = False,
+    in_pieces: bool | None = None,
 ) -> None:
     """Gradients of `batch_norm_forward`: dx is written (may be dy), dscale and dshift are added to; None for what is not wanted."""
     n, c, size = _sizes(dy)
+    least = _least(rectified)
+    given = (dy, x, scale, shift, mean)
     if not wanted(dy, in_pieces):
-        launch("batch_norm_backward", c, n * size, dy, normal, scale, variance, dx, dscale, dshift, eps, n, c, size)
+        launch("batch_norm_backward", c, n * size, *given, variance, dx, dscale, dshift, eps, least, n, c, size)
         return
-    factors = sums_of_products(dy, normal, scale, variance, eps, dscale=dscale, dshift=dshift)
+    own, planes = cut(n, size, n), cut(n * c, size, c)
+    sums, factors = workspace(dy, 2 * c * own.count, "sums", np.float64), workspace(dy, 3 * c, "factors")
+    width = own.together * own.run
+    launch("batch_norm_products", c * own.count, width, *given, variance, sums, eps, least, n, c, size, *own)
+    launch("merge_products", c, own.count, factors, variance, dscale, dshift, sums, eps, n * size, c, own.count)
     if dx is not None:
-        planes = cut(n * c, size, c)
-        arrays = (dy, normal, factors, dx)
-        launch("batch_norm_planes_backward", planes.count, planes.together * planes.run, *arrays, n, c, size, *planes)
+        width = planes.together * planes.run
+        launch("batch_norm_planes_backward", planes.count, width, *given, factors, dx, least, n, c, size, *planes)
 
 
-def sums_of_products(dy, x=None, scale=None, variance=None, eps: float = 0, dx=None, dscale=None, dshift=None):
-    """dshift (C,) += the sums of dy (N, C, ...) by channel, dscale those of dy * x, dx = scale * dy; in pieces.
+def _least(rectified: bool) -> float:
+    return 0.0 if rectified else -math.inf
 
-    Returns, where a variance is given, what the gradient of batch norm wants (3, C): scale / sqrt(variance + eps), the means of dy
-    and of dy * x. It lies in a workspace.
-    """
+
+def sums_of_products(dy, x=None, scale=None, dx=None, dscale=None, dshift=None) -> None:
+    """dshift (C,) += the sums of dy (N, C, ...) by channel, dscale those of dy * x, dx = scale * dy; in pieces."""
     n, c, size = _sizes(dy)
     own = cut(n, size, n)
     sums, factors = workspace(dy, 2 * c * own.count, "sums", np.float64), workspace(dy, 3 * c, "factors")
     launch("channel_products", c * own.count, own.together * own.run, dy, x, scale, dx, sums, n, c, size, *own)
-    arrays = (factors, scale, variance, dscale, dshift, sums)
-    launch("merge_products", c, own.count, *arrays, eps, n * size, c, own.count)
-    return factors
+    launch("merge_products", c, own.count, factors, None, dscale, dshift, sums, 0, n * size, c, own.count)
 
 
 def channel_affine_forward(x, scale, shift, out) -> None:

@@ -26,7 +26,7 @@ from . import (
     structure,
     windows,
 )
-from .activation import ReLU
+from .activation import Dropout, ReLU
 from .batch_norm import BN
 from .convolution import Convolution, Deconvolution
 from .inputs import Input
@@ -41,6 +41,7 @@ __all__ = [
     "Convolution",
     "Crop",
     "Deconvolution",
+    "Dropout",
     "Input",
     "Layer",
     "MemoryData",

@@ -15,6 +15,7 @@ class BN(Layer):
     bottom: x (N, C, H, W)
     tops:   y (N, C, H, W); in LEARN optionally the batch's mean and biased variance, (1, C, 1, 1) each, without gradients
     blobs:  scale (1, C, 1, 1), shift (1, C, 1, 1)
+    kept:   in place, the values of x that y overwrites
     LEARN (default) uses the batch's own statistics in both phases; INFERENCE computes scale * x + shift.
     """
 
@@ -33,8 +34,7 @@ class BN(Layer):
         scale, shift = caffe_pb2.FillerParameter(value=1), caffe_pb2.FillerParameter()
         self.add_parameter((1, channels, 1, 1), param.scale_filler if param.HasField("scale_filler") else scale)
         self.add_parameter((1, channels, 1, 1), param.shift_filler if param.HasField("shift_filler") else shift)
-        # LEARN: the normalised values; INFERENCE in place: the values that the top overwrites
-        self._kept = Blob(dtype=self.dtype)
+        self.kept = Blob(dtype=self.dtype)
         self.mean = Blob((1, channels, 1, 1), self.dtype)
         self.variance = Blob((1, channels, 1, 1), self.dtype)
 
@@ -47,39 +47,39 @@ class BN(Layer):
             top[0].reshape(*bottom[0].shape)
         for blob in top[1:]:
             blob.reshape(*self.mean.shape)
-        self._kept.reshape(*bottom[0].shape)
+        self.kept.reshape(*bottom[0].shape)
 
-    def forward(self, bottom, top):
+    def forward(self, bottom, top, after=None):
+        """after (kernels.After): what the net lets it do to the results on behalf of the layer that follows: a ReLU's work in LEARN."""
         x, scale, shift = bottom[0].data, self.blobs[0].data, self.blobs[1].data
+        kept = self.kept.data if top[0] is bottom[0] and self.may_need_backward else None
         if not self.learns:
-            if self._keeps_input(bottom, top):
-                self._kept.data[...] = x
+            if kept is not None:
+                kept[...] = x
             kernels.channel_affine_forward(x, scale, shift, top[0].data)
             return
         mean, variance = self.mean.data, self.variance.data
-        kernels.batch_norm_forward(x, scale, shift, EPSILON, top[0].data, self._kept.data, mean, variance)
+        rectified = after is not None and after.rectified
+        kernels.batch_norm_forward(x, scale, shift, EPSILON, top[0].data, mean, variance, kept, rectified)
         for blob, values in zip(top[1:], (mean, variance), strict=False):
             blob.data[...] = values
 
-    def backward(self, top, propagate_down, bottom):
+    def backward(self, top, propagate_down, bottom, after=None):
         dx = bottom[0].diff if propagate_down[0] else None
         dscale, dshift = self.gradient_of(0), self.gradient_of(1)
-        if self.learns:
-            variance = self.variance.data
-            kernels.batch_norm_backward(
-                top[0].diff, self._kept.data, self.blobs[0].data, variance, EPSILON, dx, dscale, dshift
-            )
-        else:
-            if top[0] is bottom[0]:
-                self.require_kept()
-            x = self._kept.data if top[0] is bottom[0] else bottom[0].data
-            kernels.channel_affine_backward(top[0].diff, x, self.blobs[0].data, dx, dscale, dshift)
-
-    def _keeps_input(self, bottom, top) -> bool:
-        return top[0] is bottom[0] and self.may_need_backward
+        if top[0] is bottom[0]:
+            self.require_kept()
+        x = self.kept.data if top[0] is bottom[0] else bottom[0].data
+        dy, scale, shift = top[0].diff, self.blobs[0].data, self.blobs[1].data
+        if not self.learns:
+            kernels.channel_affine_backward(dy, x, scale, dx, dscale, dshift)
+            return
+        mean, variance = self.mean.data, self.variance.data
+        rectified = after is not None and after.rectified
+        kernels.batch_norm_backward(dy, x, scale, shift, mean, variance, EPSILON, dx, dscale, dshift, rectified)
 
     def buffers(self):
-        return [self._kept]
+        return [self.kept]
 
     def coordinate_map(self):
         return ((1, 0), (1, 0))

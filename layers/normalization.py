@@ -29,12 +29,12 @@ class BatchNorm(Layer):
         self.channels = self._channels(bottom[0])
         for shape in ((self.channels,), (self.channels,), (1,)):
             self.add_parameter(shape, caffe_pb2.FillerParameter())
-        self._normal = Blob(dtype=self.dtype)
+        self._kept = Blob(dtype=self.dtype)  # in place: the values that the top overwrites
         # of the batch: mean, variance; then what the map takes: factor, summand
         self._mean, self._variance, self._factor, self._summand = (Blob((self.channels,), self.dtype) for _ in range(4))
 
     def buffers(self):
-        return [self._normal]
+        return [self._kept]
 
     @staticmethod
     def _channels(blob: Blob) -> int:
@@ -61,8 +61,9 @@ class BatchNorm(Layer):
             kernels.channel_affine_forward(x, factor, summand, y)
             return
         factor[...], summand[...] = 1, 0
-        self._normal.reshape(*self._sizes)
-        kernels.batch_norm_forward(x, factor, summand, eps, y, self._normal.data, self._mean.data, self._variance.data)
+        self._kept.reshape(*self._sizes)
+        kept = self._kept.data if top[0] is bottom[0] and self.may_need_backward else None
+        kernels.batch_norm_forward(x, factor, summand, eps, y, self._mean.data, self._variance.data, kept)
         self._move_averages(bottom[0].count // max(1, self.channels))
 
     def _move_averages(self, values: int) -> None:
@@ -80,8 +81,11 @@ class BatchNorm(Layer):
         if self.uses_running:
             kernels.channel_affine_forward(dy, self._factor.data, None, dx)
         else:
-            eps = self.param.batch_norm_param.eps
-            kernels.batch_norm_backward(dy, self._normal.data, self._factor.data, self._variance.data, eps, dx)
+            if top[0] is bottom[0]:
+                self.require_kept()
+            x = self._kept.data if top[0] is bottom[0] else bottom[0].data.reshape(self._sizes)
+            of = (blob.data for blob in (self._factor, self._summand, self._mean, self._variance))
+            kernels.batch_norm_backward(dy, x, *of, self.param.batch_norm_param.eps, dx)
 
     def coordinate_map(self):
         return ((1, 0), (1, 0))

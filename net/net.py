@@ -13,20 +13,18 @@ from ..layers import Crop, Input, Layer, MemoryData, Pooling, Python, Split, Unp
 from ..proto import PrototxtError, caffe_pb2, filter_net, line_of_layer, printable, read_net, upgrade_net
 from .caffe_hdf5 import write_hdf5
 from .crop_offset import Source, computed_offset
-from .debug_info import log_backward, log_forward, log_parameters
+from .debug_info import log_parameters
 from .errors import NetError
 from .forward_graph import ForwardGraph
-from .fusion import after, find_fusions
+from .fusion import find_fusions, part_in_place
 from .input_shapes import with_inputs
 from .needs_backward import Passes, find_passes
 from .parameters import LearnableParameter, append_parameters, loss_weights, share_trained
 from .planner import recycle
+from .run import LAYERS_ERRORS, run_backward, run_forward
 from .splits import MisplacedLayer, insert_splits
 from .stored import Names
 from .weights import Arrays, LoadReport, learning_layers, load_into, open_weights, write_weights
-
-# what a layer may raise; the net says where
-_LAYERS_ERRORS = (ValueError, FileNotFoundError, MemoryError)
 
 
 class Net:
@@ -37,8 +35,8 @@ class Net:
     stages, level: what include and exclude rules are held against; dtype: float32, or float64 for gradient checks; seed: of the fillers
     and of every other draw (default: set_random_seed's, else a fresh one); beside: a net whose parameters, by layer name, and whose
     buffers this one uses as its own, as a test net beside its train net does: what one computes, the other overwrites.
-    share: let blobs whose lives do not meet use one memory (gradients in TRAIN, data in TEST, which then cannot run backward and lets
-    convolutions do the work of batch norm and ReLU); asking for a blob that is gone raises RuntimeError; keep: names of blobs to spare.
+    share: let blobs whose lives do not meet use one memory (gradients in TRAIN, data in TEST, which then cannot run backward) and layers
+    do the work of those behind them (see fusion.py); asking for a blob that is gone raises RuntimeError; keep: names of blobs to spare.
     allow_python_layers: whether Python layers may import and run the modules that the model names.
     fill: False leaves parameters zero and, until they are asked for, without memory, for whoever wants the shapes only.
     input_shapes: shapes by name of inputs, or of data that inputs replace.
@@ -95,13 +93,14 @@ class Net:
         try:
             self._param = insert_splits(filtered)
         except MisplacedLayer as error:
-            raise self._located(error, error.layer) from None
+            raise self.located(error, error.layer) from None
         self._beside: dict[str, Layer] = {layer.name: layer for layer in beside.layers} if beside else {}
         self._build(fill and weights is None)
         self._make_public(share, set(keep))
         self._graph = ForwardGraph(self) if cuda_graph else None
         if beside:
             self._share_buffers(beside)
+        self._parted = part_in_place(self) if share and not self._forward_only else {}
         self.loaded: LoadReport | None = None
         if weights is not None:
             self.loaded = self.copy_from(weights)
@@ -128,8 +127,8 @@ class Net:
                 self._append(param)
                 if fill:
                     self.layers[-1].fill_parameters()
-            except _LAYERS_ERRORS as error:
-                raise self._located(error, param) from error
+            except LAYERS_ERRORS as error:
+                raise self.located(error, param) from error
         self.outputs = sorted(self._unread)
         self._settle_passes()
 
@@ -141,7 +140,7 @@ class Net:
         self._forward_only = share and not (self.phase == caffe_pb2.TRAIN or self._param.force_backward)
         side = "data" if self._forward_only else "diff"
         recycled = recycle(self, self._blobs, self._passes, side, kept) if share else set()
-        self._fusions = find_fusions(self) if self._forward_only else {}
+        self._fusions = find_fusions(self, self._forward_only) if share else {}
         self.blobs = OrderedDict(
             (name, HostBlob(blob, name, side if name in recycled else None)) for name, blob in self._blobs.items()
         )
@@ -213,8 +212,8 @@ class Net:
         try:
             if self._fills:
                 layer.fill_parameters()
-        except _LAYERS_ERRORS as error:
-            raise self._located(error, layer.param) from error
+        except LAYERS_ERRORS as error:
+            raise self.located(error, layer.param) from error
 
     def _share_buffers(self, beside: "Net") -> None:
         """Use the memory of the blobs and layers of the same names, save where a layer keeps what was put into it."""
@@ -247,7 +246,7 @@ class Net:
             source = self._first_sources[source.layer]
         return source
 
-    def _located(self, error: Exception, param) -> Exception:
+    def located(self, error: Exception, param) -> Exception:
         """The error with file, line and layer before it."""
         place = self.model_file or "net"
         if self.model_file:
@@ -272,47 +271,11 @@ class Net:
         """Forward through layers first..last; the weighted sum of their losses."""
         whole = (first, last) == (0, len(self.layers) - 1)
         if self._graph and whole and kernels.mode() == "gpu" and not self.debug_info:
-            self._graph.run(lambda: self._run_layers(first, last))
+            self._graph.run(lambda: run_forward(self, first, last))
             return 0.0
-        loss = self._run_layers(first, last)
+        loss = run_forward(self, first, last)
         kernels.warn_of_strays()
         return loss
-
-    def _run_layers(self, first: int, last: int) -> float:
-        loss, done = 0.0, first - 1
-        for number in range(first, last + 1):
-            if number <= done:
-                continue
-            layer, bottom, top = self.layers[number], self._bottoms[number], self._tops[number]
-            fused = self._fusions.get(number, number)
-            done = fused if fused <= last and not self.debug_info else number
-            try:
-                layer.reshape(bottom, top)
-                if done > number:
-                    layer.forward(bottom, top, after(self.layers[number + 1 : done + 1]))
-                else:
-                    layer.forward(bottom, top)
-            except _LAYERS_ERRORS as error:
-                raise self._located(error, layer.param) from error
-            if self.debug_info:
-                log_forward(layer, top)
-            for weight, blob in zip(layer.loss_weights, top, strict=True):
-                if weight:
-                    blob.host_diff[...] = weight
-                    loss += weight * float(blob.host_data.sum())
-        return loss
-
-    def _run_backward(self, first: int, last: int) -> None:
-        """Backward through layers first..last, downwards."""
-        for number in range(first, last - 1, -1):
-            if self._passes.layers[number]:
-                layer = self.layers[number]
-                try:
-                    layer.backward(self._tops[number], self._passes.bottoms[number], self._bottoms[number])
-                except _LAYERS_ERRORS as error:
-                    raise self._located(error, layer.param) from error
-                if self.debug_info:
-                    log_backward(layer, self._bottoms[number], self._passes.bottoms[number])
 
     def forward_loss(self) -> float:
         """One forward pass; the sum of the losses by their weights."""
@@ -358,7 +321,7 @@ class Net:
             self.blobs[name].diff[...] = array
         first = self._index(start) if start else len(self.layers) - 1
         last = self._index(end) if end else 0
-        self._run_backward(first, last)
+        run_backward(self, first, last)
         if self.debug_info and last == 0:
             log_parameters(self.learnable)
         wanted = [*(self.bottom_names[end] if end else self.inputs), *(diffs or [])]
@@ -369,8 +332,8 @@ class Net:
         for layer, bottom, top in zip(self.layers, self._bottoms, self._tops, strict=True):
             try:
                 layer.reshape(bottom, top)
-            except _LAYERS_ERRORS as error:
-                raise self._located(error, layer.param) from error
+            except LAYERS_ERRORS as error:
+                raise self.located(error, layer.param) from error
 
     def reseed(self, seed: int) -> None:
         """Let every later draw come from another seed, as a resumed run needs; parameters stay."""
@@ -392,7 +355,7 @@ class Net:
         try:
             layer.set_arrays(data, labels)
         except ValueError as error:
-            raise self._located(error, layer.param) from error
+            raise self.located(error, layer.param) from error
 
     def clear_param_diffs(self) -> None:
         """Set the gradients of all parameters to zero; backward adds to them."""

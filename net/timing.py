@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from .. import kernels
 from .net import Net
+from .run import run_backward
 
 
 class LayerTime(NamedTuple):
@@ -24,7 +25,7 @@ def time_layers(net: Net, backward: bool = True) -> list[LayerTime]:
     forward = [_seconds(net._run, number, number) for number in numbers]
     if backward:
         net.clear_param_diffs()
-    back = {number: _seconds(net._run_backward, number, number) for number in reversed(numbers) if backward}
+    back = {number: _seconds(run_backward, net, number, number) for number in reversed(numbers) if backward}
     return [LayerTime(net.layer_names[number], forward[number], back.get(number, 0.0)) for number in numbers]
 
 

@@ -93,34 +93,23 @@ def _bias(dtype):
 
 def _batch_norm(dtype):
     shape = (2, 3, 2, WIDE // 2 + 1)
-    scale, shift = _numbers(dtype, 3, seed=1), _numbers(dtype, 3, seed=2)
-    y, normal, mean, variance = (
-        empty(*shape, dtype=dtype),
-        empty(*shape, dtype=dtype),
-        empty(3, dtype=dtype),
-        empty(3, dtype=dtype),
-    )
-    kernels.batch_norm_forward(_numbers(dtype, *shape), scale, shift, 1e-9, y, normal, mean, variance, **WHOLE)
-    dx, dscale, dshift = empty(*shape, dtype=dtype), _numbers(dtype, 3, seed=3), _numbers(dtype, 3, seed=4)
-    kernels.batch_norm_backward(
-        _numbers(dtype, *shape, seed=5), normal, scale, variance, 1e-9, dx, dscale, dshift, **WHOLE
-    )
-    return [y, normal, mean, variance, dx, dscale, dshift]
+    x, scale, shift = _numbers(dtype, *shape), _numbers(dtype, 3, seed=1), _numbers(dtype, 3, seed=2)
+    y, mean, variance = empty(*shape, dtype=dtype), empty(3, dtype=dtype), empty(3, dtype=dtype)
+    kernels.batch_norm_forward(x, scale, shift, 1e-9, y, mean, variance, **WHOLE)
+    dy, dx = _numbers(dtype, *shape, seed=5), empty(*shape, dtype=dtype)
+    gradients = _numbers(dtype, 3, seed=3), _numbers(dtype, 3, seed=4)
+    kernels.batch_norm_backward(dy, x, scale, shift, mean, variance, 1e-9, dx, *gradients, **WHOLE)
+    return [y, mean, variance, dx, *gradients]
 
 
 def _batch_norm_in_place(dtype):
     shape = (2, 2, 1, WIDE)
-    scale, shift = _numbers(dtype, 2, seed=1), _numbers(dtype, 2, seed=2)
-    x, normal, mean, variance = (
-        _numbers(dtype, *shape),
-        empty(*shape, dtype=dtype),
-        empty(2, dtype=dtype),
-        empty(2, dtype=dtype),
-    )
-    kernels.batch_norm_forward(x, scale, shift, 1e-9, x, normal, mean, variance, **WHOLE)
+    x, scale, shift = _numbers(dtype, *shape), _numbers(dtype, 2, seed=1), _numbers(dtype, 2, seed=2)
+    kept, mean, variance = empty(*shape, dtype=dtype), empty(2, dtype=dtype), empty(2, dtype=dtype)
+    kernels.batch_norm_forward(x, scale, shift, 1e-9, x, mean, variance, kept, rectified=True, **WHOLE)
     dy = _numbers(dtype, *shape, seed=5)
-    kernels.batch_norm_backward(dy, normal, scale, variance, 1e-9, dy, None, None, **WHOLE)
-    return [x, normal, dy]
+    kernels.batch_norm_backward(dy, kept, scale, shift, mean, variance, 1e-9, dy, rectified=True, **WHOLE)
+    return [x, kept, dy]
 
 
 def _channel_affine(dtype):

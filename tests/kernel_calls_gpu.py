@@ -1,6 +1,7 @@
 """The kernels that have a shape of their own for a GPU, called on tiny shapes on whatever device the mode names; a part of kernel_calls.py."""
 
 import contextlib
+import itertools
 
 import numpy as np
 from arrays import empty, host, numbers, put, spaced
@@ -29,14 +30,15 @@ def small_pieces(values: int = 64):
 def _batch_norm_in_pieces(dtype):
     results = []
     with small_pieces():
-        for shape in SHAPES:
+        for shape, rectified in itertools.product(SHAPES, (False, True)):
             c = shape[1]
             x, scale, shift = _numbers(dtype, *shape), _numbers(dtype, c, seed=1), _numbers(dtype, c, seed=2)
-            normal, mean, variance = empty(*shape, dtype=dtype), empty(c, dtype=dtype), empty(c, dtype=dtype)
-            kernels.batch_norm_forward(x, scale, shift, 1e-9, x, normal, mean, variance, in_pieces=True)
-            dy, dscale, dshift = (_numbers(dtype, *size, seed=3) for size in (shape, (c,), (c,)))
-            kernels.batch_norm_backward(dy, normal, scale, variance, 1e-9, dy, dscale, dshift, in_pieces=True)
-            results += [x, normal, mean, variance, dy, dscale, dshift]
+            kept, mean, variance = empty(*shape, dtype=dtype), empty(c, dtype=dtype), empty(c, dtype=dtype)
+            kernels.batch_norm_forward(x, scale, shift, 1e-9, x, mean, variance, kept, rectified, in_pieces=True)
+            dy, *gradients = (_numbers(dtype, *size, seed=3) for size in (shape, (c,), (c,)))
+            given = (dy, kept, scale, shift, mean, variance, 1e-9)
+            kernels.batch_norm_backward(*given, dy, *gradients, rectified, in_pieces=True)
+            results += [x, kept, mean, variance, dy, *gradients]
     return results
 
 
@@ -117,6 +119,7 @@ CALLS = {
     "merge_moments": _batch_norm_in_pieces,
     "normalize_planes": _batch_norm_in_pieces,
     "batch_norm_planes_backward": _batch_norm_in_pieces,
+    "batch_norm_products": _batch_norm_in_pieces,
     "channel_products": _products_in_pieces,
     "merge_products": _products_in_pieces,
     "sgd_update_all": _updates_in_one,

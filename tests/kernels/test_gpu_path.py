@@ -83,11 +83,11 @@ def pooling(put, dtype):
 
 def batch_norm(put, dtype):
     x, scale, shift = put(normal(2, 3, 5, 7, dtype=dtype)), put(normal(3, dtype=dtype)), put(normal(3, dtype=dtype))
-    y, normalised, dx = (put(np.zeros((2, 3, 5, 7), dtype)) for _ in range(3))
+    kept, y, dx = (put(np.zeros((2, 3, 5, 7), dtype)) for _ in range(3))
     mean, variance, dscale = (put(np.zeros(3, dtype)) for _ in range(3))
-    kernels.batch_norm_forward(x, scale, shift, 1e-5, y, normalised, mean, variance)
-    kernels.batch_norm_backward(y, normalised, scale, variance, 1e-5, dx, dscale, None)
-    return y, normalised, mean, variance, dx, dscale
+    kernels.batch_norm_forward(x, scale, shift, 1e-5, y, mean, variance, kept, rectified=True)
+    kernels.batch_norm_backward(y, kept, scale, shift, mean, variance, 1e-5, dx, dscale, None, rectified=True)
+    return y, kept, mean, variance, dx, dscale
 
 
 def updates(put, dtype):

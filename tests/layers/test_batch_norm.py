@@ -105,12 +105,15 @@ def test_inference_is_scale_times_x_plus_shift(device, in_place):
     np.testing.assert_allclose(layer.forward()[0], scale * x + shift, rtol=0, atol=1e-14)
 
 
-def test_a_folded_net_keeps_no_copy_of_its_input_where_no_backward_can_follow(device):
+@pytest.mark.parametrize("mode", ["LEARN", "INFERENCE"])
+def test_it_keeps_no_copy_of_its_input_where_no_backward_can_follow(device, mode):
     """In TEST without force_backward the net says so, and in-place inference needs no second buffer."""
-    layer = layer_of(numbers(1, 2, 3, 3), "INFERENCE", phase=TEST, in_place=True)
+    layer = layer_of(numbers(1, 2, 3, 3), mode, phase=TEST, in_place=True)
     layer.layer.may_need_backward = False
     layer.forward()
-    assert not layer.layer._kept.host_data.any()
+    assert not layer.layer.kept.host_data.any()
+    with pytest.raises(ValueError, match="kept no copy of the input that it overwrote in place"):
+        layer.backward(numbers(1, 2, 3, 3))
 
 
 def test_a_nan_spreads_over_its_channel_only(device):

@@ -1,4 +1,6 @@
-"""Net(share=True) in TEST: convolutions do the work of batch norm and ReLU, and nothing else changes."""
+"""Net(share=True): convolutions and batch norm do the work of what follows them, and nothing else changes."""
+
+import re
 
 import numpy as np
 import pytest
@@ -77,23 +79,19 @@ def test_nor_do_images_larger_than_a_band_of_filters(monkeypatch):
         ([RELU], 2),
         ([RELU, BN], 2),
         ([BN, BN.replace('"bn"', '"bn2"')], 2),
-        ([BN.replace("INFERENCE", "LEARN"), RELU], None),
+        ([BN.replace("INFERENCE", "LEARN")], None),
         ([RELU.replace('top: "y"', 'top: "y" relu_param { negative_slope: 0.1 }')], None),
     ],
     ids=["bn and relu", "relu", "bn after relu", "two bn", "bn that learns", "leaky relu"],
 )
 def test_what_a_convolution_can_stand_for(layers, last):
-    assert find_fusions(net_of(convolution(), *layers)) == ({} if last is None else {1: last})
+    assert find_fusions(net_of(convolution(), *layers), forward_only=True) == ({} if last is None else {1: last})
 
 
 def test_a_layer_with_a_top_of_its_own_is_left_alone():
     relu = RELU.replace('top: "y"', 'top: "r"')
-    assert (
-        find_fusions(
-            net_of(convolution(), relu, LAST.replace('"y"', '"r"').replace("last", "other").replace('"z"', '"w"'))
-        )
-        == {}
-    )
+    other = LAST.replace('"y"', '"r"').replace("last", "other").replace('"z"', '"w"')
+    assert find_fusions(net_of(convolution(), relu, other), forward_only=True) == {}
 
 
 def test_a_pass_that_ends_between_them_shows_what_it_shows_without_sharing():
@@ -104,6 +102,96 @@ def test_a_pass_that_ends_between_them_shows_what_it_shows_without_sharing():
         assert (wanted.min() < 0) == (end != "relu")
 
 
-def test_training_runs_every_layer(launched):
+def test_training_runs_the_layers_of_a_folded_net_one_by_one(launched):
     net_of(convolution(), BN, RELU, phase=caffe_pb2.TRAIN, share=True).forward()
     assert {"channel_affine_forward", "relu_forward"} <= set(launched)
+
+
+LEARN = BN.replace("INFERENCE", "LEARN")
+SECOND = [LEARN.replace('"bn"', '"bn2"'), RELU.replace('"relu"', '"relu2"')]
+
+
+def training_net(*layers, **given):
+    """A net whose loss sees the blob that the last of the layers makes."""
+    top = re.findall('top: "(.)"', layers[-1])[0]
+    loss = f"""layer {{ name: "z" type: "Power" bottom: "{top}" top: "z" power_param {{ shift: -1 }} }}
+    layer {{ name: "loss" type: "EuclideanLoss" bottom: "z" bottom: "x" top: "loss" }}"""
+    layers = [INPUT, convolution().replace("num_output: 19", "num_output: 17"), *layers, loss]
+    net = Net(parse("\n".join(layers), caffe_pb2.NetParameter()), caffe_pb2.TRAIN, seed=1, **given)
+    net.blobs["x"].data[...] = np.random.default_rng(0).normal(size=net.blobs["x"].shape)
+    return net
+
+
+def gradients(net):
+    """The gradient of each parameter."""
+    return [blob.diff.copy() for blobs in net.params.values() for blob in blobs]
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        [LEARN, RELU],
+        [LEARN],
+        [LEARN, RELU, *SECOND],
+        [RELU, LEARN],
+        [LEARN.replace('top: "y"', 'top: "b"'), RELU.replace('"y"', '"b"')],
+        [LEARN, RELU.replace('top: "y"', 'top: "r"')],
+        [LEARN, RELU, 'layer { name: "drop" type: "Dropout" bottom: "y" top: "y" }'],
+    ],
+    ids=[
+        "bn and relu",
+        "bn alone",
+        "twice",
+        "bn after relu",
+        "bn with its own top",
+        "relu with its own top",
+        "dropout behind",
+    ],
+)
+def test_a_net_with_batch_norm_trains_as_without_sharing(device, layers):
+    plain, shared = training_net(*layers), training_net(*layers, share=True)
+    for _ in range(2):
+        assert shared.forward_loss() == plain.forward_loss()
+        for net in (plain, shared):
+            net.backward()
+        for one, other in zip(gradients(shared), gradients(plain), strict=True):
+            np.testing.assert_array_equal(one, other)
+            assert other.any()
+
+
+def test_batch_norm_does_the_work_of_a_relu_both_ways(launched):
+    net = training_net(LEARN, RELU, share=True)
+    net.forward()
+    net.backward()
+    assert "batch_norm_forward" in launched and not {"relu_forward", "relu_backward"} & set(launched)
+
+
+def test_batch_norm_that_needs_its_input_later_copies_nothing():
+    net = training_net(LEARN, RELU, share=True)
+    net.forward()
+    (_, _, made), (layer, taken, top) = (net.connections()[net.layer_names.index(name)] for name in ("conv", "bn"))
+    assert made[0] is taken[0] is layer.kept
+    assert top[0] is net._blobs["y"]
+
+
+@pytest.mark.parametrize("stop, goes_on", [("conv", "bn"), ("bn", "relu"), ("relu", "z")])
+def test_a_training_pass_in_two_parts_is_one_pass(stop, goes_on):
+    whole, parted, plain = training_net(LEARN, RELU), training_net(LEARN, RELU, share=True), training_net(LEARN, RELU)
+    whole.forward()
+    whole.backward()
+    shown = [net.forward(end=stop)["y"].copy() for net in (plain, parted)]
+    np.testing.assert_array_equal(*shown)
+    for net in (plain, parted):
+        net.blobs["y"].data[0] *= 2  # what lies there is what goes on
+        net.forward(start=goes_on)
+        net.backward(end=goes_on)
+        net.backward(start=stop)
+    for one, other in zip(gradients(parted), gradients(plain), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_test_net_of_its_own_statistics_rectifies_in_batch_norm(launched):
+    wanted = net_of(convolution(), LEARN, RELU).forward()["z"].copy()
+    launched.clear()
+    np.testing.assert_array_equal(net_of(convolution(), LEARN, RELU, share=True).forward()["z"], wanted)
+    assert "batch_norm_forward" in launched and "relu_forward" not in launched

@@ -1,0 +1,66 @@
+"""One pass of a net over its layers, upwards or downwards."""
+
+from ..blob import Blob
+from .debug_info import log_backward, log_forward
+from .fusion import after
+
+# what a layer may raise; the net says where
+LAYERS_ERRORS = (ValueError, FileNotFoundError, MemoryError)
+
+
+def run_forward(net, first: int, last: int) -> float:
+    """Forward through layers first..last; the weighted sum of their losses."""
+    if first in net._parted:  # what lies in the blob that the prototxt names is its input
+        _copy(net._tops[first][0], net._parted[first])
+    loss, number = 0.0, first
+    while number <= last:
+        layer, bottom, top = net.layers[number], net._bottoms[number], net._tops[number]
+        done = _last_fused(net, number, last)
+        try:
+            layer.reshape(bottom, top)
+            layer.forward(bottom, top, *_work_of(net, number, done))
+        except LAYERS_ERRORS as error:
+            raise net.located(error, layer.param) from error
+        if net.debug_info:
+            log_forward(layer, top)
+        for weight, blob in zip(layer.loss_weights, top, strict=True):
+            if weight:
+                blob.host_diff[...] = weight
+                loss += weight * float(blob.host_data.sum())
+        number = done + 1
+    if number in net._parted:
+        _copy(net._parted[number], net._tops[number][0])
+    return loss
+
+
+def run_backward(net, first: int, last: int) -> None:
+    """Backward through layers first..last, downwards."""
+    fused = {_last_fused(net, number, first): number for number in net._fusions if number >= last}
+    done = first
+    while done >= last:
+        number = fused.get(done, done)
+        if net._passes.layers[number]:
+            layer, top, bottom = net.layers[number], net._tops[number], net._bottoms[number]
+            try:
+                layer.backward(top, net._passes.bottoms[number], bottom, *_work_of(net, number, done))
+            except LAYERS_ERRORS as error:
+                raise net.located(error, layer.param) from error
+            if net.debug_info:
+                log_backward(layer, bottom, net._passes.bottoms[number])
+        done = number - 1
+
+
+def _last_fused(net, number: int, last: int) -> int:
+    """The last layer whose work layer `number` does in a pass over layers up to `last`: itself if it does no other's."""
+    fused = net._fusions.get(number, number)
+    return fused if fused <= last and not net.debug_info else number
+
+
+def _work_of(net, number: int, done: int) -> list:
+    """What a layer is given that does the work of those up to `done`."""
+    return [after(net.layers[number + 1 : done + 1])] if done > number else []
+
+
+def _copy(source: Blob, target: Blob) -> None:
+    target.reshape(*source.shape)
+    target.data[...] = source.data
