@@ -24,17 +24,32 @@ class _Parameters(list):
         return self[-1]
 
 
+class _Told:
+    """What the engine knows of a layer; a user's class that sets an attribute of that name has its own instead."""
+
+    def __set_name__(self, owner, name):
+        self._name = name
+
+    def __get__(self, user, owner):
+        return self if user is None else getattr(user._layer, self._name, 0)
+
+
 class PythonLayer:
     """Base of users' layers, known as `deconvnet.Layer`. Override the four steps; bottom and top are lists of blobs with `data` and `diff`
     as NumPy arrays, `reshape`, `shape`, `count`, `num`, `channels`, `height`, `width`.
 
     param_str: what the prototxt says in python_param.param_str; phase: TRAIN or TEST;
     blobs: the parameters, made in setup by `self.blobs.add_blob(*shape)`; backward adds to their `diff`
+    seed: the net's; position: how many forward passes the layer has done, kept by snapshots. What forward draws from these two alone
+    is drawn again by a resumed run, whose seed may come after setup; a subclass may use either name for something else.
     """
 
     param_str: str = ""
     phase: int
     blobs: _Parameters
+    seed = _Told()
+    position = _Told()
+    _layer: Layer | None = None
 
     def setup(self, bottom, top) -> None:
         """Read param_str, check the numbers of bottoms and tops, make parameters; once."""
@@ -68,8 +83,12 @@ class Python(Layer):
     in_place = True
     # set by the net
     allowed = False
+    position = 0
+    _user: PythonLayer | None = None
 
     def setup(self, bottom, top):
+        if self._user is not None:  # after a reseed: the user's setup runs once, and forward asks for the seed
+            return
         param = self.param.python_param
         if not param.module or not param.layer:
             raise ValueError("python_param needs module (a Python module) and layer (a class in it)")
@@ -78,11 +97,11 @@ class Python(Layer):
                 f"runs code of the Python module '{param.module}', which must be allowed: "
                 "Net(..., allow_python_layers=True), or --allow-python-layers on the command line"
             )
-        self._user = self._class(param)()
-        self._user.param_str, self._user.phase = param.param_str, self.phase
-        self._user.blobs = _Parameters(self)
+        user = self._class(param)()
+        user.param_str, user.phase, user.blobs, user._layer = param.param_str, self.phase, _Parameters(self), self
         self._bottom, self._top = [HostBlob(blob) for blob in bottom], [HostBlob(blob) for blob in top]
-        self._user.setup(self._bottom, self._top)
+        user.setup(self._bottom, self._top)
+        self._user = user
 
     def _class(self, param) -> type[PythonLayer]:
         """The user's class. Raises ValueError naming what is missing."""
@@ -106,6 +125,7 @@ class Python(Layer):
 
     def forward(self, bottom, top):
         self._user.forward(self._bottom, self._top)
+        self.position += 1
 
     def backward(self, top, propagate_down, bottom):
         self._user.backward(self._top, list(propagate_down), self._bottom)

@@ -1,12 +1,14 @@
 """Python layers: the user's class in a net, and only where it is allowed."""
 
 import logging
+from pathlib import Path
 
 import numpy as np
 import pytest
 from arrays import numbers
 from gradient_check import check_gradients
 from one_layer import OneLayer
+from tiny_training import dummy_solver
 
 import deconvnet
 from deconvnet.core import proto
@@ -14,6 +16,7 @@ from deconvnet.core.blob import Blob
 from deconvnet.core.layers import layer_type
 from deconvnet.core.net import Net, NetError
 from deconvnet.core.proto import caffe_pb2
+from deconvnet.core.solver import SGDSolver
 
 MODULE = """
 import json
@@ -51,6 +54,44 @@ class Phase(caffe.Layer):
 
     def forward(self, bottom, top):
         top[0].data[...] = self.phase
+
+
+class Drawing(caffe.Layer):
+    '''Numbers drawn from seed, position and phase, added to the bottom where there is one.'''
+
+    setups = 0
+
+    def setup(self, bottom, top):
+        self.setups += 1
+
+    def reshape(self, bottom, top):
+        top[0].reshape(*(bottom[0].data.shape if bottom else (2, 3)))
+
+    def forward(self, bottom, top):
+        self.drawn = (self.seed, self.position)
+        top[0].data[...] = np.random.default_rng((*self.drawn, self.phase)).normal(size=top[0].shape)
+        if bottom:
+            top[0].data[...] += bottom[0].data
+
+    def backward(self, top, propagate_down, bottom):
+        if bottom:
+            bottom[0].diff[...] = top[0].diff
+
+
+class OwnNames(caffe.Layer):
+    '''Written for pycaffe, with a seed and a position of its own.'''
+
+    position = 10
+
+    def setup(self, bottom, top):
+        self.seed = None
+
+    def reshape(self, bottom, top):
+        top[0].reshape(1)
+
+    def forward(self, bottom, top):
+        self.position += 5
+        top[0].data[...] = self.position + 100 * (self.seed is None)
 
 
 class Bare(caffe.Layer):
@@ -113,6 +154,80 @@ def test_a_layer_without_bottoms_knows_its_phase(device, module):
     for phase in (caffe_pb2.TRAIN, caffe_pb2.TEST):
         net = Net(proto.parse(text, caffe_pb2.NetParameter()), phase, allow_python_layers=True)
         assert net.forward()["phase"].tolist() == [phase]
+
+
+def test_a_layer_is_told_the_seed_and_how_many_passes_came_before(device, module):
+    net = net_of(text_of(module, "Drawing"), allow_python_layers=True, seed=7)
+    user, seen = net.layer_dict["own"]._user, []
+    for _ in range(3):
+        net.forward(x=np.zeros((2, 3)))
+        seen.append(user.drawn)
+    assert seen == [(7, 0), (7, 1), (7, 2)]
+
+
+def test_a_reseed_hands_on_the_seed_and_runs_no_setup_again(device, module):
+    text = f'layer {{ name: "own" {text_of(module, "Drawing", "")} top: "x" }}'
+    net = Net(proto.parse(text, caffe_pb2.NetParameter()), caffe_pb2.TRAIN, allow_python_layers=True, seed=7)
+    net.reseed(8)
+    net.forward()
+    user = net.layer_dict["own"]._user
+    assert (user.drawn, user.setups) == ((8, 0), 1)
+
+
+def test_a_seed_and_a_position_of_the_users_own_stay_theirs(device, module):
+    text = f'layer {{ name: "own" {text_of(module, "OwnNames", "")} top: "x" }}'
+    net = Net(proto.parse(text, caffe_pb2.NetParameter()), caffe_pb2.TRAIN, allow_python_layers=True)
+    assert [net.forward()["x"].item() for _ in range(3)] == [115, 120, 125]
+
+
+def test_a_layer_alone_has_seed_and_position_zero():
+    assert (deconvnet.Layer().seed, deconvnet.Layer().position) == (0, 0)
+
+
+@pytest.fixture
+def drawing_solver(module, tmp_path):
+    """Makes a solver whose train and test nets draw twice by Python layers, as data and in the middle, each with a seed of its own."""
+    own = text_of(module, "Drawing", "")
+    net = f"""
+    layer {{ name: "data" {own} top: "data" }}
+    layer {{ name: "ip" type: "InnerProduct" bottom: "data" top: "ip"
+      inner_product_param {{ num_output: 3 weight_filler {{ type: "gaussian" std: 0.3 }} }} }}
+    layer {{ name: "noise" {own} bottom: "ip" top: "noise" }}
+    layer {{ name: "loss" type: "EuclideanLoss" bottom: "noise" bottom: "data" top: "loss" }}
+    """
+    fields = f'snapshot_prefix: "{tmp_path}/run" iter_size: 2 test_iter: 2 test_interval: 2 max_iter: 8'
+    return lambda: SGDSolver(dummy_solver(fields, net), allow_python_layers=True)
+
+
+def test_a_run_with_drawing_layers_is_resumed_to_the_bit(drawing_solver, capsys):
+    whole = drawing_solver()
+    whole.step(3)
+    state = whole.snapshot()
+    capsys.readouterr()
+    whole.step(3)
+    expected = [line.partition("] ")[2] for line in capsys.readouterr().err.splitlines()]
+    resumed = drawing_solver()
+    assert resumed.seed != whole.seed
+    resumed.restore(state)
+    capsys.readouterr()
+    resumed.step(3)
+    assert [line.partition("] ")[2] for line in capsys.readouterr().err.splitlines()] == expected
+    assert list(resumed.losses) == list(whole.losses)
+    np.testing.assert_equal(resumed.net.arrays(), whole.net.arrays())
+
+
+def test_a_snapshot_that_holds_no_position_of_a_python_layer_still_loads(drawing_solver):
+    solver = drawing_solver()
+    solver.step(3)
+    path = solver.snapshot()
+    state = caffe_pb2.SolverState.FromString(Path(path).read_bytes())
+    places = {(cursor.layer, cursor.test_net): cursor.position for cursor in state.data_cursor}
+    assert places == {("data", -1): 6, ("noise", -1): 6, ("data", 0): 4, ("noise", 0): 4}
+    del state.data_cursor[:]
+    Path(path).write_bytes(state.SerializeToString())
+    resumed = drawing_solver()
+    resumed.restore(path)
+    assert [layer.position for layer in resumed.net.layers if layer.type == "Python"] == [0, 0]
 
 
 def test_it_runs_only_where_it_is_allowed(module, tmp_path):
