@@ -362,12 +362,13 @@ class Net:
         kernels.clear_all([parameter.blob.diff for parameter in self.learnable], self._gradient_table)
 
     def first_bad_layer(self) -> str | None:
-        """The first layer whose parameters or tops are not finite, found by running the last forward pass again on its data."""
+        """The first layer whose parameters or tops are not finite, found by running the last forward pass again on its data.
+
+        Parameters and positions stay as they are.
+        """
         for layer, bottom, top in zip(self.layers, self._bottoms, self._tops, strict=True):
-            if bottom:
-                if layer.position is not None:
-                    layer.position -= 1  # the same draws again
-                layer.forward(bottom, top)
+            if bottom and top:
+                _forward_again(layer, bottom, top)
             if not all(math.isfinite(float(np.sum(blob.host_data, dtype=np.float64))) for blob in (*layer.blobs, *top)):
                 return layer.name
         return None
@@ -421,6 +422,21 @@ class Net:
         """Give back the threads and files of the layers."""
         for layer in self.layers:
             layer.close()
+
+
+def _forward_again(layer: Layer, bottom: list[Blob], top: list[Blob]) -> None:
+    """Repeat a layer's last forward, with its draws, and put back what forward itself moves."""
+    position = layer.position
+    # a user's forward may change any of its parameters
+    moved = layer.blobs if isinstance(layer, Python) else [layer.blobs[number] for number in layer.statistics]
+    before = [blob.host_data.copy() for blob in moved]
+    if position is not None:
+        layer.position = max(0, position - 1)
+    layer.forward(bottom, top)
+    for blob, values in zip(moved, before, strict=True):
+        blob.host_data[...] = values
+    if position is not None:
+        layer.position = position
 
 
 def _arrays(layers: list[Layer]) -> Arrays:

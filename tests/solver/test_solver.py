@@ -1,7 +1,9 @@
 """The solver's cycle: what happens in an iteration, in which order, and what cannot go on."""
 
+import copy
 import re
 
+import h5py
 import numpy as np
 import pytest
 from tiny_training import DUMMY_NET, dummy_solver, write_dummy_solver
@@ -243,6 +245,29 @@ def test_a_loss_that_is_not_finite_stops_training_naming_iteration_and_layer_and
         solver.step(1)
     assert not list(tmp_path.glob("x_iter_3*"))
     assert len(list(tmp_path.glob("x_iter_2*"))) == 2
+
+
+def test_looking_for_the_bad_layer_moves_no_parameter_and_no_position(tmp_path):
+    normalised = DUMMY_NET.replace(
+        'layer { name: "drop"',
+        'layer { name: "bn" type: "BatchNorm" bottom: "conv" top: "conv" }\nlayer { name: "drop"',
+    )
+    outside = f"""layer {{ name: "out" type: "HDF5Output" bottom: "conv" bottom: "label"
+      hdf5_output_param {{ file_name: "{tmp_path}/out.h5" }} }}"""
+    solver = SGDSolver(dummy_solver("", normalised + outside))
+    solver.step(2)
+    solver.net.forward()
+    net = solver.net
+    dropped = net.blobs["conv"].data == 0
+    before = copy.deepcopy(net.arrays())
+    net.params["ip"][1].data[0] = before["ip"][1][0] = np.nan
+    assert net.first_bad_layer() == "ip"
+    np.testing.assert_equal(net.arrays(), before)
+    assert [layer.position for layer in net.layers if layer.position is not None] == [3, 3]
+    np.testing.assert_array_equal(net.blobs["conv"].data == 0, dropped)  # by the same draws
+    net.close()
+    with h5py.File(tmp_path / "out.h5") as file:
+        assert len(file["data"]) == 3 * 4
 
 
 def test_a_parameter_that_is_not_finite_is_not_snapshotted(tmp_path):
