@@ -1,4 +1,7 @@
-"""Weights as .npz (NumPy's archive of arrays), with keys LAYER/NUMBER. Arrays of Python objects are not read, so nothing is unpickled."""
+"""Weights as .npz (NumPy's archive of arrays), with keys LAYER/NUMBER. Arrays of Python objects are not read, so nothing is unpickled.
+
+Arrays of BN layers in bn_mode: LEARN bear the comment `bn_mode: LEARN` in the archive, which shows to nobody who reads the arrays.
+"""
 
 import re
 import zipfile
@@ -14,6 +17,7 @@ _MAGIC = b"\x93NUMPY\x01\x00"
 _HEADER = re.compile(
     rb"\{'descr': '([<>][f][248])', 'fortran_order': (True|False), 'shape': \(((?:\d{1,18}(?:, \d{1,18}){0,31})?),?\), \}\s*"
 )
+_LEARNS = b"bn_mode: LEARN"
 _BROKEN = (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError, RuntimeError, ValueError, KeyError)
 
 
@@ -28,7 +32,9 @@ def open_npz(file: BinaryIO, path: str, names: Names | None = None):
             raise CorruptModel("a name stands twice in it")
     except _BROKEN as error:
         raise _corrupt(path, error) from None
-    yield named_layers(parameters, path, names)
+    learning = {entry.filename.rpartition("/")[0] for entry in members if entry.comment == _LEARNS}
+    layers = named_layers(parameters, path, names)
+    yield [layer._replace(learns_statistics=layer.name in learning) for layer in layers]
 
 
 def _corrupt(path: str, error: Exception) -> CorruptModel:
@@ -68,7 +74,12 @@ def _read_header(file, name: str) -> tuple[np.dtype, bool, tuple[int, ...]]:
     return np.dtype(found[1].decode()), found[2] == b"True", shape
 
 
-def write_npz(path: str, arrays: dict[str, list[np.ndarray]]) -> None:
-    """Write parameters, not compressed; float noise does not shrink."""
-    with open(path, "wb") as file:
-        np.savez(file, **{f"{layer}/{i}": array for layer, blobs in arrays.items() for i, array in enumerate(blobs)})
+def write_npz(path: str, arrays: dict[str, list[np.ndarray]], learning: list[str]) -> None:
+    """Write parameters, not compressed (float noise does not shrink); `learning` names the layers of bn_mode: LEARN."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for layer, blobs in arrays.items():
+            for number, array in enumerate(blobs):
+                entry = zipfile.ZipInfo(f"{layer}/{number}.npy")
+                entry.comment = _LEARNS if layer in learning else b""
+                with archive.open(entry, "w", force_zip64=True) as file:
+                    np.lib.format.write_array(file, array, allow_pickle=False)

@@ -82,7 +82,7 @@ def open_weights(path: str, names: Names | None = None):
 def write_weights(path: str, net, arrays: Arrays, gradients: Arrays, learning: list[str]) -> None:
     """Write parameters by layer name in the form that the suffix names, a .caffemodel of the NetParameter `net` if it names none.
 
-    gradients: of the same layers, or empty; learning: the BN layers of bn_mode: LEARN, which every form but .npz keeps.
+    gradients: of the same layers, or empty; learning: the BN layers of bn_mode: LEARN, which a load into bn_mode: INFERENCE warns of.
     Raises NetError for gradients in .npz and .safetensors.
     """
     if gradients and path.endswith((".npz", ".safetensors")):
@@ -90,7 +90,7 @@ def write_weights(path: str, net, arrays: Arrays, gradients: Arrays, learning: l
     if path.endswith(".h5"):
         write_hdf5(path, arrays, gradients, learning)
     elif path.endswith(".npz"):
-        write_npz(path, arrays)
+        write_npz(path, arrays, learning)
     elif path.endswith(".safetensors"):
         write_safetensors(path, arrays, learning)
     else:

@@ -226,13 +226,22 @@ def test_a_layer_that_shares_all_it_misses_keeps_what_its_owner_loaded(tmp_path)
 # ------------------------------------------------------------------------------------------ training and inference
 
 
-@pytest.mark.parametrize("form", ["w.caffemodel", "w.caffemodel.h5", "w.safetensors"])
+@pytest.mark.parametrize("form", FORMS)
 def test_a_training_snapshot_in_an_inference_net_is_recognised_and_said(tmp_path, form):
     build().save(tmp_path / form)
     with pytest.warns(UserWarning, match=rf"{form}: its batch norms \(block/bn\) .*tools/fold_batch_norm.py"):
         net = build(INFERENCE, tmp_path / form)
     assert net.loaded.unfolded == ["block/bn"]
     assert "1 batch norms not folded (block/bn)" in str(net.loaded)
+
+
+def test_npz_that_numpy_wrote_says_nothing_of_batch_norm_and_loads(tmp_path):
+    build().save(tmp_path / "w.npz")
+    with np.load(tmp_path / "w.npz", allow_pickle=False) as arrays:
+        np.savez(tmp_path / "w.npz", **arrays)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert build(INFERENCE, tmp_path / "w.npz").loaded.unfolded == []
 
 
 def test_a_v1_training_snapshot_of_the_release_is_recognised_too(tmp_path):
