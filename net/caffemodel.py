@@ -1,6 +1,8 @@
 """The wire form of a .caffemodel, read and written array by array: no list of floats, no limit of 2 GB, no second copy.
 
-A file is a NetParameter; of it only layer names, blobs and bn_mode are read here (field numbers as in proto/caffe.proto).
+A file is a NetParameter; of it only layer names, blobs and bn_mode are read here (field numbers as in proto/caffe.proto). Ours begin
+with the number of their layers: protobuf cannot tell a file that is cut off between two of them. A program that changes the layers by
+protobuf writes that number, 1000, behind them, where it means nothing.
 """
 
 import mmap
@@ -14,7 +16,7 @@ from ..proto import caffe_pb2
 from .stored import CorruptModel, Stored, StoredLayer, read_values
 from .wire import BlobPlace, blob_parts, find_blob, header, read_fields
 
-_NET_LAYER, _NET_V1_LAYER = 100, 2
+_NET_LAYER, _NET_V1_LAYER, _NET_LAYER_COUNT = 100, 2, 1000
 
 
 class _Syntax(NamedTuple):
@@ -41,12 +43,16 @@ def open_caffemodel(file: BinaryIO, path: str):
     if os.fstat(file.fileno()).st_size == 0:
         raise CorruptModel(f"{path}: the file is empty, not a .caffemodel")
     view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-    layers, is_state = [], False
+    layers, is_state, count = [], False, 0
     try:
         for field, value in read_fields(view):
             is_state |= field == _STATES_ITER and isinstance(value, int)
+            if field == _NET_LAYER_COUNT and isinstance(value, int) and not layers:
+                count = value
             if field in (_NET_LAYER, _NET_V1_LAYER) and isinstance(value, slice) and not is_state:
                 layers.append(_read_layer(file, view, value, _LAYER if field == _NET_LAYER else _V1_LAYER))
+        if len(layers) < count and not is_state:
+            raise CorruptModel(f"it is cut off after {len(layers)} of {count} layers")
     except (CorruptModel, UnicodeDecodeError) as error:
         reason = error if isinstance(error, CorruptModel) else "a layer's name is not text"
         raise CorruptModel(f"{path}: not a whole .caffemodel ({reason}); copy or download it again") from None
@@ -102,6 +108,7 @@ def write_caffemodel(
     head = caffe_pb2.NetParameter()
     head.CopyFrom(net)
     del head.layer[:]
+    head.layer_count = len(net.layer)
     file.write(head.SerializeToString())
     for layer in net.layer:
         bare = caffe_pb2.LayerParameter()

@@ -12,6 +12,7 @@ import pytest
 
 from deconvnet.core import proto
 from deconvnet.core.net import Net, NetError
+from deconvnet.core.net.wire import header
 from deconvnet.core.proto import caffe_pb2
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -287,6 +288,30 @@ def test_a_file_that_is_cut_off_is_refused(tmp_path, form, share):
     whole = path.read_bytes()
     path.write_bytes(whole[: int(len(whole) * share)])
     assert "not" in refused(path)
+
+
+def test_a_caffemodel_that_is_cut_off_between_two_layers_is_refused(tmp_path):
+    path = tmp_path / "w.caffemodel"
+    build().save(path)
+    whole = path.read_bytes()
+    net = caffe_pb2.NetParameter.FromString(whole)
+    for left in range(len(net.layer)):
+        cut = sum(layer.ByteSize() + len(header(100, layer.ByteSize())) for layer in net.layer[left:])
+        path.write_bytes(whole[: len(whole) - cut])
+        assert len(caffe_pb2.NetParameter.FromString(path.read_bytes()).layer) == left  # protobuf reads on
+        assert f"(it is cut off after {left} of 4 layers); copy or download it again" in refused(path)
+
+
+def test_layers_may_be_taken_out_of_a_caffemodel_and_put_in_by_protobuf(tmp_path):
+    path = tmp_path / "w.caffemodel"
+    build().save(path)
+    net = caffe_pb2.NetParameter.FromString(path.read_bytes())
+    del net.layer[-1]
+    path.write_bytes(net.SerializeToString())
+    assert build().copy_from(path).missing == ["ip"]
+    net.layer.add(name="more"), net.layer.add(name="and more")
+    path.write_bytes(net.SerializeToString())
+    assert build().copy_from(path).missing == ["ip"]
 
 
 @pytest.mark.parametrize("form", FORMS)
