@@ -4,6 +4,7 @@ python kernels/host_build.py [--threads N --sanitizer thread|address] [--folder 
 """
 
 import argparse
+import contextlib
 import hashlib
 import os
 import platform
@@ -11,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
@@ -26,6 +28,7 @@ FLAGS = [
     "-Wextra",
 ]
 REALS = ("float", "double")
+_YOUNG = 3600  # seconds for which a library may belong to a process that is about to load it
 SANITIZER_FLAGS = ["-std=c++20", "-O1", "-g1", "-fPIC", "-pthread", "-Wall", "-Wextra", "-fno-omit-frame-pointer"]
 
 
@@ -53,11 +56,20 @@ def _processor() -> str:
 
 
 def library_name(flags: list[str] = FLAGS, reals: tuple[str, ...] = REALS) -> str:
-    """The file name of the library, keyed by the sources, the flags, the dtypes and the processor."""
-    key = hashlib.sha256(" ".join([*flags, *reals]).encode() + _processor().encode())
+    """The file name of the library, keyed by the flags, the dtypes and the processor, then by the sources."""
+    kind, content = hashlib.sha256(" ".join([*flags, *reals]).encode() + _processor().encode()), hashlib.sha256()
     for source in [*sorted(FOLDER.glob("*.h")), *sorted(FOLDER.glob("*.cu"))]:
-        key.update(source.name.encode() + source.read_bytes())
-    return f"libkernels-{key.hexdigest()[:16]}.so"
+        content.update(source.name.encode() + source.read_bytes())
+    return f"libkernels-{kind.hexdigest()[:8]}-{content.hexdigest()[:16]}.so"
+
+
+def _remove_stale(library: Path) -> None:
+    """Remove the libraries of older sources beside a new one; those of another processor that shares the folder serve it still."""
+    kind = library.name.rpartition("-")[0]
+    for other in library.parent.glob(f"{kind}-*"):
+        with contextlib.suppress(OSError):  # another process may be removing it, too
+            if other != library and time.time() - other.stat().st_mtime > _YOUNG:
+                other.unlink()
 
 
 def build(
@@ -66,7 +78,7 @@ def build(
     """Compile every .cu file, for float and for double unless `reals` names one alone, into one library in `folder`; return its path.
 
     `threads` makes the test-only build with blocks of that many real threads, `sanitizer` ("thread" or "address") instruments it.
-    An existing library of the same key is taken as it is. Raises BuildError.
+    An existing library of the same key is taken as it is; a new one beside the sources replaces those of older sources. Raises BuildError.
     """
     flags = FLAGS
     if threads:
@@ -100,6 +112,8 @@ def build(
             raise BuildError(f"the host kernels cannot be written to {library.parent}: {error.strerror}") from None
         except subprocess.CalledProcessError as error:
             raise BuildError(f"the host kernels do not link with {cxx}; its log:\n{error.stderr}") from None
+    if library.parent == FOLDER:  # a cache folder serves several versions
+        _remove_stale(library)
     return library
 
 

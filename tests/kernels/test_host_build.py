@@ -1,7 +1,9 @@
 """Building the host library: its key, its errors, and that nothing is built twice."""
 
+import os
 import re
 import subprocess
+import time
 
 import pytest
 
@@ -39,6 +41,38 @@ def test_a_library_that_is_there_is_taken_as_it_is(copied, monkeypatch, tmp_path
     there.write_bytes(b"")
     monkeypatch.setattr(host_build, "compiler", lambda: pytest.fail("compiled though the library is there"))
     assert host_build.build(tmp_path) == there
+
+
+def aged(folder, name):
+    """A library of that name from two hours ago."""
+    there = folder / name
+    there.write_bytes(b"")
+    os.utime(there, (time.time() - 7200,) * 2)
+    return there
+
+
+def test_a_new_library_in_place_replaces_those_of_older_sources(copied):
+    first = aged(copied, host_build.library_name())
+    (copied / "double.cu").write_text((copied / "double.cu").read_text() + "\n")
+    left = aged(copied, first.with_suffix(".1234").name)  # of a build that was killed
+    library = host_build.build(copied)
+    assert not first.exists() and not left.exists() and library.exists()
+
+
+def test_libraries_that_another_process_may_load_stay(copied, monkeypatch):
+    """One just made, of other sources; one of another processor; and those of other versions in a cache folder."""
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(host_build, "_processor", lambda: "another processor")
+        foreign = aged(copied, host_build.library_name())
+    young = copied / host_build.library_name()
+    young.write_bytes(b"")
+    cache = copied / "cache"
+    cache.mkdir()
+    older = aged(cache, host_build.library_name())
+    (copied / "double.cu").write_text((copied / "double.cu").read_text() + "\n")
+    host_build.build(copied)
+    host_build.build(cache)
+    assert foreign.exists() and young.exists() and older.exists()
 
 
 def test_the_key_follows_sources_flags_and_processor(copied, monkeypatch):
