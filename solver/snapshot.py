@@ -66,6 +66,7 @@ def _describe(solver, model_path: str) -> caffe_pb2.SolverState:
         current_step=policy.drops,
         random_seed=solver.seed,
         environment=environment(),
+        precision=solver.net.precision,
     )
     message.loss_window.extend(solver.losses)
     if isinstance(policy, Plateau):
@@ -109,10 +110,18 @@ def restore(solver, path: str) -> None:
     _restore_policy(solver.policy, message)
     if message.HasField("random_seed"):
         _restore_draws(solver, message)
+    _warn_of_differences(message, path, solver.net.precision)
+
+
+def _warn_of_differences(message, path: str, precision: str) -> None:
+    """Say what keeps a resumed run from going on to the bit."""
     if message.environment and message.environment != environment():
         logger.warning(
             "%s was written on: %s; here: %s; the last bits may differ", path, message.environment, environment()
         )
+    if message.precision and message.precision != precision:
+        told = "%s was trained with precision %s; here: %s; resume with precision %s (--precision) to go on as it was"
+        logger.warning(told, path, message.precision, precision, message.precision)
 
 
 def _shapes(arrays) -> str:

@@ -1,6 +1,7 @@
 """Snapshots: what is written, exact resume, and files that are no snapshot."""
 
 import shutil
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -198,6 +199,27 @@ def test_another_environment_is_one_warning(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("OMP_NUM_THREADS", "77")
     solver.restore(path)
     assert capsys.readouterr().err.count("77 threads") == 1
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_another_precision_is_one_warning(tmp_path, form, capsys):
+    param = dummy_solver(f'snapshot_prefix: "{tmp_path}/x" snapshot_format: {form}')
+    path = SGDSolver(param, precision="TF32").snapshot()
+    SGDSolver(param, precision="TF32").restore(path)
+    assert "trained with" not in capsys.readouterr().err
+    SGDSolver(param).restore(path)
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "trained with" in line]
+    said = "was trained with precision TF32; here: FLOAT32; resume with precision TF32 (--precision) to go on as it was"
+    assert line.endswith(f"{path} {said}")
+
+
+def test_a_state_that_names_no_precision_is_resumed_from_without_a_word(tmp_path, capsys):
+    path = SGDSolver(dummy_solver(f'snapshot_prefix: "{tmp_path}/x"')).snapshot()
+    state = caffe_pb2.SolverState.FromString(Path(path).read_bytes())
+    state.ClearField("precision")
+    Path(path).write_bytes(state.SerializeToString())
+    SGDSolver(dummy_solver(""), precision="TF32").restore(path)
+    assert "trained with" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("fields", ["snapshot: 1", ""])
