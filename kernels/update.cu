@@ -1,6 +1,7 @@
 // The solver's passes over a parameter w with gradient g. Compulsory bytes of the update: read w, g and v, write w, g and v.
 //   g' = scale * g + decay * w (L2) or scale * g + decay * sign(w) (L1);  v = momentum * v + rate * g';  w = w - v;  g = v (Caffe keeps the step there)
 #include "kernel.h"
+#include "table.h"
 
 KERNEL(sgd_update, real* __restrict__ w, real* __restrict__ g, real* __restrict__ v, acc scale, acc rate, acc momentum, acc decay, int l1,
        index n) {
@@ -26,17 +27,7 @@ KERNEL(sum_of_squares, const real* __restrict__ x, double* __restrict__ sums, in
   }
 }
 
-// Many arrays in one launch: a row of `table` holds the size of its arrays, the number of its first run and `columns` addresses; `owners` has
-// the row of each run of at most `run` values.
-struct Part { const index* row; index first; int count; };
-DEVICE Part part_of(int r, const index* table, const int* owners, int columns, int run) {
-  const index* row = table + (index)owners[r] * (2 + columns);
-  const index first = (r - row[1]) * run;
-  return {row, first, (int)min((index)run, row[0] - first)};
-}
-DEVICE real* array_of(Part part, int column) { return (real*)part.row[2 + column] + part.first; }
-
-// columns: w, g, v; multipliers: of the rate and of the decay, a pair a row
+// All parameters in one launch, their columns w, g, v; multipliers: of the rate and of the decay, a pair a row
 struct Values { real w, g, v; };
 KERNEL(sgd_update_all, const index* __restrict__ table, const int* __restrict__ owners, const double* __restrict__ multipliers, acc scale,
        acc rate, acc momentum, acc decay, int l1, int runs, int run) {

@@ -58,8 +58,15 @@ class ArrayTable:
         return (*(beside(like, made) for made in (table, owners, np.array(numbers, np.float64))), len(owners))
 
 
-def _in_one(rows, asked: bool | None) -> bool:
+def in_one_launch(rows: list[tuple], asked: bool | None) -> bool:
+    """Whether kernels go over all rows at once: on a GPU, where nothing else is asked for."""
     return bool(rows) and (on_gpu(rows[0][0]) if asked is None else asked)
+
+
+def launch_update(name: str, rows: list[tuple], multipliers: list[tuple], table: ArrayTable, *numbers) -> None:
+    """Run an update over rows of (weights, gradient, histories ...) at once; multipliers: of the rate and of the decay, a pair a row."""
+    made, owners, multiplied, parts = table.look_up(rows, multipliers)
+    launch(name, parts, _PART, made, owners, multiplied, *numbers, parts, _PART, dtype=rows[0][0].dtype)
 
 
 def sgd_update_all(
@@ -77,21 +84,19 @@ def sgd_update_all(
 
     table: kept by the caller from one update to the next; in_one: launch once (or once each) whatever the device.
     """
-    if not _in_one(parameters, in_one):
+    if not in_one_launch(parameters, in_one):
         rule = {"scale": scale, "momentum": momentum, "l1": l1}
         for weights, gradient, velocity, rate_mult, decay_mult in parameters:
             sgd_update(weights, gradient, velocity, rate=rate * rate_mult, decay=decay * decay_mult, **rule)
         return
-    rows = [parameter[:3] for parameter in parameters]
-    made, owners, multipliers, parts = table.look_up(rows, [parameter[3:] for parameter in parameters])
-    arguments = (made, owners, multipliers, scale, rate, momentum, decay, int(l1), parts, _PART)
-    launch("sgd_update_all", parts, _PART, *arguments, dtype=rows[0][0].dtype)
+    rows, multipliers = [parameter[:3] for parameter in parameters], [parameter[3:] for parameter in parameters]
+    launch_update("sgd_update_all", rows, multipliers, table, scale, rate, momentum, decay, int(l1))
 
 
 def sum_of_squares_all(arrays: list, table: ArrayTable, in_one: bool | None = None) -> float:
     """The sum of the squares of all values of all arrays; on a GPU one launch and one number fetched."""
     rows = [(array,) for array in arrays]
-    if not _in_one(rows, in_one):
+    if not in_one_launch(rows, in_one):
         return sum(map(sum_of_squares, arrays))
     made, owners, _, parts = table.look_up(rows)
     sums = workspace(made, parts, "sums", np.float64)
@@ -102,7 +107,7 @@ def sum_of_squares_all(arrays: list, table: ArrayTable, in_one: bool | None = No
 def clear_all(arrays: list, table: ArrayTable, in_one: bool | None = None) -> None:
     """Set every value of every array to zero, on a GPU in one launch."""
     rows = [(array,) for array in arrays]
-    if not _in_one(rows, in_one):
+    if not in_one_launch(rows, in_one):
         for array in arrays:
             array[...] = 0
         return

@@ -10,7 +10,7 @@ from .solver import SGDSolver, Solver
 
 
 class _RuleSolver(SGDSolver):
-    """A solver that moves one parameter after the other by one of kernels.RULES; regularisation, clipping and rates are SGD's."""
+    """A solver that moves the parameters by one of kernels.RULES; regularisation, clipping and rates are SGD's."""
 
     rule: str
 
@@ -19,11 +19,14 @@ class _RuleSolver(SGDSolver):
         raise NotImplementedError
 
     def _move(self, scale, rate, decay, l1):
-        numbers, count = self._numbers(), len(self.net.learnable)
-        for number, parameter in enumerate(self.net.learnable):
-            blob, histories = parameter.blob, [kept.data for kept in self.history[number::count]]
-            own = {"rate": rate * parameter.lr_mult, "decay": decay * parameter.decay_mult}
-            kernels.rule_update(self.rule, blob.data, blob.diff, histories, scale=scale, l1=l1, **own, **numbers)
+        count = len(self.net.learnable)
+        histories = [[kept.data for kept in self.history[number::count]] for number in range(count)]
+        parameters = [
+            (parameter.blob.data, parameter.blob.diff, *kept, parameter.lr_mult, parameter.decay_mult)
+            for parameter, kept in zip(self.net.learnable, histories, strict=True)
+        ]
+        own = {"scale": scale, "rate": rate, "decay": decay, "l1": l1, **self._numbers()}
+        kernels.rule_update_all(self.rule, parameters, self._parameter_table, **own)
 
     def _refuse_momentum(self) -> None:
         if self.param.momentum:

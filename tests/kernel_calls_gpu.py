@@ -72,6 +72,26 @@ def _updates_in_one(dtype):
         update._PART = plain
 
 
+def _rules_in_one(dtype):
+    """Every other rule over parameters of less than a part, of exactly one, and of several, twice."""
+    results, plain, update._PART = [], update._PART, 40
+    numbers_of = {"momentum": 0.9, "keep": 0.8, "first": 0.9, "second": 0.99, "delta": 1e-3}
+    try:
+        for rule, names in kernels.RULES.items():
+            kept = 2 if rule in ("adadelta", "adam") else 1
+            histories = [[put(np.zeros(size, dtype)) for _ in range(kept)] for size in (1, 40, 7, 139)]
+            rows = [(*(_numbers(dtype, h[0].size, seed=seed) for seed in range(2)), *h) for h in histories]
+            table, own = kernels.ArrayTable(), {name: numbers_of[name] for name in names}
+            for l1 in (False, True):
+                parameters = [(*row, 1.0 + number, 0.5 * number) for number, row in enumerate(rows)]
+                rates = {"scale": 0.5, "rate": 0.1, "decay": 0.01, "l1": l1}
+                kernels.rule_update_all(rule, parameters, table, **rates, **own, in_one=True)
+            results += [array for row in rows for array in row]
+        return results
+    finally:
+        update._PART = plain
+
+
 def _unpool_in_cells(dtype):
     """Cells of 2 x 2 written two values at once, and of other sizes one by one; two switches change their cells."""
     results = []
@@ -123,6 +143,7 @@ CALLS = {
     "channel_products": _products_in_pieces,
     "merge_products": _products_in_pieces,
     "sgd_update_all": _updates_in_one,
+    **{f"{rule}_update_all": _rules_in_one for rule in kernels.RULES},
     "sum_of_squares_all": _updates_in_one,
     "clear_all": _updates_in_one,
     "im2col": _columns,

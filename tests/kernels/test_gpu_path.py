@@ -100,6 +100,18 @@ def updates(put, dtype):
     return *(array for row in arrays for array in row), put(np.array([total], dtype))
 
 
+def rules(put, dtype):
+    results, numbers = [], {"momentum": 0.9, "keep": 0.8, "first": 0.9, "second": 0.99, "delta": 0.1}
+    for rule, names in kernels.RULES.items():
+        kept = 2 if rule in ("adadelta", "adam") else 1
+        arrays = [[put(abs(normal(size, dtype=dtype))) for _ in range(2 + kept)] for size in (5, 1, 10000)]
+        rows = [(*row, lr, 1.0) for row, lr in zip(arrays, (1.0, 2.0, 0.0), strict=True)]
+        rates = {"scale": 0.5, "rate": 0.1, "decay": 0.01, "l1": False} | {name: numbers[name] for name in names}
+        kernels.rule_update_all(rule, rows, kernels.ArrayTable(), **rates)
+        results += [array for row in arrays for array in row]
+    return results
+
+
 def loss(put, dtype):
     scores, labels = put(normal(2, 3, 4, 5, dtype=dtype)), put(np.arange(40, dtype=dtype).reshape(2, 1, 4, 5) % 3)
     probabilities, gradient = (put(np.zeros((2, 3, 4, 5), dtype)) for _ in range(2))
@@ -118,7 +130,7 @@ def elementwise(put, dtype):
     return y, weights, put(np.array([kernels.sum_of_squares(velocity)], dtype))
 
 
-OPERATIONS = (convolution, deconvolution, upsampling, pooling, batch_norm, loss, elementwise, updates)
+OPERATIONS = (convolution, deconvolution, upsampling, pooling, batch_norm, loss, elementwise, updates, rules)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -211,6 +223,13 @@ def test_all_parameters_are_moved_in_one_launch_and_their_table_is_uploaded_once
     arrays[1][2] = to_gpu(normal(9000))  # a blob whose memory was made anew
     kernels.sgd_update_all([(*row, 1.0, 1.0) for row in arrays], table, **rule)
     assert len(record.to_device) == 6
+
+
+def test_the_other_rules_move_all_parameters_in_one_launch_each(launches, to_gpu):
+    rules(to_gpu, np.float32)
+    assert [(launch.name, launch.grid) for launch in launches] == [
+        (f"{rule}_update_all", (4,)) for rule in kernels.RULES
+    ]
 
 
 def test_lost_switches_are_counted_without_waiting_and_warned_of_at_the_end(record, to_gpu):

@@ -11,7 +11,7 @@ from stand_in_cupy import DeviceArray, Pointer
 from deconvnet.core import kernels
 from deconvnet.core.net import Net
 from deconvnet.core.proto import caffe_pb2, parse
-from deconvnet.core.solver import get_solver
+from deconvnet.core.solver import SOLVERS, get_solver
 
 # what one reads of a device in an iteration: losses, counts, accuracies
 NUMBER = 8
@@ -35,6 +35,25 @@ def test_a_running_iteration_uploads_its_batches_and_fetches_single_numbers(reco
         batches = [4 * solver.net.blobs[name].count for name in ("data", "label")]
     assert sorted(size for size in record.to_device if size > NUMBER) == sorted(batches * solver.param.iter_size)
     assert max(record.to_host) <= NUMBER
+
+
+@pytest.mark.parametrize("kind", SOLVERS)
+def test_every_solver_type_moves_all_parameters_in_one_launch_as_the_host_does(record, tmp_path, kind):
+    momentum = 0 if kind in ("AdaGrad", "RMSProp") else 0.9
+    path = tiny_training.write_dummy_solver(
+        tmp_path, f'type: "{kind}" momentum: {momentum} random_seed: 5 base_lr: 0.01'
+    )
+    weights = []
+    for mode in ("cpu", "gpu"):
+        kernels.set_mode(mode)
+        solver = get_solver(path)
+        solver.step(3)
+        weights.append(solver.net.arrays())
+    updates = [launch.name for launch in record.launches if "_update" in launch.name]
+    assert updates == [f"{kind.lower()}_update_all"] * 3
+    for name, ours in weights[0].items():
+        for one, other in zip(ours, weights[1][name], strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
 
 
 def test_an_iteration_takes_no_new_memory(record, tmp_path):

@@ -68,6 +68,30 @@ def test_a_step_is_the_rules_formula(device, rule, l1):
             np.testing.assert_allclose(host(found), expected, rtol=1e-12, atol=1e-14)
 
 
+@pytest.mark.parametrize("in_one", [False, True])
+@pytest.mark.parametrize("l1", [False, True])
+@pytest.mark.parametrize("rule", FORMULAS)
+def test_all_parameters_move_as_each_would_alone(device, rule, l1, in_one):
+    """Sizes below, at and beyond what a block takes at a time, each with multipliers of its own; two steps, so that histories count."""
+    own, kept = {name: NUMBERS[name] for name in kernels.RULES[rule]}, 2 if rule in ("adadelta", "adam") else 1
+    arrays = [
+        [*(numbers(*size, seed=seed) for seed in range(2)), *[np.zeros(size)] * kept]
+        for size in [(1,), (8192,), (3, 5), (8193,), (2, 20000)]
+    ]
+    multipliers = [(1.0, 1.0), (2.0, 0.0), (0.0, 1.0), (0.5, 3.0), (10.0, 1.0)]
+    together, alone = ([tuple(map(put, row)) for row in arrays] for _ in range(2))
+    table, rates = kernels.ArrayTable(), {"scale": SCALE, "l1": l1, **own}
+    for rate in (RATE, RATE / 10):
+        rows = [(*row, *ours) for row, ours in zip(together, multipliers, strict=True)]
+        kernels.rule_update_all(rule, rows, table, rate=rate, decay=DECAY, in_one=in_one, **rates)
+        for (weights, gradient, *histories), (lr, decay) in zip(alone, multipliers, strict=True):
+            moved = {"rate": rate * lr, "decay": DECAY * decay, **rates}
+            kernels.rule_update(rule, weights, gradient, histories, **moved)
+    for one, other in zip(together, alone, strict=True):
+        for found, expected in zip(one, other, strict=True):
+            np.testing.assert_allclose(host(found), host(expected), rtol=1e-13, atol=1e-14)
+
+
 FIELDS = {
     "Nesterov": "momentum: 0.9",
     "AdaGrad": "momentum: 0",
