@@ -45,7 +45,14 @@ from .losses import (
 )
 from .lrn import lrn, lrn_backward
 from .neuron import neuron, neuron_backward, prelu, prelu_backward
-from .normalization import batch_norm_backward, batch_norm_forward, channel_affine_backward, channel_affine_forward
+from .normalization import (
+    batch_norm_backward,
+    batch_norm_forward,
+    channel_affine_backward,
+    channel_affine_forward,
+    move_averages,
+    running_affine,
+)
 from .pooling import (
     Window,
     average_pool,

@@ -103,3 +103,24 @@ KERNEL(channel_affine_backward, const real* dy, const real* __restrict__ x, cons
     }
   }
 }
+
+// BVLC's BatchNorm keeps weighted sums over the batches: means and variances are sums / weight, 0 before the first batch.
+// The map by them: factor = 1 / sqrt(variance + eps), summand = -mean * factor.
+KERNEL(running_affine, const real* __restrict__ means, const real* __restrict__ variances, const real* __restrict__ weight,
+       real* __restrict__ factor, real* __restrict__ summand, acc eps, int channels) {
+  const acc over = weight[0] != 0 ? 1 / weight[0] : 0;
+  for_each(c, channels) {
+    const acc f = 1 / sqrt(variances[c] * over + eps);
+    factor[c] = f, summand[c] = -means[c] * over * f;
+  }
+}
+
+// Take a batch into them: sums = keep * sums + what is new, 1 for the weight; the variance is multiplied by m / (m - 1) first.
+KERNEL(move_averages, const real* __restrict__ mean, const real* __restrict__ variance, real* __restrict__ means, real* __restrict__ variances,
+       real* __restrict__ weight, acc keep, acc unbiased, int channels) {
+  for_each(c, channels) {
+    means[c] = keep * means[c] + mean[c];
+    variances[c] = keep * variances[c] + unbiased * variance[c];
+    if (c == 0) weight[0] = keep * weight[0] + 1;
+  }
+}

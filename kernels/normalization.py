@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from .device import launch, workspace
+from .device import launch, launch_elementwise, workspace
 from .pieces import cut, wanted
 
 
@@ -93,3 +93,14 @@ def channel_affine_backward(dy, x, scale, dx=None, dscale=None, dshift=None, in_
         sums_of_products(dy, x, scale, dx=dx, dscale=dscale, dshift=dshift)
     else:
         launch("channel_affine_backward", c, n * size, dy, x, scale, dx, dscale, dshift, n, c, size)
+
+
+def running_affine(means, variances, weight, eps: float, factor, summand) -> None:
+    """The map x -> factor * x + summand (C,) that normalises by running statistics: sums (C,) and the weight (1,) to divide them by."""
+    launch_elementwise("running_affine", means.size, means, variances, weight, factor, summand, eps, means.size)
+
+
+def move_averages(mean, variance, means, variances, weight, keep: float, unbiased: float) -> None:
+    """Take a batch's mean and `unbiased` * variance (C,) into running statistics, which are multiplied by `keep` first."""
+    arrays = (mean, variance, means, variances, weight)
+    launch_elementwise("move_averages", mean.size, *arrays, keep, unbiased, mean.size)

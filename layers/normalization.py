@@ -18,6 +18,7 @@ class BatchNorm(Layer):
     three by moving_average_fraction and adds the batch's mean, its variance (times m / (m - 1) for m values) and 1.
     """
 
+    only_launches = True
     in_place = True
     statistics = (0, 1, 2)
 
@@ -54,25 +55,19 @@ class BatchNorm(Layer):
         factor, summand = self._factor.data, self._summand.data
         eps = self.param.batch_norm_param.eps
         if self.uses_running:
-            mean, variance, weight = (blob.data for blob in self.blobs)
-            over = 1 / weight if float(weight[0]) else weight
-            factor[...] = (variance * over + eps) ** -0.5
-            summand[...] = -mean * over * factor
+            kernels.running_affine(*(blob.data for blob in self.blobs), eps, factor, summand)
             kernels.channel_affine_forward(x, factor, summand, y)
             return
         factor[...], summand[...] = 1, 0
         self._kept.reshape(*self._sizes)
         kept = self._kept.data if top[0] is bottom[0] and self.may_need_backward else None
-        kernels.batch_norm_forward(x, factor, summand, eps, y, self._mean.data, self._variance.data, kept)
-        self._move_averages(bottom[0].count // max(1, self.channels))
-
-    def _move_averages(self, values: int) -> None:
-        """Take the batch into the running statistics; `values` a channel."""
+        mean, variance = self._mean.data, self._variance.data
+        kernels.batch_norm_forward(x, factor, summand, eps, y, mean, variance, kept)
+        values = bottom[0].count // max(1, self.channels)
         unbiased = values / (values - 1) if values > 1 else 1
-        for blob, new in zip(self.blobs, (self._mean.data, unbiased * self._variance.data, 1), strict=True):
-            running = blob.data
-            running *= self.param.batch_norm_param.moving_average_fraction
-            running += new
+        running = (blob.data for blob in self.blobs)
+        keep = self.param.batch_norm_param.moving_average_fraction
+        kernels.move_averages(mean, variance, *running, keep, unbiased)
 
     def backward(self, top, propagate_down, bottom):
         if not propagate_down[0]:

@@ -57,6 +57,16 @@ def _prelu(dtype):
     return results
 
 
+def _running_statistics(dtype):
+    means, variances, mean, variance = (np.abs(numbers(WIDE, seed=seed, dtype=dtype)) for seed in range(4))
+    sums, weight = [put(means), put(variances)], put(np.array([2], dtype))
+    factor, summand, empty_factor, empty_summand = (empty(WIDE, dtype=dtype) for _ in range(4))
+    kernels.running_affine(*sums, weight, 1e-5, factor, summand)
+    kernels.running_affine(*sums, put(np.zeros(1, dtype)), 1e-5, empty_factor, empty_summand)
+    kernels.move_averages(put(mean), put(variance), *sums, weight, 0.9, 1.25)
+    return [factor, summand, empty_factor, empty_summand, *sums, weight]
+
+
 def _lrn(dtype):
     results = []
     for within, shape in ((False, (2, 4, 1, WIDE)), (True, (1, 2, 3, WIDE))):
@@ -155,6 +165,8 @@ CALLS = {
     "threshold_forward": _threshold,
     "prelu_forward": _prelu,
     "prelu_backward": _prelu,
+    "running_affine": _running_statistics,
+    "move_averages": _running_statistics,
     "sum_across_channels": _lrn,
     "sum_within_plane": _lrn,
     "lrn_forward": _lrn,

@@ -34,7 +34,12 @@ KERNELS = ROOT / "kernels"
 TESTS = {
     "accuracy": ["layers/test_accuracy.py"],
     "activation": ["layers/test_activation.py"],
-    "batch_norm": ["layers/test_batch_norm.py", "kernels/test_update.py", "kernels/test_pieces.py"],
+    "batch_norm": [
+        "layers/test_batch_norm.py",
+        "layers/test_normalization.py",
+        "kernels/test_update.py",
+        "kernels/test_pieces.py",
+    ],
     "bias": ["layers/test_convolution.py", "layers/test_inner_product.py"],
     "deconvolution": ["layers/test_convolution.py"],
     "dense": ["kernels/test_convolution_algorithm.py"],
