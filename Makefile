@@ -1,6 +1,7 @@
 # make demo         the main job in small: data, training, segmentation, a score and demo/report.png
 # make test         lint, then every test; kernels are compiled for two GPU architectures in it
-# make cuda-check   compile every kernel for ten GPU architectures, no GPU needed; prints registers, shared memory and spills of each
+# make cuda-check   compile every kernel for ten GPU architectures, no GPU needed, with registers, shared memory and spills of each; then
+#                   the tests of `make gpu` on a machine in the GPU's place that runs the compiled kernels, instruction by instruction
 # make gpu          on a machine with a GPU, no network and its own Python packages: the tests on it, then compute-sanitizer over the kernels
 # make bench-gpu    there: the full net and every kernel beside PyTorch, into benchmarks/results/gpu.json (docs/gpu.md); ONLY=STAGE,... some
 # make bench        time the full DeconvNet on the CPU, beside PyTorch where `make bench-peers` has installed it
@@ -15,7 +16,7 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3.10 pyth
 GPU_PYTHON ?= python3
 # what a GPU has a part in; the sanitizers of the host and the mutations have none
 GPU_TESTS := tests/kernels tests/layers tests/net tests/solver tests/blob \
-	--ignore tests/kernels/test_sanitizers.py --ignore tests/kernels/test_mutations.py
+	--ignore tests/kernels/test_sanitizers.py --ignore tests/kernels/test_mutations.py --ignore tests/kernels/test_ptx.py
 FUZZ_EXAMPLES ?= 10000
 BIN := .venv/bin
 
@@ -33,6 +34,7 @@ test: .venv/installed-test
 
 cuda-check: .venv/installed-test
 	$(BIN)/python tools/cuda_check.py
+	$(BIN)/python -m pytest -q --device ptx $(GPU_TESTS)
 
 fuzz: .venv/installed-test
 	FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/python -m pytest -q tests/test_fuzz.py

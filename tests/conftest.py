@@ -15,12 +15,16 @@ settings.register_profile(
 )
 settings.load_profile("deconvnet")
 
-DEVICES = ("cpu", "gpu")
+DEVICES = ("cpu", "gpu", "ptx")
+PTX = "compute_90"
 
 
 def pytest_addoption(parser):
     """--device: which devices the `device` fixture stands for."""
-    parser.addoption("--device", help="devices to test, comma-separated: cpu,gpu (default: those that are there)")
+    parser.addoption(
+        "--device",
+        help="devices to test, comma-separated: cpu, gpu, ptx (default: the first two, where they are there)",
+    )
 
 
 def _devices_there() -> list[str]:
@@ -39,7 +43,7 @@ def pytest_configure(config):
     names = [name.strip() for name in asked.split(",")] if asked else _devices_there()
     unknown = [name for name in names if name not in DEVICES]
     if unknown:
-        raise pytest.UsageError(f"--device {asked}: {unknown[0]!r} is no device; give cpu, gpu or cpu,gpu")
+        raise pytest.UsageError(f"--device {asked}: {unknown[0]!r} is no device; give some of cpu,gpu,ptx")
     config.devices = names
 
 
@@ -48,22 +52,25 @@ def pytest_generate_tests(metafunc):
     if "device" in metafunc.fixturenames:
         metafunc.parametrize("device", metafunc.config.devices, indirect=True)
     if "gpu" in metafunc.fixturenames:
-        gpus = ["stand-in", *(["gpu"] if "gpu" in metafunc.config.devices else [])]
+        gpus = ["stand-in", *(name for name in ("gpu", "ptx") if name in metafunc.config.devices)]
         metafunc.parametrize("gpu", gpus, indirect=True)
 
 
 @pytest.fixture
-def device(request):
-    """The mode of the test: "cpu" or "gpu"; blobs and `put` follow it."""
-    kernels.set_mode(request.param)
-    yield request.param
+def device(request, monkeypatch):
+    """The mode of the test: "cpu" or "gpu"; blobs and `put` follow it. ptx: a GPU whose kernels, as NVRTC compiles them, run on the host."""
+    if request.param == "ptx":
+        stand_in_cupy.install(monkeypatch, architecture=PTX)
+    mode = "cpu" if request.param == "cpu" else "gpu"
+    kernels.set_mode(mode)
+    yield mode
     kernels.set_mode("cpu")
 
 
 @pytest.fixture
 def gpu(request, monkeypatch):
-    """What mode "gpu" means in a test that compares it with the CPU: "stand-in" everywhere, "gpu" too where one is tested."""
-    if request.param == "stand-in":
-        stand_in_cupy.install(monkeypatch)
+    """What mode "gpu" means in a test that compares it with the CPU: "stand-in" everywhere, "gpu" and "ptx" too where they are tested."""
+    if request.param != "gpu":
+        stand_in_cupy.install(monkeypatch, architecture=PTX if request.param == "ptx" else None)
     yield request.param
     kernels.set_mode("cpu")

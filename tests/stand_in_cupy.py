@@ -1,5 +1,6 @@
 """A stand-in for CuPy on a machine without a GPU: it records launches, transfers and memory, and the host kernels do the work.
 
+With an architecture what NVRTC makes of the kernels for it runs instead (ptx.py), in the very grids and blocks that are asked for.
 It is as strict as CuPy where our code could go wrong: its arrays turn into NumPy arrays by `get` alone, take no NumPy array but by `set`,
 and their sums stay on the device until `float` or `int` fetches them.
 """
@@ -16,6 +17,7 @@ from collections import deque
 from typing import NamedTuple
 
 import numpy as np
+import ptx
 
 from deconvnet.core import kernels
 from deconvnet.core.kernels import device, host, pooling, sources
@@ -85,6 +87,10 @@ class Record:
         """Whether so many bytes from there on lie within one array."""
         return any(start <= address and address + size <= end for start, end in self._arrays.values())
 
+    def arrays(self) -> list[tuple[int, int]]:
+        """Where each array begins and ends."""
+        return list(self._arrays.values())
+
     def allocate(self, array: np.ndarray) -> "DeviceArray":
         size = -(-array.nbytes // _ROUNDED) * _ROUNDED
         self.live += size
@@ -133,7 +139,6 @@ class DeviceArray:
     nbytes = property(lambda self: self.held.nbytes)
     itemsize = property(lambda self: self.held.itemsize)
     flags = property(lambda self: self.held.flags)
-    data = property(lambda self: types.SimpleNamespace(ptr=self.held.ctypes.data))
     T = property(lambda self: self._view(self.held.T))
     data = property(lambda self: types.SimpleNamespace(ptr=self.held.ctypes.data))
 
@@ -166,8 +171,22 @@ class DeviceArray:
     def __setitem__(self, key, value):
         self.record.do(lambda: self.held.__setitem__(key, _number(value)))
 
-    def sum(self):
-        return self._new(self.held.sum())
+    def sum(self, axis=None, dtype=None, out=None):
+        if out is None:
+            return self._new(self.held.sum(axis, dtype))
+        self.record.do(lambda: self.held.sum(axis, dtype, out=out.held))
+        return out
+
+    def mean(self, dtype=None):
+        return self._new(self.held.mean(dtype=dtype))
+
+    def __abs__(self):
+        return self._new(abs(self.held))
+
+    def __add__(self, other):
+        return self._new(self.held + _number(other))
+
+    __radd__ = __add__
 
     def argmax(self):
         return self._new(self.held.argmax())
@@ -252,7 +271,8 @@ class Cublas:
 
         def multiply():
             before = kept * out if kept else 0  # with a factor of zero what was there is not read
-            out[...] = factor * np.matmul(one, other) + before
+            with np.errstate(all="ignore"):
+                out[...] = factor * np.matmul(one, other) + before
 
         self.record.do(multiply)
 
@@ -334,8 +354,11 @@ class CUDARuntimeError(RuntimeError):
     """As CuPy's."""
 
 
-def make(record: Record, memory: int | None = None):
-    """A module with what our code uses of CuPy. memory: bytes of the device, beyond which OutOfMemoryError is raised (None: no end)."""
+def make(record: Record, memory: int | None = None, architecture: str | None = None):
+    """A module with what our code uses of CuPy. memory: bytes of the device, beyond which OutOfMemoryError is raised (None: no end).
+
+    architecture: of the PTX that launches run, such as "compute_90"; None: the host kernels.
+    """
 
     def new(array):
         if memory is not None and record.live + array.nbytes > memory:
@@ -363,17 +386,33 @@ def make(record: Record, memory: int | None = None):
 
         def get_function(self, name):
             assert f"KERNEL({name}," in self.code
-            run = host.kernel(name, np.dtype({"float": np.float32, "double": np.float64}[self.real]))
-            kinds = sources.signatures()[name].kinds
+            run = on_host(name, self.real) if architecture is None else as_ptx(name, self.real)
 
             def function(grid, block, arguments):
                 record.launches.append(Launch(name, grid, block, tuple(map(described, arguments))))
-                pairs = zip(kinds, arguments, strict=True)
-                own = [as_host(argument, kind.endswith("*")) for kind, argument in pairs]
-                record.do(lambda: run(1, 1, own))
+                record.do(lambda: run(*grid, *block, arguments))
 
             function.max_threads_per_block = MOST_THREADS.get(name, 1024)
             return function
+
+    def on_host(name, real):
+        run = host.kernel(name, np.dtype({"float": np.float32, "double": np.float64}[real]))
+        kinds = sources.signatures()[name].kinds
+
+        def launch(blocks, threads, arguments):
+            pairs = zip(kinds, arguments, strict=True)
+            run(1, 1, [as_host(argument, kind.endswith("*")) for kind, argument in pairs])
+
+        return launch
+
+    def as_ptx(name, real):
+        program = ptx.program(name, real, architecture)
+
+        def launch(blocks, threads, arguments):
+            addresses = [np.uintp(one.data.ptr) if isinstance(one, DeviceArray) else one for one in arguments]
+            program.run(blocks, threads, addresses, record.arrays())
+
+        return launch
 
     def described(argument):
         if not isinstance(argument, DeviceArray):
@@ -439,11 +478,11 @@ def make(record: Record, memory: int | None = None):
     return module
 
 
-def install(monkeypatch, memory: int | None = None) -> Record:
-    """Until the test ends, "gpu" means the stand-in; the record of what happens there."""
+def install(monkeypatch, memory: int | None = None, architecture: str | None = None) -> Record:
+    """Until the test ends, "gpu" means the stand-in; the record of what happens there. memory, architecture: see make."""
     record = Record()
     gpu = f"{kernels.__name__}.gpu"
-    monkeypatch.setitem(sys.modules, "cupy", make(record, memory))
+    monkeypatch.setitem(sys.modules, "cupy", make(record, memory, architecture))
     monkeypatch.setitem(sys.modules, gpu, None)
     del sys.modules[gpu]  # so that it is imported anew; monkeypatch restores what was there
     monkeypatch.setattr(device, "_workspaces", {})

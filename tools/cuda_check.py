@@ -9,6 +9,7 @@ architecture, static shared memory of a block, stack of a thread (arrays that ar
 """
 
 import argparse
+import contextlib
 import ctypes
 import importlib.util
 import itertools
@@ -91,18 +92,37 @@ class Nvrtc:
 
     def compile(self, text: str, name: str, options: list[str]) -> tuple[bool, str]:
         """Compile a source to machine code; (whether it did, the compiler's log)."""
+        with self._program(text, name) as program:
+            compiled = self._compiled(program, options)
+            return compiled, self._text(program, "nvrtcGetProgramLog")
+
+    def ptx(self, text: str, name: str, options: list[str]) -> str:
+        """A source compiled to PTX, for a virtual architecture such as compute_90. Raises RuntimeError with the compiler's log."""
+        with self._program(text, name) as program:
+            if not self._compiled(program, options):
+                raise RuntimeError(f"{name} does not compile: {self._text(program, 'nvrtcGetProgramLog')}")
+            return self._text(program, "nvrtcGetPTX")
+
+    @contextlib.contextmanager
+    def _program(self, text: str, name: str):
         program = ctypes.c_void_p()
         self._call("nvrtcCreateProgram", ctypes.byref(program), text.encode(), name.encode(), 0, None, None)
         try:
-            arguments = (ctypes.c_char_p * len(options))(*(option.encode() for option in options))
-            status = self._library.nvrtcCompileProgram(program, len(options), arguments)
-            size = ctypes.c_size_t()
-            self._call("nvrtcGetProgramLogSize", program, ctypes.byref(size))
-            log = ctypes.create_string_buffer(size.value)
-            self._call("nvrtcGetProgramLog", program, log)
-            return status == 0, log.value.decode()
+            yield program
         finally:
             self._library.nvrtcDestroyProgram(ctypes.byref(program))
+
+    def _compiled(self, program, options: list[str]) -> bool:
+        arguments = (ctypes.c_char_p * len(options))(*(option.encode() for option in options))
+        return self._library.nvrtcCompileProgram(program, len(options), arguments) == 0
+
+    def _text(self, program, function: str) -> str:
+        """What a pair of functions, one for the size, says of a program."""
+        size = ctypes.c_size_t()
+        self._call(f"{function}Size", program, ctypes.byref(size))
+        text = ctypes.create_string_buffer(size.value)
+        self._call(function, program, text)
+        return text.value.decode()
 
     def _call(self, function: str, *arguments) -> None:
         status = getattr(self._library, function)(*arguments)

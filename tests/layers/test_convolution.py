@@ -159,7 +159,9 @@ def test_a_batch_cut_into_parts_gives_what_it_gives_whole(device, monkeypatch, k
     np.testing.assert_allclose(y, expected, rtol=0, atol=1e-11)
     for found, before in zip(_backward(case, dy), (dx, dw), strict=True):
         np.testing.assert_allclose(found, before, rtol=0, atol=1e-10)
-    assert len(seen) == 3
+    # large maps: one call multiplies all images, only the weights' gradient is cut
+    at_once = device == "gpu" and cut == "1x1" and part == "bands of rows"
+    assert len(seen) == (1 if at_once else 3)
     for chunks in seen:
         if part == "bands of rows":
             assert len(chunks) > 2 * shape[0] and len({chunk.first for chunk in chunks}) > 2

@@ -1,0 +1,456 @@
+// A machine that runs PTX on the host, a thread of a block after the other, each to the next place where threads meet.
+//
+// It is as strict as a device with its sanitizer on: every address must lie in an array and be aligned, no two threads may touch one
+// place without a barrier between them unless both read, all lanes of a warp must come to a shuffle or a matrix product, and all threads
+// of a block to the same barrier. What ptx.py reads comes as numbered slots: registers, and after them constants. See PTX ISA 8.8.
+#include <algorithm>
+#include <cfenv>
+#include <cmath>
+#include <cstdarg>
+#include <cstdint>
+#include <cstdio>
+#include <cstring>
+#include <map>
+#include <string>
+#include <vector>
+
+union Slot {
+  bool p;
+  uint16_t h;
+  uint32_t u;
+  int32_t s;
+  float f;
+  uint64_t ul;
+  int64_t sl;
+  double d;
+};
+
+typedef void (*Compute)(Slot* r, const int* o);
+enum Kind { COMPUTE, LOAD, STORE, BRANCH, RETURN, BARRIER, SHUFFLE, PRODUCT, ATOMIC_MAX };
+enum Space { GLOBAL, SHARED, LOCAL, PARAM };
+
+// o: slots, results first. LOAD and STORE: o[0] is the address, then `count` values of `bytes` each. SHUFFLE: `count` is 1 for bfly, 0 for
+// idx. PRODUCT: `bytes` is 2 for bfloat16, 4 for TF32.
+struct Instruction {
+  int kind, compute, guard, negated, target, space, count, bytes;
+  int64_t offset;
+  int o[16];
+};
+
+struct Range { uint64_t begin, end; };
+
+struct Launch {
+  const Instruction* code;
+  const Slot* slots;
+  const uint8_t* params;
+  const Range* ranges;  // in order
+  int length, slot_count, param_bytes, range_count, shared_bytes, local_bytes, blocks, threads;
+};
+
+// ------------------------------------------------------------------------------------------------------------ what computes in registers
+
+static std::map<std::string, int> names;
+static std::vector<Compute> computes;
+
+static void define(const std::string& name, Compute compute) {
+  names[name] = computes.size();
+  computes.push_back(compute);
+}
+
+template <class T> static T& as(Slot& slot);
+template <> bool& as(Slot& slot) { return slot.p; }
+template <> uint16_t& as(Slot& slot) { return slot.h; }
+template <> uint32_t& as(Slot& slot) { return slot.u; }
+template <> int32_t& as(Slot& slot) { return slot.s; }
+template <> float& as(Slot& slot) { return slot.f; }
+template <> uint64_t& as(Slot& slot) { return slot.ul; }
+template <> int64_t& as(Slot& slot) { return slot.sl; }
+template <> double& as(Slot& slot) { return slot.d; }
+
+#define ONE(name, to, from, value) \
+  define(name, [](Slot* r, const int* o) { const from a = as<from>(r[o[1]]); as<to>(r[o[0]]) = value; })
+#define TWO(name, type, value)                                                \
+  define(name, [](Slot* r, const int* o) {                                    \
+    const type a = as<type>(r[o[1]]), b = as<type>(r[o[2]]);                  \
+    as<type>(r[o[0]]) = value;                                                \
+  })
+#define THREE(name, type, value)                                                                       \
+  define(name, [](Slot* r, const int* o) {                                                             \
+    const type a = as<type>(r[o[1]]), b = as<type>(r[o[2]]), c = as<type>(r[o[3]]);                    \
+    as<type>(r[o[0]]) = value;                                                                         \
+  })
+#define COMPARE(name, type, value)                                            \
+  define(std::string("setp.") + name, [](Slot* r, const int* o) {             \
+    const type a = as<type>(r[o[1]]), b = as<type>(r[o[2]]);                  \
+    r[o[0]].p = value;                                                        \
+  })
+#define SELECT(name, type) \
+  define(name, [](Slot* r, const int* o) { as<type>(r[o[0]]) = r[o[3]].p ? as<type>(r[o[1]]) : as<type>(r[o[2]]); })
+
+template <class F> static auto rounded(int direction, F compute) {
+  const int before = std::fegetround();
+  std::fesetround(direction);
+  volatile auto result = compute();
+  std::fesetround(before);
+  return result;
+}
+
+static float fma_down(float a, float b, float c) {
+  volatile float x = a, y = b, z = c;
+  return rounded(FE_DOWNWARD, [&] { return std::fma((float)x, (float)y, (float)z); });
+}
+static float add_to_zero(float a, float b) {
+  volatile float x = a, y = b;
+  return rounded(FE_TOWARDZERO, [&] { return x + y; });
+}
+
+template <class T> static T saturated(double a) {
+  if (a != a) return 0;
+  return (T)std::clamp(a, (double)std::numeric_limits<T>::min(), (double)std::numeric_limits<T>::max());
+}
+
+static uint32_t bits(float f) { Slot s; s.f = f; return s.u; }
+static float float_of(uint32_t u) { Slot s; s.u = u; return s.f; }
+// round to nearest, ties away from zero, to 10 bits of fraction
+static uint32_t tf32(float f) { return std::isnan(f) ? 0x7fffffffu : (bits(f) + (1u << 12)) >> 13 << 13; }
+// round to nearest, ties to even, to 7 bits of fraction
+static uint32_t bf16(float f) {
+  const uint32_t u = bits(f), low = u & 0xffff;
+  if (std::isnan(f)) return 0x7fff;
+  return (u >> 16) + (low > 0x8000 || (low == 0x8000 && (u >> 16 & 1)));
+}
+
+#define FLOATING(t, type)                                                                             \
+  TWO("add." t, type, a + b); TWO("add.rn." t, type, a + b); TWO("sub." t, type, a - b);              \
+  TWO("mul." t, type, a * b); TWO("mul.rn." t, type, a * b); TWO("div.rn." t, type, a / b);           \
+  TWO("min." t, type, std::fmin(a, b)); TWO("max." t, type, std::fmax(a, b));                         \
+  THREE("fma.rn." t, type, std::fma(a, b, c));                                                        \
+  ONE("neg." t, type, type, -a); ONE("abs." t, type, type, std::fabs(a)); ONE("mov." t, type, type, a); \
+  ONE("sqrt.rn." t, type, type, std::sqrt(a)); ONE("rcp.rn." t, type, type, 1 / a);                   \
+  ONE("rcp.approx.ftz." t, type, type, 1 / a);                                                        \
+  ONE("cvt.rzi." t "." t, type, type, std::trunc(a)); ONE("cvt.rmi." t "." t, type, type, std::floor(a)); \
+  ONE("cvt.rni." t "." t, type, type, std::nearbyint(a));                                             \
+  SELECT("selp." t, type);                                                                            \
+  COMPARE("eq." t, type, a == b); COMPARE("lt." t, type, a < b); COMPARE("le." t, type, a <= b);      \
+  COMPARE("gt." t, type, a > b); COMPARE("ge." t, type, a >= b);                                      \
+  COMPARE("ne." t, type, a < b || a > b); COMPARE("equ." t, type, !(a < b || a > b));                 \
+  COMPARE("neu." t, type, a != b); COMPARE("ltu." t, type, !(a >= b)); COMPARE("leu." t, type, !(a > b)); \
+  COMPARE("gtu." t, type, !(a <= b)); COMPARE("geu." t, type, !(a < b));                              \
+  COMPARE("num." t, type, a == a && b == b); COMPARE("nan." t, type, a != a || b != b)
+
+#define INTEGER(t, type)                                                                              \
+  TWO("add." t, type, a + b); TWO("sub." t, type, a - b); TWO("mul.lo." t, type, a * b);              \
+  TWO("div." t, type, b ? a / b : (type)~0ull); TWO("rem." t, type, b ? a % b : a);                   \
+  TWO("min." t, type, std::min(a, b)); TWO("max." t, type, std::max(a, b));                           \
+  THREE("mad.lo." t, type, a * b + c); ONE("neg." t, type, type, 0 - a); ONE("mov." t, type, type, a); \
+  SELECT("selp." t, type);                                                                            \
+  COMPARE("eq." t, type, a == b); COMPARE("ne." t, type, a != b); COMPARE("lt." t, type, a < b);      \
+  COMPARE("le." t, type, a <= b); COMPARE("gt." t, type, a > b); COMPARE("ge." t, type, a >= b)
+
+#define BITS(t, type, width)                                                                          \
+  TWO("and." t, type, a & b); TWO("or." t, type, a | b); TWO("xor." t, type, a ^ b); ONE("not." t, type, type, ~a); \
+  ONE("mov." t, type, type, a); SELECT("selp." t, type); COMPARE("eq." t, type, a == b); COMPARE("ne." t, type, a != b); \
+  define("shl." t, [](Slot* r, const int* o) { const uint32_t n = r[o[2]].u; as<type>(r[o[0]]) = n < width ? as<type>(r[o[1]]) << n : 0; })
+
+#define SHIFT(t, type, width) \
+  define("shr." t, [](Slot* r, const int* o) { as<type>(r[o[0]]) = as<type>(r[o[1]]) >> std::min(r[o[2]].u, (uint32_t)width - 1); })
+#define SHIFT_UNSIGNED(t, type, width) \
+  define("shr." t, [](Slot* r, const int* o) { const uint32_t n = r[o[2]].u; as<type>(r[o[0]]) = n < width ? as<type>(r[o[1]]) >> n : 0; })
+
+static void define_all() {
+  FLOATING("f32", float);
+  FLOATING("f64", double);
+  INTEGER("s32", int32_t);
+  INTEGER("u32", uint32_t);
+  INTEGER("s64", int64_t);
+  INTEGER("u64", uint64_t);
+  BITS("b16", uint16_t, 16);
+  BITS("b32", uint32_t, 32);
+  BITS("b64", uint64_t, 64);
+  SHIFT("s32", int32_t, 32);
+  SHIFT_UNSIGNED("u32", uint32_t, 32);
+  SHIFT("s64", int64_t, 64);
+  SHIFT_UNSIGNED("u64", uint64_t, 64);
+  TWO("and.pred", bool, a && b);
+  TWO("or.pred", bool, a || b);
+  TWO("xor.pred", bool, a != b);
+  ONE("not.pred", bool, bool, !a);
+  ONE("mov.pred", bool, uint32_t, a != 0);  // a constant is 0 or -1
+  ONE("mov.u16", uint16_t, uint16_t, a);
+  SELECT("selp.u16", uint16_t);
+  COMPARE("eq.s16", uint16_t, a == b);
+  ONE("ex2.approx.f32", float, float, std::exp2(a));
+  ONE("ex2.approx.ftz.f32", float, float, std::exp2(a));
+  ONE("lg2.approx.f32", float, float, std::log2(a));
+  THREE("fma.rm.f32", float, fma_down(a, b, c));
+  TWO("add.rz.f32", float, add_to_zero(a, b));
+  ONE("cvt.f64.f32", double, float, a);
+  ONE("cvt.rn.f32.f64", float, double, a);
+  ONE("cvt.rn.f32.s32", float, int32_t, a);
+  ONE("cvt.rn.f32.u32", float, uint32_t, a);
+  ONE("cvt.rn.f64.s32", double, int32_t, a);
+  ONE("cvt.rn.f32.u16", float, uint16_t, a);
+  ONE("cvt.rn.f64.u16", double, uint16_t, a);
+  ONE("cvt.rn.f64.s64", double, int64_t, a);
+  ONE("cvt.rzi.s32.f32", int32_t, float, saturated<int32_t>(a));
+  ONE("cvt.rzi.s32.f64", int32_t, double, saturated<int32_t>(a));
+  ONE("cvt.sat.f32.f32", float, float, a > 0 ? std::min(a, 1.0f) : 0);
+  ONE("cvt.s64.s32", int64_t, int32_t, a);
+  ONE("cvt.u64.u32", uint64_t, uint32_t, a);
+  ONE("cvt.u32.u64", uint32_t, uint64_t, a);
+  ONE("cvt.u16.u32", uint16_t, uint32_t, a);
+  ONE("cvt.u32.u16", uint32_t, uint16_t, a);
+  ONE("cvt.s32.s8", int32_t, uint16_t, (int8_t)a);
+  ONE("cvta.to.global.u64", uint64_t, uint64_t, a);
+  ONE("cvt.rna.tf32.f32", uint32_t, float, tf32(a));
+  define("cvt.rn.bf16x2.f32", [](Slot* r, const int* o) { r[o[0]].u = bf16(r[o[1]].f) << 16 | bf16(r[o[2]].f); });
+  define("mul.wide.s32", [](Slot* r, const int* o) { r[o[0]].sl = (int64_t)r[o[1]].s * r[o[2]].s; });
+  define("mul.wide.u32", [](Slot* r, const int* o) { r[o[0]].ul = (uint64_t)r[o[1]].u * r[o[2]].u; });
+  define("bfe.u32", [](Slot* r, const int* o) {
+    const uint32_t at = r[o[2]].u & 255, length = r[o[3]].u & 255, value = at < 32 ? r[o[1]].u >> at : 0;
+    r[o[0]].u = length < 32 ? value & ((1u << length) - 1) : value;
+  });
+  define("pack.b64", [](Slot* r, const int* o) { r[o[0]].ul = (uint64_t)r[o[2]].u << 32 | r[o[1]].u; });
+  define("unpack.b64", [](Slot* r, const int* o) {
+    const uint64_t value = r[o[2]].ul;
+    r[o[0]].u = value, r[o[1]].u = value >> 32;
+  });
+  define("pow.f64", [](Slot* r, const int* o) { r[o[0]].d = std::pow(r[o[1]].d, r[o[2]].d); });
+}
+
+extern "C" int compute_of(const char* name) {
+  if (names.empty()) define_all();
+  const auto found = names.find(name);
+  return found == names.end() ? -1 : found->second;
+}
+
+// ------------------------------------------------------------------------------------------------------------------------------ blocks
+
+static char message[600];
+
+struct Wrong {};  // what is wrong is in `message`
+
+[[noreturn]] static void wrong(const char* format, ...) {
+  va_list arguments;
+  va_start(arguments, format);
+  vsnprintf(message, sizeof message, format, arguments);
+  va_end(arguments);
+  throw Wrong();
+}
+
+// Who touched a value last; an epoch ends at each barrier of its block.
+struct Touched {
+  enum { NOBODY = -1, MANY = -2 };
+  int write_block = NOBODY, write_thread = NOBODY, write_epoch = 0, read_block = NOBODY, read_thread = NOBODY, read_epoch = 0;
+
+  bool may_read(int block, int thread, int epoch) {
+    const bool races = write_block != NOBODY && (write_block != block || (write_epoch == epoch && write_thread != thread));
+    if (read_block == NOBODY) read_block = block;
+    if (read_block != block) read_block = MANY;
+    read_thread = read_epoch == epoch && read_thread != NOBODY && read_thread != thread ? MANY : thread;
+    read_epoch = epoch;
+    return !races;
+  }
+  bool may_write(int block, int thread, int epoch) {
+    const bool races = (write_block != NOBODY && (write_block != block || (write_epoch == epoch && write_thread != thread))) ||
+                       (read_block != NOBODY && (read_block != block || (read_epoch == epoch && read_thread != thread)));
+    write_block = block, write_thread = thread, write_epoch = epoch;
+    return !races;
+  }
+};
+
+// Of an array in global memory: one for each value, whose size is that of its first access.
+struct Array {
+  int size = 0;
+  std::vector<Touched> values;
+};
+
+enum State { RUNS, AT_BARRIER, IN_WARP, DONE };
+
+struct Thread {
+  std::vector<Slot> r;
+  std::vector<uint8_t> local;
+  int pc = 0;
+  State state = RUNS;
+};
+
+struct Block {
+  const Launch& launch;
+  std::vector<Array>& arrays;  // in the order of the launch's ranges
+  const int number;
+  int epoch = 0;
+  std::vector<uint8_t> shared;
+  std::vector<Touched> touched_shared;
+  std::vector<Thread> threads;
+
+  Block(const Launch& launch, std::vector<Array>& arrays, int number)
+      : launch(launch), arrays(arrays), number(number), shared(launch.shared_bytes, 0xcd), touched_shared(launch.shared_bytes / 4 + 1),
+        threads(launch.threads) {
+    for (int t = 0; t < launch.threads; ++t) {
+      threads[t].r.assign(launch.slots, launch.slots + launch.slot_count);
+      const int special[] = {t, launch.threads, number, launch.blocks};  // %tid.x %ntid.x %ctaid.x %nctaid.x
+      for (int i = 0; i < 4; ++i) threads[t].r[i].ul = special[i];
+      threads[t].local.assign(launch.local_bytes, 0xcd);
+    }
+  }
+
+  void touch(Touched& place, bool writes, int thread, const char* space) {
+    if (!(writes ? place.may_write(number, thread, epoch) : place.may_read(number, thread, epoch)))
+      wrong("race: thread %d of block %d %s %s memory that another thread touched since the last barrier", thread, number,
+            writes ? "writes" : "reads", space);
+  }
+
+  uint8_t* place(const Instruction& i, int thread, bool writes) {
+    Thread& own = threads[thread];
+    const uint64_t at = own.r[i.o[0]].ul + i.offset, size = (uint64_t)i.count * i.bytes;
+    const char* spaces[] = {"global", "shared", "local", "param"};
+    if (at % size) wrong("thread %d of block %d: %s address %#llx is not aligned to %d bytes", thread, number, spaces[i.space], (long long)at, (int)size);
+    if (i.space == GLOBAL) {
+      const Range* end = launch.ranges + launch.range_count;
+      const Range* found = std::upper_bound(launch.ranges, end, at, [](uint64_t a, const Range& range) { return a < range.begin; }) - 1;
+      if (found < launch.ranges || at + size > found->end)
+        wrong("thread %d of block %d: %d bytes of global memory at %#llx lie in no array", thread, number, (int)size, (long long)at);
+      Array& array = arrays[found - launch.ranges];
+      if (!array.size) array.size = i.bytes, array.values.resize((found->end - found->begin) / i.bytes + 1);
+      const uint64_t last = (at + size - 1 - found->begin) / array.size;
+      for (uint64_t v = (at - found->begin) / array.size; v <= last; ++v) touch(array.values[v], writes, thread, "global");
+      return (uint8_t*)at;
+    }
+    const uint64_t bytes = i.space == SHARED ? launch.shared_bytes : i.space == LOCAL ? launch.local_bytes : launch.param_bytes;
+    if (at + size > bytes) wrong("thread %d of block %d: %s address %lld beyond its %lld bytes", thread, number, spaces[i.space], (long long)at, (long long)bytes);
+    if (i.space == SHARED)
+      for (uint64_t b = at; b < at + size; b += 4) touch(touched_shared[b / 4], writes, thread, "shared");
+    return i.space == SHARED ? &shared[at] : i.space == LOCAL ? &own.local[at] : (uint8_t*)launch.params + at;
+  }
+
+  // A thread goes on to its end or to where it must wait for others.
+  void go_on(int thread) {
+    Thread& own = threads[thread];
+    Slot* r = own.r.data();
+    for (own.state = RUNS; own.state == RUNS;) {
+      if (own.pc >= launch.length) wrong("the program runs over its end");
+      const Instruction& i = launch.code[own.pc];
+      if (i.guard >= 0 && r[i.guard].p == (bool)i.negated) {
+        ++own.pc;
+        continue;
+      }
+      switch (i.kind) {
+        case COMPUTE: computes[i.compute](r, i.o); break;
+        case LOAD: {
+          const uint8_t* from = place(i, thread, false);
+          for (int v = 0; v < i.count; ++v) r[i.o[1 + v]].ul = 0, memcpy(&r[i.o[1 + v]], from + v * i.bytes, i.bytes);
+          break;
+        }
+        case STORE: {
+          uint8_t* to = place(i, thread, true);
+          for (int v = 0; v < i.count; ++v) memcpy(to + v * i.bytes, &r[i.o[1 + v]], i.bytes);
+          break;
+        }
+        case ATOMIC_MAX: {  // o[1] the result, o[2] the value; atomics do not race
+          const uint64_t at = r[i.o[0]].ul + i.offset;
+          const Range* end = launch.ranges + launch.range_count;
+          if (std::none_of(launch.ranges, end, [&](const Range& range) { return range.begin <= at && at + 4 <= range.end; }))
+            wrong("thread %d of block %d: an atomic at %#llx lies in no array", thread, number, (long long)at);
+          int32_t* to = (int32_t*)at;
+          const int32_t before = *to;
+          *to = std::max(before, r[i.o[2]].s);
+          r[i.o[1]].s = before;
+          break;
+        }
+        case BRANCH: own.pc = i.target; continue;
+        case RETURN: own.state = DONE; continue;
+        case BARRIER: own.state = AT_BARRIER; continue;
+        default: own.state = IN_WARP; continue;
+      }
+      ++own.pc;
+    }
+  }
+
+  // What the lanes of a warp do together, all of them at one instruction.
+  void do_in_warp(int warp) {
+    Thread* lanes = &threads[32 * warp];
+    const Instruction& i = launch.code[lanes[0].pc];
+    const auto slot = [&](int lane, int n) -> Slot& { return lanes[lane].r[i.o[n]]; };
+    if (i.kind == SHUFFLE) {  // o: result, predicate, value, which lane, clamp, members
+      uint32_t values[32];
+      for (int l = 0; l < 32; ++l) {
+        values[l] = slot(l, 2).u;
+        if (slot(l, 5).u != ~0u || slot(l, 4).u != 31) wrong("a shuffle of other than whole warps");
+      }
+      for (int l = 0; l < 32; ++l) {
+        const int from = i.count ? l ^ slot(l, 3).s : slot(l, 3).s & 31;
+        slot(l, 0).u = values[from & 31];
+        slot(l, 1).p = from < 32;
+      }
+    } else {
+      multiply(i.bytes == 2, slot);
+    }
+    for (int l = 0; l < 32; ++l) ++lanes[l].pc, lanes[l].state = RUNS;
+  }
+
+  // mma.m16n8k8 of TF32 and m16n8k16 of bfloat16; o: 4 results, 4 registers of A, 2 of B, 4 of C. A register of B or A has DEPTH neighbours in k.
+  template <class S> void multiply(bool pairs, S slot) {
+    const int depth = pairs ? 2 : 1;
+    float a[16][16], b[16][8], sums[16][8];
+    const auto unpacked = [&](uint32_t word, int n) { return pairs ? float_of(n ? word & 0xffff0000u : word << 16) : float_of(word & 0xffffe000u); };
+    for (int l = 0; l < 32; ++l) {
+      const int group = l / 4, in_group = l % 4;
+      for (int n = 0; n < depth; ++n) {
+        for (int q = 0; q < 4; ++q) a[group + (q & 1) * 8][(in_group + (q >> 1) * 4) * depth + n] = unpacked(slot(l, 4 + q).u, n);
+        for (int q = 0; q < 2; ++q) b[(in_group + q * 4) * depth + n][group] = unpacked(slot(l, 8 + q).u, n);
+      }
+    }
+    for (int l = 0; l < 32; ++l)
+      for (int q = 0; q < 4; ++q) sums[l / 4 + (q >> 1) * 8][l % 4 * 2 + (q & 1)] = slot(l, 10 + q).f;
+    for (int y = 0; y < 16; ++y)
+      for (int x = 0; x < 8; ++x) {
+        double sum = sums[y][x];
+        for (int k = 0; k < 8 * depth; ++k) sum += (double)a[y][k] * b[k][x];
+        sums[y][x] = sum;
+      }
+    for (int l = 0; l < 32; ++l)
+      for (int q = 0; q < 4; ++q) slot(l, q).f = sums[l / 4 + (q >> 1) * 8][l % 4 * 2 + (q & 1)];
+  }
+
+  void run_warp(int warp) {
+    const int first = 32 * warp;
+    for (;;) {
+      int waiting = 0;
+      for (int t = first; t < first + 32; ++t) {
+        if (threads[t].state == RUNS) go_on(t);
+        waiting += threads[t].state == IN_WARP;
+      }
+      if (!waiting) return;
+      for (int t = first; t < first + 32; ++t)
+        if (threads[t].state != IN_WARP || threads[t].pc != threads[first].pc)
+          wrong("block %d: lanes of warp %d wait in a shuffle or product that lane %d does not come to", number, warp, t - first);
+      do_in_warp(warp);
+    }
+  }
+
+  void run() {
+    for (;; ++epoch) {
+      for (int warp = 0; warp < launch.threads / 32; ++warp) run_warp(warp);
+      int at = -1;
+      for (int t = 0; t < launch.threads; ++t) {
+        const bool waits = threads[t].state == AT_BARRIER;
+        if (t == 0 && waits) at = threads[t].pc;
+        if (waits ? threads[t].pc != at : at >= 0) wrong("block %d: thread %d does not come to the barrier that thread 0 waits at", number, t);
+      }
+      if (at < 0) return;
+      for (Thread& thread : threads) ++thread.pc, thread.state = RUNS;
+    }
+  }
+};
+
+// Run a grid; what went wrong, or null.
+extern "C" const char* run(const Launch* launch) {
+  if (launch->threads % 32) return "blocks have whole warps";
+  std::vector<Array> arrays(launch->range_count);
+  try {
+    for (int block = 0; block < launch->blocks; ++block) Block(*launch, arrays, block).run();
+  } catch (const Wrong&) {
+    return message;
+  }
+  return nullptr;
+}
