@@ -205,6 +205,12 @@ class HostBlob:
         return self._blob.host_diff
 
     @property
+    def device_data(self):
+        """The values on the device that computes, without a copy: on a GPU a CuPy array. What is written there the next layer sees."""
+        self._require("data")
+        return self._blob.data
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """The sizes, (N, C, H, W) for images."""
         return self._blob.shape

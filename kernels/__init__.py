@@ -15,6 +15,7 @@ from .convolution import (
 from .device import (
     DeviceError,
     array_module,
+    beside,
     compute_capability,
     cuda_version,
     dry_run,
@@ -77,6 +78,7 @@ from .reduction import (
     standardize_rows,
     standardize_rows_backward,
 )
+from .resampling import map_taps, merge_maps, resize_windows, window_taps
 from .softmax import rank_labels, softmax, softmax_backward, softmax_loss, softmax_loss_backward
 from .solver_rules import RULES, rule_update, rule_update_all
 from .tensor_product import PRECISIONS, require_precision

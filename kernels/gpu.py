@@ -15,7 +15,12 @@ _THREADS = 256  # of a block where there are blocks enough for every processor
 _MOST_THREADS = 1024
 _FEW = 2  # rows a processor, below which larger blocks keep it busy
 _SCALARS = {"int": np.int32, "index": np.int64, "unsigned int": np.uint32, "unsigned long long": np.uint64}
-_POINTEES = {"int*": np.dtype(np.int32), "double*": np.dtype(np.float64), "index*": np.dtype(np.int64)}
+_POINTEES = {
+    "int*": np.dtype(np.int32),
+    "double*": np.dtype(np.float64),
+    "index*": np.dtype(np.int64),
+    "unsigned char*": np.dtype(np.uint8),
+}
 
 
 @cache

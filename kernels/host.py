@@ -19,7 +19,12 @@ _SCALARS = {
     "unsigned int": ctypes.c_uint,
     "unsigned long long": ctypes.c_ulonglong,
 }
-_POINTEES = {"int*": np.dtype(np.int32), "double*": np.dtype(np.float64), "index*": np.dtype(np.int64)}
+_POINTEES = {
+    "int*": np.dtype(np.int32),
+    "double*": np.dtype(np.float64),
+    "index*": np.dtype(np.int64),
+    "unsigned char*": np.dtype(np.uint8),
+}
 
 
 def load_library() -> ctypes.CDLL:

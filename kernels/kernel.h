@@ -64,6 +64,7 @@ DEVICE T block_sum(T value) {  // launches use whole warps, so every lane takes 
 using std::exp;
 using std::expm1;
 using std::fabs;
+using std::floor;
 using std::log;
 using std::log1p;
 using std::pow;

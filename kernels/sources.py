@@ -14,6 +14,7 @@ _KINDS = {
     "int*": "int*",
     "double*": "double*",
     "index*": "index*",
+    "unsigned char*": "unsigned char*",
     "int": "int",
     "acc": "acc",
     "index": "index",

@@ -9,6 +9,7 @@ from arrays import empty, host, numbers, put, spaced
 from deconvnet.core import kernels
 from deconvnet.core.kernels import pieces, pooling, taps, update
 
+WIDE = 70  # more values a row than the largest block of the sanitizer builds has threads
 # shapes whose channels are single values, several planes together, and planes in parts with a shorter last one
 SHAPES = [(5, 3, 1, 1), (3, 5, 4, 5), (2, 3, 5, 29), (1, 2, 9, 15)]
 
@@ -134,7 +135,28 @@ def _columns(dtype):
         taps._RUN = plain
 
 
+def _resampled(dtype):
+    """Boxes that grow and shrink, over borders and over one another; in one the places move from thread to thread."""
+    boxes = [(-3, -1, 60, 4), (0, 0, WIDE - 1, 3), (5, 1, 5, 1), (2, -9, 80, 12), (-4, -4, -1, -1), (40, 0, 49, 2)]
+    image = put(np.random.default_rng(0).integers(0, 256, (4, WIDE, 3), dtype=np.uint8))
+    results = []
+    for size, antialias in [((5, 8), True), ((5, 8), False), ((3, WIDE), True)]:
+        x = empty(len(boxes), 3, *size, dtype=dtype)
+        taps = kernels.window_taps(boxes, size, x, antialias)
+        kernels.resize_windows(image, taps, put(np.array([3, 2, 1], dtype)), 1 / 64, x)
+        taps = kernels.map_taps(boxes, size, (4, WIDE), x, antialias)
+        for greatest in (False, True):
+            canvas = put(np.zeros((3, 4, WIDE), dtype))
+            kernels.merge_maps(x, taps, canvas, greatest)
+            results.append(canvas)
+        results += [x, taps.weights]
+    return results
+
+
 CALLS = {
+    "axis_taps": _resampled,
+    "merge_maps": _resampled,
+    "resize_windows": _resampled,
     "channel_moments": _batch_norm_in_pieces,
     "merge_moments": _batch_norm_in_pieces,
     "normalize_planes": _batch_norm_in_pieces,

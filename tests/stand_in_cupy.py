@@ -473,7 +473,7 @@ def make(record: Record, memory: int | None = None, architecture: str | None = N
     )
     module.get_default_memory_pool = lambda: pool
     module.asarray = module.array = asarray
-    module.empty = lambda shape, dtype=np.float64: new(np.full(shape, -77, dtype))
+    module.empty = lambda shape, dtype=np.float64: new(np.full(shape, np.array(-77).astype(dtype)))
     module.zeros = lambda shape, dtype=np.float64: new(np.zeros(shape, dtype))
     return module
 

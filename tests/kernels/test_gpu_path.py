@@ -14,7 +14,7 @@ from deconvnet.core import kernels
 from deconvnet.core.kernels import device, sources
 
 SCALARS = {"int": np.int32, "index": np.int64, "unsigned int": np.uint32, "unsigned long long": np.uint64}
-POINTEES = {"int*": np.int32, "double*": np.float64, "index*": np.int64}
+POINTEES = {"int*": np.int32, "double*": np.float64, "index*": np.int64, "unsigned char*": np.uint8}
 
 
 @pytest.fixture
@@ -130,7 +130,18 @@ def elementwise(put, dtype):
     return y, weights, put(np.array([kernels.sum_of_squares(velocity)], dtype))
 
 
-OPERATIONS = (convolution, deconvolution, upsampling, pooling, batch_norm, loss, elementwise, updates, rules)
+def resampling(put, dtype):
+    image, mean = put(np.arange(90, dtype=np.uint8).reshape(5, 6, 3)), put(normal(3, dtype=dtype))
+    boxes = [(-2, 1, 4, 9), (0, 0, 5, 4), (3, 3, 3, 3)]
+    x, canvas = put(np.zeros((3, 3, 4, 7), dtype)), put(np.zeros((3, 5, 6), dtype))
+    kernels.resize_windows(image, kernels.window_taps(boxes, (4, 7), x), mean, 0.5, x)
+    taps = kernels.map_taps(boxes, (4, 7), (5, 6), x)
+    kernels.merge_maps(x, taps, canvas)
+    kernels.merge_maps(x.reshape(3, 3, 4, 7)[1:], taps.of(1, 3), canvas, greatest=True)
+    return x, canvas, *taps[1:]
+
+
+OPERATIONS = (convolution, deconvolution, upsampling, pooling, batch_norm, loss, elementwise, updates, rules, resampling)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
