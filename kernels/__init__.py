@@ -73,6 +73,7 @@ from .reduction import (
     SUM,
     SUMSQ,
     best_classes,
+    class_map,
     reduce_rows,
     reduce_rows_backward,
     standardize_rows,

@@ -103,3 +103,21 @@ KERNEL(best_classes, const real* __restrict__ x, real* __restrict__ y, int k, in
     }
   }
 }
+
+// y (places) = the class with the greatest score at each place of x (classes, places), the first of equal ones; a NaN counts as the greatest.
+// A block owns a run of places, a thread a place.
+KERNEL(class_map, const real* __restrict__ x, unsigned char* __restrict__ y, int classes, int places, int run) {
+  const int runs = (places + run - 1) / run;
+  for_blocks(r, runs) {
+    const int first = r * run;
+    for_threads(i, min(run, places - first)) {
+      real best = x[first + i];
+      int which = 0;
+      for (int c = 1; c < classes; ++c) {
+        const real score = x[(index)c * places + first + i];
+        if (score > best || (score != score && best == best)) best = score, which = c;
+      }
+      y[first + i] = (unsigned char)which;
+    }
+  }
+}

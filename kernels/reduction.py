@@ -38,3 +38,14 @@ def best_classes(x, axis: int, k: int, out, classes: bool = True, scores: bool =
     stride = k * inner * (int(classes) + int(scores))
     rows = outer * -(-inner // _RUN)
     launch("best_classes", rows, _RUN * depth * k, x, out, k, class_at, score_at, stride, outer, depth, inner, _RUN)
+
+
+def class_map(x, out) -> None:
+    """out (...) uint8 = the class of the greatest value of x (classes, ...), the first of equal ones; a NaN counts as the greatest.
+
+    Raises ValueError for more classes than a byte can tell.
+    """
+    classes, places = x.shape[0], math.prod(x.shape[1:])
+    if classes > 256:
+        raise ValueError(f"{classes} classes, and a map of classes holds 256 at most")
+    launch("class_map", -(-places // _RUN), _RUN * classes, x, out, classes, places, _RUN)

@@ -6,8 +6,8 @@ from .inference import forward
 from .resampling import resize, shrunk
 
 
-def fcn_scores(net, image, *, size=None, input="data", output="score", mean=0.0, scale=1.0):
-    """A fully convolutional net's scores of an image: (K, H, W) float32.
+def fcn_scores(net, image, *, size=None, input="data", output="score", mean=0.0, scale=1.0, on_device=False):
+    """A fully convolutional net's scores of an image: (K, H, W) float32; on_device: where they were computed, as `inference.segment`.
 
     image: (H, W, 3) uint8 BGR. `mean` (a number or one per channel) is subtracted and the rest multiplied by `scale`.
     With `size` the image is padded by zeros, at the bottom and the right, to a square of that side, and the scores are
@@ -23,4 +23,6 @@ def fcn_scores(net, image, *, size=None, input="data", output="score", mean=0.0,
     scores = forward(net, x[None] * np.float32(scale), input, output)[0]
     if scores.shape[1:] != x.shape[1:]:
         raise ValueError(f"the net's '{output}' is {scores.shape[1:]} for an input of {x.shape[1:]}: not as large")
-    return resize(scores[:, :h, :w], height, width).copy()
+    if on_device and hasattr(net.blobs[input], "device_data"):
+        scores = net.blobs[output].device_data[0]
+    return resize(scores[:, :h, :w].copy(), height, width)

@@ -7,21 +7,23 @@ Where its blobs have `device_data` too, as ours, windows and score maps never le
 import numpy as np
 
 from .. import kernels
+from .resampling import for_kernels
 
 BATCH = 50  # windows that go through the net at once: the fastest on a CPU (make bench); fewer take less memory
 
 
-def segment(net, image, boxes, *, aggregate="sum", antialias=True, **options):
+def segment(net, image, boxes, *, aggregate="sum", antialias=True, on_device=False, **options):
     """Score every pixel of an image from a net's scores in boxes: (K, H, W) float32, all zero where no box lies.
 
-    See score_maps for the net and its options, merge_scores for `aggregate`.
+    See score_maps for the net and its options, merge_scores for `aggregate`. on_device: leave the scores where they were
+    computed, a CuPy array on a GPU, which `probabilities`, `classes_of` and `ensemble` take as well.
     """
     greatest = _is_greatest(aggregate)
     windows = _Windows(net, image, boxes, antialias=antialias, **options)
     canvas, taps = _canvas(windows.boxes, windows.maps_shape, windows.like, windows.image.shape[:2], antialias)
     for first, maps in windows:
         kernels.merge_maps(maps, taps.of(first, first + len(maps)), canvas, greatest)
-    return kernels.to_host(canvas)
+    return canvas if on_device else kernels.to_host(canvas)
 
 
 def score_maps(net, image, boxes, **options):
@@ -50,8 +52,7 @@ def merge_scores(boxes, maps, size, *, aggregate="sum", antialias=True):
     or another number of maps.
     """
     greatest, boxes = _is_greatest(aggregate), _checked(boxes)
-    if isinstance(maps, np.ndarray):
-        maps = np.ascontiguousarray(maps, np.float32)
+    maps = for_kernels(maps)
     if len(maps) != len(boxes):
         raise ValueError(f"there are {len(boxes)} boxes and {len(maps)} score maps")
     canvas, taps = _canvas(boxes, maps.shape[1:], maps, size, antialias)
@@ -139,14 +140,23 @@ class _Windows:
 
 
 def probabilities(scores):
-    """The softmax of (K, H, W) scores over the classes, float32."""
-    scores = np.exp(scores - scores.max(axis=0))
-    return scores / scores.sum(axis=0)
+    """The softmax of (K, H, W) scores over the classes, float32, on the device of the scores."""
+    scores = for_kernels(scores)
+    out = kernels.array_module(scores).empty(scores.shape, scores.dtype)
+    kernels.softmax(scores, 0, out)
+    return out
 
 
 def classes_of(scores):
-    """The class of each pixel from (K, H, W) scores: (H, W) uint8; of equal scores the first, so nothing is background."""
-    return scores.argmax(axis=0).astype(np.uint8)
+    """The class of each pixel from (K, H, W) scores: (H, W) uint8; of equal scores the first, so nothing is background.
+
+    The scores are NumPy's or CuPy's, the classes NumPy's.
+    """
+    if isinstance(scores, np.ndarray):
+        return scores.argmax(axis=0).astype(np.uint8)
+    out = kernels.array_module(scores).empty(scores.shape[1:], np.uint8)
+    kernels.class_map(scores, out)
+    return kernels.to_host(out)
 
 
 def forward(net, x, input, output):

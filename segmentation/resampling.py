@@ -6,14 +6,18 @@ import numpy as np
 from .. import kernels
 
 
+def for_kernels(maps):
+    """NumPy's maps as contiguous float32; CuPy's as they are."""
+    return np.ascontiguousarray(maps, np.float32) if isinstance(maps, np.ndarray) else maps
+
+
 def resize(maps, height, width, antialias=True, rows=(0, None)):
     """Resize (C, h, w) maps to (C, height, width), bilinear; a side that shrinks is antialiased if asked.
 
     maps: NumPy's, for a result in float32, or CuPy's, for one on the same GPU. `rows` (start, stop) gives only those rows
     of the result, which bounds the memory that a large result takes.
     """
-    if isinstance(maps, np.ndarray):
-        maps = np.ascontiguousarray(maps, np.float32)
+    maps = for_kernels(maps)
     start, stop, _ = slice(*rows).indices(height)
     if maps.shape[1:] == (height, width):
         return maps[:, start:stop]

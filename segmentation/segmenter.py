@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .. import kernels
 from . import inference
 from .ensemble import ensemble
 from .proposals import chosen
@@ -45,23 +46,29 @@ class Segmenter:
             proposed = np.maximum(edges - [0, 0, 1, 1], edges[:, [0, 1, 0, 1]])  # a pixel is left at least
         return chosen(proposed, count=self.count, min_side=self.min_side, context=self.context)
 
-    def probabilities(self, image_id, image):
-        """Class probabilities (K, h, w) float32 of an image (H, W, 3) uint8 BGR, of the shrunk image's size."""
+    def probabilities(self, image_id, image, on_device=False):
+        """Class probabilities (K, h, w) float32 of an image (H, W, 3) uint8 BGR, of the shrunk image's size.
+
+        on_device: leave them on a GPU where `score` or `fcn` left the scores there.
+        """
         work = shrunk(image, self.max_side)
         scores = self.score(work, self.boxes(image_id, image, work.shape[:2])) if self.score else None
         if self.score and self.fcn:
             found = ensemble(scores, self.fcn(work), self.how)
         else:
             found = inference.probabilities(scores if self.score else self.fcn(work))
+        found = found if on_device and not self.crf else kernels.to_host(found)
         return self.crf(work, found) if self.crf else found
 
     def __call__(self, image_id, image):
         """The class of each pixel of an image (H, W, 3) uint8 BGR: (H, W) uint8."""
-        return grown_classes(self.probabilities(image_id, image), *image.shape[:2])
+        return grown_classes(self.probabilities(image_id, image, on_device=True), *image.shape[:2])
 
 
 def grown_classes(found, height, width):
-    """The most probable class of each pixel, (height, width) uint8, from (K, h, w) probabilities, band by band."""
+    """The most probable class of each pixel, (height, width) uint8, from (K, h, w) probabilities, NumPy's or CuPy's, band by band."""
+    if found.shape[1:] == (height, width):
+        return inference.classes_of(found)
     band = max(_BAND // (found.shape[0] * width), 1)
     out = np.empty((height, width), np.uint8)
     for top in range(0, height, band):

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import cv2
 
+from .. import kernels
 from . import figures, inference
 from .ensemble import ensemble
 from .examples import crop
@@ -21,10 +22,10 @@ def trace(folder, image_id, image, segmenter, net, names, truth=None):
     work = shrunk(image, segmenter.max_side)
     boxes = segmenter.boxes(image_id, image, work.shape[:2])
     scores = segmenter.score(work, boxes)
-    maps = {"DeconvNet": inference.probabilities(scores)}
+    maps = {"DeconvNet": kernels.to_host(inference.probabilities(scores))}
     if segmenter.fcn:
         whole = segmenter.fcn(work)
-        maps = {"FCN": inference.probabilities(whole), **maps}
+        maps = {"FCN": kernels.to_host(inference.probabilities(whole)), **maps}
     figures.draw_class_maps(paths[5], work, maps, names)
 
     labels = []
@@ -33,7 +34,7 @@ def trace(folder, image_id, image, segmenter, net, names, truth=None):
     labels += [(name, inference.classes_of(p)) for name, p in maps.items()]
     found = maps["DeconvNet"]
     if segmenter.fcn:
-        found = ensemble(scores, whole, segmenter.how)
+        found = kernels.to_host(ensemble(scores, whole, segmenter.how))
         labels.append(("ensemble", inference.classes_of(found)))
     if segmenter.crf:
         labels.append(("with CRF", inference.classes_of(segmenter.crf(work, found))))

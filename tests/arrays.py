@@ -24,9 +24,9 @@ def put(array: np.ndarray):
 
 
 def empty(*shape: int, dtype=np.float64):
-    """An array on the device of the mode that holds NaN (integers: -77), so that what is not written shows."""
+    """An array on the device of the mode that holds NaN (integers: -77, or what is left of it), so that what is not written shows."""
     dtype = np.dtype(dtype)
-    return put(np.full(shape, np.nan if dtype.kind == "f" else -77, dtype))
+    return put(np.full(shape, np.array(np.nan if dtype.kind == "f" else -77).astype(dtype)))
 
 
 def host(array) -> np.ndarray:

@@ -153,7 +153,17 @@ def _resampled(dtype):
     return results
 
 
+def _class_map(dtype):
+    """Several runs, of which the last is shorter; equal scores, and what is not a number."""
+    x = np.round(numbers(4, 1, 2 * 256 + WIDE, dtype=dtype))
+    x[2, 0, ::9] = np.nan
+    out = empty(1, x.shape[2], dtype=np.uint8)
+    kernels.class_map(put(x), out)
+    return [out]
+
+
 CALLS = {
+    "class_map": _class_map,
     "axis_taps": _resampled,
     "merge_maps": _resampled,
     "resize_windows": _resampled,

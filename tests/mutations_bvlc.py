@@ -5,7 +5,7 @@ TESTS = {
     "losses": ["layers/test_losses.py"],
     "lrn": ["layers/test_normalization.py"],
     "neuron": ["layers/test_neuron.py"],
-    "reduction": ["layers/test_reduction.py", "layers/test_normalization.py"],
+    "reduction": ["layers/test_reduction.py", "layers/test_normalization.py", "kernels/test_windows_and_maps.py"],
 }
 
 # (kernel or device function, what stands there, what it becomes)

@@ -8,6 +8,10 @@ TESTS = {
 
 # (kernel or device function, what stands there, what it becomes)
 CHANGES = [
+    ("class_map", "score > best", "score >= best"),
+    ("class_map", "score != score && best == best", "score != score"),
+    ("class_map", "(index)c * places + first + i", "(index)c * places + i"),
+    ("class_map", "which = c", "which = c - 1"),
     ("share_of", "triangle(place - t, reach) +", "0 * "),
     ("share_of", "triangle(place - t, reach) + triangle(place + 1 + t, reach)", "triangle(place - t, reach)"),
     ("share_of", "- 2.0 * length", "- 2.0 * length - 1"),

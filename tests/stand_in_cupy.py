@@ -158,6 +158,9 @@ class DeviceArray:
     def ravel(self):
         return self.reshape(-1)
 
+    def copy(self):
+        return self._new(self.held)
+
     def astype(self, dtype):
         return self.record.allocate(self.held.astype(dtype))
 

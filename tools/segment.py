@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from deconvnet.core import kernels
 from deconvnet.core.net import Net, NetError
 from deconvnet.core.proto import caffe_pb2, find_file
 from deconvnet.core.segmentation import inference, voc
@@ -61,11 +62,11 @@ def main():
 
 def segment_image(segmenter, image_id, image, out, names, with_probabilities):
     """Segment one image and write what is asked for; the label comes last, as the mark that the image is done."""
-    found = segmenter.probabilities(image_id, image)
+    found = segmenter.probabilities(image_id, image, on_device=True)
     label = grown_classes(found, *image.shape[:2])
     if with_probabilities:
         with voc.replacing(out / "probabilities" / f"{image_id}.npz") as file:
-            np.savez_compressed(file, probabilities=np.float16(found), size=image.shape[:2])
+            np.savez_compressed(file, probabilities=np.float16(kernels.to_host(found)), size=image.shape[:2])
     with voc.replacing(out / "overlays" / f"{image_id}.jpg") as file:
         Image.fromarray(overlay(image, label, names)).save(file, "JPEG", quality=92)
     voc.write_label(label_of(out, image_id), label)
@@ -90,14 +91,14 @@ def build(arguments):
         net, output, classes = load(arguments.model, arguments.weights, arguments.output, arguments.trace, **precision)
         score = partial(
             inference.segment, net, input=net.inputs[0], output=output, aggregate=arguments.aggregate,
-            antialias=arguments.antialias, batch=arguments.batch, **transform,
+            antialias=arguments.antialias, batch=arguments.batch, on_device=True, **transform,
         )  # fmt: skip
     if arguments.fcn_model:
         beside, output, theirs = load(arguments.fcn_model, arguments.fcn_weights, arguments.fcn_output, **precision)
         if classes not in (None, theirs):
             raise NetError(f"{arguments.fcn_model}: has {theirs} classes, but {arguments.model} has {classes}")
         classes, size = theirs, arguments.fcn_size or None
-        fcn = partial(fcn_scores, beside, input=beside.inputs[0], output=output, size=size, **transform)
+        fcn = partial(fcn_scores, beside, input=beside.inputs[0], output=output, size=size, on_device=True, **transform)
     if arguments.crf:
         command_line.optional("pydensecrf.densecrf", "pip install 'deconvnet[crf]', or go without --crf")
     if arguments.boxes:

@@ -162,3 +162,18 @@ def test_taps_of_some_boxes_make_those_windows(device):
 def test_boxes_beyond_what_kernels_count_are_refused(boxes, said):
     with pytest.raises(ValueError, match=said):
         kernels.window_taps(boxes, (2, 2), np.zeros(1))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(1, 3, 4), (5, 1, 1), (7, 30, 40), (256, 2, 3)])
+def test_a_place_takes_its_greatest_class_the_first_of_equal_ones(device, shape, dtype):
+    x = np.round(numbers(*shape, dtype=dtype))
+    x[shape[0] // 2, 0] = x[-1, -1] = np.nan  # as NumPy's argmax: the first that is not a number
+    out = put(np.full(shape[1:], 99, np.uint8))
+    kernels.class_map(put(x), out)
+    np.testing.assert_array_equal(host(out), x.argmax(axis=0))
+
+
+def test_more_classes_than_a_byte_tells_are_refused():
+    with pytest.raises(ValueError, match="257 classes, and a map of classes holds 256 at most"):
+        kernels.class_map(np.zeros((257, 2)), np.zeros(2, np.uint8))

@@ -1,5 +1,6 @@
 """An image's windows and score maps where a GPU computes: the same scores, and nothing but the image, boxes and result on the bus."""
 
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,7 +11,10 @@ from arrays import host
 from deconvnet.core import kernels
 from deconvnet.core.net import Net
 from deconvnet.core.proto import caffe_pb2
+from deconvnet.core.segmentation.ensemble import ensemble
+from deconvnet.core.segmentation.fcn import fcn_scores
 from deconvnet.core.segmentation.inference import merge_scores, score_maps, segment
+from deconvnet.core.segmentation.segmenter import Segmenter
 
 MODEL = """
 layer { name: "in" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 dim: 12 dim: 10 } } }
@@ -95,6 +99,44 @@ def test_only_the_image_the_boxes_and_the_scores_cross_the_bus(monkeypatch, net)
     assert record.to_host == [scores.nbytes]
     names = [launch.name for launch in record.launches]
     assert names[:2] == ["axis_taps"] * 2 and names.count("resize_windows") == names.count("merge_maps") == 3
+
+
+FCN = MODEL.replace("seg-score", "score")
+
+
+def segmenter_of(net, fcn, how, **options):
+    return Segmenter(
+        partial(segment, net, **SEEN, **options),
+        lambda *_: BOXES,
+        min_side=1,
+        fcn=fcn and partial(fcn_scores, fcn, **SEEN, **options),
+        how=how,
+        max_side=35,
+    )
+
+
+@pytest.mark.parametrize("how", [None, "paper", "release"])
+def test_a_segmenter_brings_the_classes_alone_from_the_gpu(monkeypatch, net, tmp_path, how):
+    path = tmp_path / "fcn.prototxt"
+    path.write_text(FCN)
+    fcn = how and Net(path, caffe_pb2.TEST, seed=2, share=True)
+    on_host = segmenter_of(net, fcn, how)
+    expected, label = on_host.probabilities("a", IMAGE), on_host("a", IMAGE)
+    record = stand_in_cupy.install(monkeypatch)
+    kernels.set_mode("gpu")
+    on_gpu = segmenter_of(net, fcn, how, on_device=True)
+    np.testing.assert_allclose(on_gpu.probabilities("a", IMAGE), expected, rtol=1e-4, atol=1e-5)
+    record.to_host.clear()
+    np.testing.assert_array_equal(on_gpu("a", IMAGE), label)
+    fetched = [5 * 26 * 35 * 4] if fcn else []  # the output that Net.forward returns
+    assert record.to_host == fetched + [label.nbytes]
+
+
+def test_scores_of_two_devices_are_joined_on_the_host(monkeypatch):
+    scores = np.random.default_rng(0).random((2, 3, 4, 5), np.float32)
+    record = stand_in_cupy.install(monkeypatch)
+    found = ensemble(record.allocate(scores[0].copy()), scores[1])
+    np.testing.assert_allclose(found, ensemble(*scores), rtol=1e-6)
 
 
 @pytest.mark.parametrize(
