@@ -3,16 +3,36 @@
 Both sides of the comparison take their cases from here, so that they do the same; nothing but Python is needed.
 """
 
+import random
 from typing import NamedTuple
 
 FLOAT = 4  # bytes
 CLASSES = 21
 CHANNELS = (64, 128, 256, 512, 512)  # of the maps that pool1 .. pool5 halve
 WHOLE = (4096, 512)  # channels of fc6's result and of its input
-NETS = (("forward", 1), ("forward", 16), ("forward", 50), ("training", 8), ("training", 32), ("training", 64))
+# an image: its windows are cut out, go through the net at once, and their scores are merged to a class of each pixel
+NETS = tuple(
+    (work, n)
+    for work, batches in [("forward", (1, 16, 50)), ("image", (50,)), ("training", (8, 32, 64))]
+    for n in batches
+)
+PHOTO = (375, 500)  # rows and columns of that image
+SIDES = (112, 500)  # the smallest and the largest side of its windows
 PRECISIONS = ("float32", "tf32", "bfloat16")
 COPIED = 1 << 28  # values that the copy moves, the yardstick of bytes
 PRODUCT = 8192  # rows, columns and depth of the product, the yardstick of operations
+
+
+def proposals(count: int) -> list[tuple[int, int, int, int]]:
+    """Drawn windows x1 y1 x2 y2, inclusive, some over the border by up to 30 pixels; the same ones each time."""
+    draw, boxes = random.Random(0), []
+    for _ in range(count):
+        height, width = draw.randint(*SIDES), draw.randint(*SIDES)
+        top, left = (
+            draw.randint(-30, max(all_of - part, 0) + 30) for all_of, part in zip(PHOTO, (height, width), strict=True)
+        )
+        boxes.append((left, top, left + width - 1, top + height - 1))
+    return boxes
 
 
 class Case(NamedTuple):

@@ -13,13 +13,14 @@ from functools import partial
 import gpu_timing
 import measured_deconvnet as measured  # before NumPy: it imports deconvnet first
 import numpy as np
-from gpu_cases import CLASSES, COPIED, PRODUCT, kernel_cases
+from gpu_cases import CLASSES, COPIED, PHOTO, PRODUCT, kernel_cases, proposals
 from gpu_kernels import Arrays, map_makers, other_makers, product_makers
 from gpu_worker import nets_of, parse
 
 from deconvnet.core import kernels
 from deconvnet.core.net import data_shapes, with_inputs
 from deconvnet.core.proto import caffe_pb2, filter_net, read_net, read_solver
+from deconvnet.core.segmentation import inference
 from deconvnet.core.solver import CONTEXT, get_solver, training_need
 
 HELD = 1 << 26  # values whose copy keeps the device busy
@@ -123,8 +124,15 @@ def fill_inputs(net) -> None:
         net.blobs["label"].data[...] = draw.integers(0, CLASSES, net.blobs["label"].shape)
 
 
+def image_step(net, count: int):
+    """The way of an image with so many windows from the host and back to it, as classes."""
+    photo, boxes = np.random.default_rng(0).integers(0, 256, (*PHOTO, 3), dtype=np.uint8), proposals(count)
+    score = partial(inference.segment, net, photo, boxes, output=net.outputs[0], batch=count, on_device=True)
+    return lambda: inference.classes_of(score())
+
+
 def measure_net(device, watch, work: str, batch: int, chosen) -> dict:
-    """A row of the whole net: forward, or forward, backward and update."""
+    """A row of the whole net: forward, an image's way through it, or forward, backward and update."""
     options = {} if chosen.precision == "float32" else {"precision": chosen.precision.upper()}
     with contextlib.ExitStack() as stack:
         if work == "training":
@@ -135,7 +143,7 @@ def measure_net(device, watch, work: str, batch: int, chosen) -> dict:
         else:
             net = measured.inference_net(batch, size=chosen.size, fill=False, cuda_graph=chosen.graph, **options)
             stack.callback(net.close)
-            step = net.forward_loss
+            step = image_step(net, batch) if work == "image" else net.forward_loss
         fill_inputs(net)
         found = gpu_timing.time_steps(device, step, chosen.seconds) | memory_row(watch)
     if work == "training" and watch:

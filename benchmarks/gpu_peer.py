@@ -12,7 +12,7 @@ from functools import partial
 
 import gpu_timing
 import torch
-from gpu_cases import CLASSES, COPIED, PRODUCT, kernel_cases, parameters_of_net
+from gpu_cases import CLASSES, COPIED, PHOTO, PRODUCT, kernel_cases, parameters_of_net, proposals
 from gpu_worker import nets_of, parse
 from peer_pytorch import DeconvNet
 from torch.nn import functional
@@ -283,8 +283,29 @@ def release(chosen) -> None:
         torch.cuda.empty_cache()
 
 
+def image_step(scored, count: int, size: int, place: str):
+    """The way of an image with so many windows from the host and back to it, as classes; scored: the net."""
+    photo, boxes, (height, width) = torch.randint(0, 256, (*PHOTO, 3), dtype=torch.uint8), proposals(count), PHOTO
+    resized = partial(functional.interpolate, mode="bilinear", antialias=True)
+
+    @torch.no_grad()
+    def step():
+        image, windows = photo.to(place).permute(2, 0, 1)[None].float(), []
+        for x1, y1, x2, y2 in boxes:  # padding below zero cuts off
+            crop = functional.pad(image, (-x1, x2 + 1 - width, -y1, y2 + 1 - height))
+            windows.append(resized(crop, (size, size)))
+        maps, canvas = scored(torch.cat(windows)), torch.zeros(CLASSES, height, width, device=place)
+        for scores, (x1, y1, x2, y2) in zip(maps, boxes, strict=True):
+            grown = resized(scores[None], (y2 + 1 - y1, x2 + 1 - x1))[0]
+            top, bottom, left, right = max(y1, 0), min(y2 + 1, height), max(x1, 0), min(x2 + 1, width)
+            canvas[:, top:bottom, left:right] += grown[:, top - y1 : bottom - y1, left - x1 : right - x1]
+        return canvas.argmax(0).byte().cpu()
+
+    return step
+
+
 def measure_net(device, work: str, batch: int, chosen) -> dict:
-    """A row of the whole net: forward, or forward, backward and update."""
+    """A row of the whole net: forward, an image's way through it, or forward, backward and update."""
     place = "cuda" if chosen.device == "gpu" else "cpu"
     training = work == "training"
     layout = torch.channels_last if chosen.layout == "channels_last" else torch.contiguous_format
@@ -305,6 +326,13 @@ def measure_net(device, work: str, batch: int, chosen) -> dict:
                 loss.backward()
                 update.step()
 
+    if work == "image":
+
+        def scored(windows):
+            with cast:
+                return computed(windows.contiguous(memory_format=layout)).float()
+
+        step = image_step(scored, batch, chosen.size, place)
     for _ in range(3):  # cuDNN tries its algorithms, torch.compile compiles: what that takes is not the net's
         step()
     release(chosen)

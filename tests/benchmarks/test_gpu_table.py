@@ -136,11 +136,11 @@ def test_every_kernel_has_a_row_on_a_cpu(monkeypatch, capsys):
 def test_whole_nets_run_and_what_a_training_takes_is_what_was_predicted(monkeypatch, capsys, mode, what):
     if mode == "gpu":
         stand_in_cupy.install(monkeypatch)
-    found = run(monkeypatch, capsys, gpu_ours, what, "--device", mode, "--nets", "forward:2,training:2")
+    found = run(monkeypatch, capsys, gpu_ours, what, "--device", mode, "--nets", "forward:2,image:3,training:2")
     kernels.set_mode("cpu")
     about, *measured = found
     assert [row["work"] for row in measured] == (
-        ["forward", "training"] if what == "nets" else ["stage 2 with its test net"]
+        ["forward", "image", "training"] if what == "nets" else ["stage 2 with its test net"]
     )
     assert [row for row in measured if "error" in row] == []
     if mode == "gpu":
@@ -209,10 +209,35 @@ def test_the_peers_nets_run_in_each_way(monkeypatch, capsys, options):
     import gpu_peer
 
     about, *found = run(
-        monkeypatch, capsys, gpu_peer, "nets", "--device", "cpu", "--nets", "forward:1,training:2", *options
+        monkeypatch, capsys, gpu_peer, "nets", "--device", "cpu", "--nets", "forward:1,image:2,training:2", *options
     )
     assert about["torch"] and [row for row in found if "error" in row] == []
-    assert [row["mode"].split()[0] for row in found] == ["channels_last" if "--layout" in options else "eager"] * 2
+    assert [row["mode"].split()[0] for row in found] == ["channels_last" if "--layout" in options else "eager"] * 3
+
+
+def test_an_image_goes_the_same_way_on_both_sides(monkeypatch):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed here")
+    import gpu_peer
+
+    seen = []
+
+    def scored(windows):
+        seen.append(windows)
+        return windows[:, :1].repeat(1, gpu_cases.CLASSES, 1, 1)
+
+    monkeypatch.setattr(torch.Tensor, "argmax", lambda canvas, axis: seen.append(canvas) or canvas[0])
+    photo = np.random.default_rng(0).integers(0, 256, (*gpu_cases.PHOTO, 3), dtype=np.uint8)
+    monkeypatch.setattr(torch, "randint", lambda *_, **__: torch.from_numpy(photo))
+    gpu_peer.image_step(scored, 5, 64, "cpu")()
+    windows, canvas = (tensor.numpy() for tensor in seen)
+    boxes = gpu_cases.proposals(5)
+    ours = np.full_like(windows, np.nan)
+    kernels.resize_windows(photo, kernels.window_taps(boxes, (64, 64), ours), np.zeros(3, np.float32), 1.0, ours)
+    np.testing.assert_allclose(
+        ours[..., 1:-1, 1:-1], windows[..., 1:-1, 1:-1], atol=1e-3
+    )  # at the border theirs has no mirror
+    merged = gpu_ours.inference.merge_scores(boxes, windows[:, :1], gpu_cases.PHOTO)
+    np.testing.assert_allclose(merged[0], canvas[0], atol=1e-2)
 
 
 def test_a_net_that_fails_in_pytorch_becomes_a_row(monkeypatch, capsys):
