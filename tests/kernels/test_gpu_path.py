@@ -141,7 +141,18 @@ def resampling(put, dtype):
     return x, canvas, *taps[1:]
 
 
-OPERATIONS = (convolution, deconvolution, upsampling, pooling, batch_norm, loss, elementwise, updates, rules, resampling)
+OPERATIONS = (
+    convolution,
+    deconvolution,
+    upsampling,
+    pooling,
+    batch_norm,
+    loss,
+    elementwise,
+    updates,
+    rules,
+    resampling,
+)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
