@@ -42,6 +42,7 @@ class Memory:
         self._locks = False  # whether the host's buffer is page-locked
         self._uploaded = None  # behind which a page-locked buffer may be written again
         self._device = None
+        self._views = {}  # of the GPU's buffer by shape: making one takes the host as long as a launch
         self._truth = "host"
 
     def view(self, count: int, shape: tuple[int, ...]):
@@ -102,8 +103,11 @@ class Memory:
             grown = cupy.zeros(count, self.dtype)
             if self._device is not None and self._truth == "device":
                 grown[: self._device.size] = self._device
-            self._device = grown
-        return self.on_device()[:count].reshape(shape)
+            self._device, self._views = grown, {}
+        whole = self.on_device()
+        if shape not in self._views:
+            self._views[shape] = whole[:count].reshape(shape)
+        return self._views[shape]
 
     def on_device(self):
         """The whole buffer on the GPU, which holds the truth from now on; None where there has been none."""

@@ -1,6 +1,5 @@
 """A net: built from a prototxt, run forward and backward, its weights in and out (pycaffe's Net)."""
 
-import math
 import os
 import warnings
 from collections import OrderedDict
@@ -21,7 +20,7 @@ from .input_shapes import with_inputs
 from .needs_backward import Passes, find_passes
 from .parameters import LearnableParameter, append_parameters, loss_weights, share_trained
 from .planner import recycle
-from .run import LAYERS_ERRORS, run_backward, run_forward
+from .run import LAYERS_ERRORS, find_bad_layer, run_backward, run_forward
 from .splits import MisplacedLayer, insert_splits
 from .stored import Names
 from .weights import Arrays, LoadReport, learning_layers, load_into, open_weights, write_weights
@@ -366,12 +365,7 @@ class Net:
 
         Parameters and positions stay as they are.
         """
-        for layer, bottom, top in zip(self.layers, self._bottoms, self._tops, strict=True):
-            if bottom and top:
-                _forward_again(layer, bottom, top)
-            if not all(math.isfinite(float(np.sum(blob.host_data, dtype=np.float64))) for blob in (*layer.blobs, *top)):
-                return layer.name
-        return None
+        return find_bad_layer(self)
 
     # -------------------------------------------------------------------------------------------------------------- weights
 
@@ -422,21 +416,6 @@ class Net:
         """Give back the threads and files of the layers."""
         for layer in self.layers:
             layer.close()
-
-
-def _forward_again(layer: Layer, bottom: list[Blob], top: list[Blob]) -> None:
-    """Repeat a layer's last forward, with its draws, and put back what forward itself moves."""
-    position = layer.position
-    # a user's forward may change any of its parameters
-    moved = layer.blobs if isinstance(layer, Python) else [layer.blobs[number] for number in layer.statistics]
-    before = [blob.host_data.copy() for blob in moved]
-    if position is not None:
-        layer.position = max(0, position - 1)
-    layer.forward(bottom, top)
-    for blob, values in zip(moved, before, strict=True):
-        blob.host_data[...] = values
-    if position is not None:
-        layer.position = position
 
 
 def _arrays(layers: list[Layer]) -> Arrays:

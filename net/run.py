@@ -1,6 +1,11 @@
-"""One pass of a net over its layers, upwards or downwards."""
+"""One pass of a net over its layers, upwards or downwards, and what went wrong in the last one."""
+
+import math
+
+import numpy as np
 
 from ..blob import Blob
+from ..layers import Layer, Python
 from .debug_info import log_backward, log_forward
 from .fusion import after
 
@@ -64,3 +69,28 @@ def _work_of(net, number: int, done: int) -> list:
 def _copy(source: Blob, target: Blob) -> None:
     target.reshape(*source.shape)
     target.data[...] = source.data
+
+
+def find_bad_layer(net) -> str | None:
+    """See Net.first_bad_layer."""
+    for layer, bottom, top in net.connections():
+        if bottom and top:
+            _forward_again(layer, bottom, top)
+        if not all(math.isfinite(float(np.sum(blob.host_data, dtype=np.float64))) for blob in (*layer.blobs, *top)):
+            return layer.name
+    return None
+
+
+def _forward_again(layer: Layer, bottom: list[Blob], top: list[Blob]) -> None:
+    """Repeat a layer's last forward, with its draws, and put back what forward itself moves."""
+    position = layer.position
+    # a user's forward may change any of its parameters
+    moved = layer.blobs if isinstance(layer, Python) else [layer.blobs[number] for number in layer.statistics]
+    before = [blob.host_data.copy() for blob in moved]
+    if position is not None:
+        layer.position = max(0, position - 1)
+    layer.forward(bottom, top)
+    for blob, values in zip(moved, before, strict=True):
+        blob.host_data[...] = values
+    if position is not None:
+        layer.position = position
