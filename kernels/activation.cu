@@ -1,15 +1,14 @@
 // Element-wise activations; y may be x, dx may be dy. Compulsory bytes: read and write each value once.
-#include "kernel.h"
+#include "rows.h"
 
 // y = x where x > 0, slope * x elsewhere; a NaN stays a NaN, minus infinity without a slope becomes 0
 KERNEL(relu_forward, const real* x, real* y, acc slope, index n) {
-  stream_each(n, [&](index i) { return x[i]; }, [&](index i, acc value) { y[i] = value < 0 ? (slope != 0 ? slope * value : 0) : value; });
+  write_each(n, y, [&](index, acc v) { return v < 0 ? (slope != 0 ? slope * v : 0) : v; }, x);
 }
 
 // `sign` is x or, in place, y: their signs agree for slopes that are not negative
 KERNEL(relu_backward, const real* dy, const real* sign, real* dx, acc slope, index n) {
-  struct Signed { real dy, sign; };
-  stream_each(n, [&](index i) { return Signed{dy[i], sign[i]}; }, [&](index i, Signed v) { dx[i] = v.sign > 0 ? v.dy : slope * v.dy; });
+  write_each(n, dx, [&](index, acc d, acc s) { return s > 0 ? d : slope * d; }, dy, sign);
 }
 
 // A number that depends on (seed, i) alone, evenly spread over 32 bits, the same on both devices (a finaliser in the manner of splitmix64).
@@ -22,5 +21,5 @@ DEVICE unsigned int scatter_bits(unsigned long long seed, index i) {
 
 // y = x * gain where the draw falls at or above `threshold` (of 2^32), 0 elsewhere; backward is the same kernel over dy: nothing is stored
 KERNEL(dropout, const real* x, real* y, unsigned long long seed, unsigned int threshold, acc gain, index n) {
-  stream_each(n, [&](index i) { return x[i]; }, [&](index i, acc v) { y[i] = scatter_bits(seed, i) >= threshold ? v * gain : 0; });
+  write_each(n, y, [&](index i, acc v) { return scatter_bits(seed, i) >= threshold ? v * gain : 0; }, x);
 }

@@ -81,7 +81,7 @@ KERNEL(channel_affine_forward, const real* x, const real* __restrict__ scale, co
   for_blocks(r, images * channels) {
     const acc a = scale[r % channels], b = shift ? shift[r % channels] : 0;
     const index at = (index)r * size;
-    stream(size, [&](int i) { return x[at + i]; }, [&](int i, acc v) { y[at + i] = a * v + b; });
+    write_row(team_of(1, size), size, y + at, [&](int, acc v) { return a * v + b; }, x + at);
   }
 }
 

@@ -1,6 +1,6 @@
 // One channel of batch norm, value by value: the formulas of batch_norm.cu, the same ones in forward and backward.
 #pragma once
-#include "kernel.h"
+#include "rows.h"
 
 struct Channel { acc mean, inverse, scale, shift, least; };
 

@@ -5,38 +5,34 @@
 // the sums and 2 for dx, writes 1. What the sums read last the writing reads first: part of it is still in the cache.
 #include "batch_norm.h"
 
-// A piece of a row of planes of `size` values: `together` whole ones, or up to `run` values of one; `first` is where it begins in its plane.
-struct Piece { int plane, first, count; };
+// A piece of `planes` planes of `size` values: `rows` whole ones, no more than `together`, or `length` values of one from `first` on.
+struct Piece { int plane, rows, first, length; };
 DEVICE Piece piece_of(int number, int planes, int size, int together, int run) {
-  const int parts = (size + run - 1) / run, plane = number / parts * together, first = number % parts * run;
-  return {plane, first, (min(together, planes - plane) - 1) * size + min(run, size - first)};
-}
-
-// Where value i of a piece of one channel lies: the planes of a channel are all channels apart.
-DEVICE index apart(int i, int channels, int size, int together) {
-  return together > 1 ? i + i / size * ((index)(channels - 1) * size) : i;
+  const int parts = run < size ? (size + run - 1) / run : 1, group = parts > 1 ? number / parts : number;
+  const int plane = group * together, first = (number - group * parts) * run;
+  return {plane, min(together, planes - plane), first, min(run, size - first)};
 }
 
 // moments of piece q of channel c: mean and sum of squared differences, at 2 * (c * pieces + q); where `kept` is given x is copied to it
 KERNEL(channel_moments, const real* __restrict__ x, real* __restrict__ kept, double* __restrict__ moments, int images, int channels, int size,
        int together, int run, int pieces) {
+  const index apart = (index)channels * size;  // the planes of a channel
   for_blocks(r, channels * pieces) {
-    const int c = r % channels, q = r / channels;
+    const int q = r / channels, c = r - q * channels;
     const Piece piece = piece_of(q, images, size, together, run);
-    const index at = ((index)piece.plane * channels + c) * size + piece.first;
-    const auto value = [&](int i) { return x[at + apart(i, channels, size, together)]; };
+    const Team team = team_of(piece.rows, packs_in(piece.length));
+    const index at = piece.plane * apart + c * size + piece.first;
     acc sum = 0;
-    stream(piece.count, value, [&](int i, real v) {
-      sum += v;
-      if (kept) kept[at + apart(i, channels, size, together)] = v;
-    });
-    const double mean = block_sum((double)sum) / piece.count;
+    for_rows(p, team, piece.rows) visit_row(team, piece.length, [&](int, real v) { sum += v; }, x + at + p * apart);
+    const double mean = block_sum(sum) / ((double)piece.rows * piece.length);
     const acc mu = mean;
     sum = 0;
-    stream(piece.count, value, [&](int, real v) { sum += (v - mu) * (v - mu); });
-    const double squares = block_sum((double)sum);
+    for_rows(p, team, piece.rows) visit_row(team, piece.length, [&](int, real v) { sum += (v - mu) * (v - mu); }, x + at + p * apart);
+    const double squares = block_sum(sum);
     double* __restrict__ to = moments + 2 * ((index)c * pieces + q);
     for_threads(once, 1) to[0] = mean, to[1] = squares;
+    if (kept)
+      for_rows(p, team, piece.rows) write_row(team, piece.length, kept + at + p * apart, [](int, real v) { return v; }, x + at + p * apart);
   }
 }
 
@@ -47,68 +43,65 @@ KERNEL(merge_moments, real* __restrict__ mean, real* __restrict__ variance, real
     const double* __restrict__ of = moments + 2 * (index)c * pieces;
     const double count = (double)images * size;
     double sum = 0;
-    for_threads_sum(q, pieces, sum) sum += piece_of(q, images, size, together, run).count * of[2 * q];
+    for_threads_sum(q, pieces, sum) {
+      const Piece piece = piece_of(q, images, size, together, run);
+      sum += (double)piece.rows * piece.length * of[2 * q];
+    }
     const double mu = block_sum(sum) / count;
     sum = 0;
     for_threads_sum(q, pieces, sum) {
+      const Piece piece = piece_of(q, images, size, together, run);
       const double difference = of[2 * q] - mu;
-      sum += of[2 * q + 1] + piece_of(q, images, size, together, run).count * difference * difference;
+      sum += of[2 * q + 1] + (double)piece.rows * piece.length * difference * difference;
     }
     const acc var = block_sum(sum) / count;
     for_threads(once, 1) mean[c] = mu, variance[c] = var, inverse[c] = 1 / sqrt(var + eps);
   }
 }
 
-// The channel of value i of a piece of consecutive planes, no more of them than there are channels; `first` is that of its first.
-DEVICE int channel_of(int i, int first, int channels, int size) {
-  const int c = first + i / size;
-  return c < channels ? c : c - channels;
-}
+// The channel of row p of a piece of consecutive planes, no more of them than there are channels; `first` is that of its first.
+DEVICE int channel_of(int p, int first, int channels) { return first + p < channels ? first + p : first + p - channels; }
 
 // y may be x
 KERNEL(normalize_planes, const real* x, const real* __restrict__ mean, const real* __restrict__ inverse, const real* __restrict__ scale,
        const real* __restrict__ shift, real* y, acc least, int images, int channels, int size, int together, int run, int pieces) {
   for_blocks(r, pieces) {
     const Piece piece = piece_of(pieces - 1 - r, images * channels, size, together, run);
-    const int first = piece.plane % channels;
-    const index at = (index)piece.plane * size + piece.first;
-    const auto value = [&](int i) { return x[at + i]; };
-    if (together == 1) {
-      const Channel of = {mean[first], inverse[first], scale[first], shift[first], least};
-      stream(piece.count, value, [&](int i, real v) { y[at + i] = y_of(of, normal_of(of, v)); });
-    } else {
-      stream(piece.count, value, [&](int i, real v) {
-        const int c = channel_of(i, first, channels, size);
-        const Channel of = {mean[c], inverse[c], scale[c], shift[c], least};
-        y[at + i] = y_of(of, normal_of(of, v));
-      });
+    const Team team = team_of(piece.rows, packs_in(piece.length));
+    for_rows(p, team, piece.rows) {
+      const int c = channel_of(p, piece.plane % channels, channels);
+      const Channel of = {mean[c], inverse[c], scale[c], shift[c], least};
+      const index at = (index)(piece.plane + p) * size + piece.first;
+      write_row(team, piece.length, y + at, [&](int, real v) { return y_of(of, normal_of(of, v)); }, x + at);
     }
   }
 }
 
 // sums of piece q of channel c: of dy, and of dy * x where x is given, at 2 * (c * pieces + q); dx = scale * dy where dx is given (may be dy)
-struct Two { real dy, x; };
 KERNEL(channel_products, const real* dy, const real* __restrict__ x, const real* __restrict__ scale, real* dx, double* __restrict__ sums,
        int images, int channels, int size, int together, int run, int pieces) {
+  const index apart = (index)channels * size;
   for_blocks(r, channels * pieces) {
-    const int c = r % channels, q = r / channels;
+    const int q = r / channels, c = r - q * channels;
     const Piece piece = piece_of(q, images, size, together, run);
-    const index at = ((index)piece.plane * channels + c) * size + piece.first;
-    const acc gain = dx ? scale[c] : 0;
+    const Team team = team_of(piece.rows, packs_in(piece.length));
+    const index at = piece.plane * apart + c * size + piece.first;
     acc sum = 0, product = 0;
-    stream(
-        piece.count,
-        [&](int i) {
-          const index from = at + apart(i, channels, size, together);
-          return Two{dy[from], x ? x[from] : 0};
-        },
-        [&](int i, Two v) {
-          sum += v.dy, product += v.dy * v.x;
-          if (dx) dx[at + apart(i, channels, size, together)] = gain * v.dy;
-        });
-    const double total = block_sum((double)sum), total_product = block_sum((double)product);
+    for_rows(p, team, piece.rows) {
+      const real *from = dy + at + p * apart, *other = x + at + p * apart;
+      if (x) visit_row(team, piece.length, [&](int, real d, real v) { sum += d, product += d * v; }, from, other);
+      else visit_row(team, piece.length, [&](int, real d) { sum += d; }, from);
+    }
+    const double total = block_sum(sum), total_product = block_sum(product);  // all of dy has been read
     double* __restrict__ to = sums + 2 * ((index)c * pieces + q);
     for_threads(once, 1) to[0] = total, to[1] = total_product;
+    if (dx) {
+      const acc gain = scale[c];
+      for_rows(p, team, piece.rows) {
+        const index row = at + p * apart;
+        write_row(team, piece.length, dx + row, [&](int, real d) { return gain * d; }, dy + row);
+      }
+    }
   }
 }
 
@@ -116,23 +109,22 @@ KERNEL(channel_products, const real* dy, const real* __restrict__ x, const real*
 KERNEL(batch_norm_products, const real* __restrict__ dy, const real* __restrict__ x, const real* __restrict__ scale,
        const real* __restrict__ shift, const real* __restrict__ mean, const real* __restrict__ variance, double* __restrict__ sums, acc eps,
        acc least, int images, int channels, int size, int together, int run, int pieces) {
+  const index apart = (index)channels * size;
   for_blocks(r, channels * pieces) {
-    const int c = r % channels, q = r / channels;
+    const int q = r / channels, c = r - q * channels;
     const Piece piece = piece_of(q, images, size, together, run);
-    const index at = ((index)piece.plane * channels + c) * size + piece.first;
+    const Team team = team_of(piece.rows, packs_in(piece.length));
+    const index at = piece.plane * apart + c * size + piece.first;
     const Channel of = {mean[c], 1 / sqrt(variance[c] + eps), scale[c], shift[c], least};
     acc sum = 0, product = 0;
-    stream(
-        piece.count,
-        [&](int i) {
-          const index from = at + apart(i, channels, size, together);
-          return Two{dy[from], x[from]};
-        },
-        [&](int, Two v) {
-          const acc z = normal_of(of, v.x), d = dy_of(of, z, v.dy);
-          sum += d, product += d * z;
-        });
-    const double total = block_sum((double)sum), total_product = block_sum((double)product);
+    for_rows(p, team, piece.rows) {
+      const auto add = [&](int, real dy, real x) {
+        const acc z = normal_of(of, x), d = dy_of(of, z, dy);
+        sum += d, product += d * z;
+      };
+      visit_row(team, piece.length, add, dy + at + p * apart, x + at + p * apart);
+    }
+    const double total = block_sum(sum), total_product = block_sum(product);
     double* __restrict__ to = sums + 2 * ((index)c * pieces + q);
     for_threads(once, 1) to[0] = total, to[1] = total_product;
   }
@@ -163,23 +155,17 @@ KERNEL(batch_norm_planes_backward, const real* dy, const real* __restrict__ x, c
        int run, int pieces) {
   for_blocks(r, pieces) {
     const Piece piece = piece_of(pieces - 1 - r, images * channels, size, together, run);
-    const int first = piece.plane % channels;
-    const index at = (index)piece.plane * size + piece.first;
-    const auto values = [&](int i) { return Two{dy[at + i], x[at + i]}; };
-    const auto write = [&](int i, Two v, const Channel& of, acc mean_dy, acc slope) {
-      const acc z = normal_of(of, v.x);
-      dx[at + i] = of.scale * of.inverse * (dy_of(of, z, v.dy) - mean_dy - z * slope);
-    };
-    if (together == 1) {
-      const Channel of = {mean[first], factors[first], scale[first], shift[first], least};
-      const acc mean_dy = factors[channels + first], slope = factors[2 * channels + first];
-      stream(piece.count, values, [&](int i, Two v) { write(i, v, of, mean_dy, slope); });
-    } else {
-      stream(piece.count, values, [&](int i, Two v) {
-        const int c = channel_of(i, first, channels, size);
-        const Channel of = {mean[c], factors[c], scale[c], shift[c], least};
-        write(i, v, of, factors[channels + c], factors[2 * channels + c]);
-      });
+    const Team team = team_of(piece.rows, packs_in(piece.length));
+    for_rows(p, team, piece.rows) {
+      const int c = channel_of(p, piece.plane % channels, channels);
+      const Channel of = {mean[c], factors[c], scale[c], shift[c], least};
+      const acc gain = of.scale * of.inverse, mean_dy = factors[channels + c], slope = factors[2 * channels + c];
+      const auto gradient = [&](int, real d, real v) {
+        const acc z = normal_of(of, v);
+        return gain * (dy_of(of, z, d) - mean_dy - z * slope);
+      };
+      const index at = (index)(piece.plane + p) * size + piece.first;
+      write_row(team, piece.length, dx + at, gradient, dy + at, x + at);
     }
   }
 }

@@ -1,12 +1,12 @@
 // A bias per channel: y[n, c, :] = x[n, c, :] + b[c], and its gradient db[c] += sum of dy[n, c, :].
 // Compulsory bytes: forward reads and writes x once; backward reads dy once.
-#include "kernel.h"
+#include "rows.h"
 
 KERNEL(add_bias, const real* __restrict__ bias, real* __restrict__ y, int images, int channels, int size) {
   for_blocks(r, images * channels) {
     const acc b = bias[r % channels];
-    real* __restrict__ to = y + (index)r * size;
-    stream(size, [&](int i) { return to[i]; }, [&](int i, acc v) { to[i] = v + b; });
+    real* to = y + (index)r * size;
+    write_row(team_of(1, size), size, to, [&](int, acc v) { return v + b; }, to);
   }
 }
 

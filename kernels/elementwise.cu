@@ -1,19 +1,18 @@
 // Element-wise sums, products and maxima of blobs, as Split and Eltwise need them. Compulsory bytes: read and write each value once.
-#include "kernel.h"
+#include "rows.h"
 
 // y = a * x + b * y; b = 0 does not read y
 KERNEL(scale_add, const real* x, real* y, acc a, acc b, index n) {
   if (b == 0) {
-    stream_each(n, [&](index i) { return x[i]; }, [&](index i, acc v) { y[i] = a * v; });
+    write_each(n, y, [&](index, acc v) { return a * v; }, x);
   } else {
-    struct Two { real x, y; };
-    stream_each(n, [&](index i) { return Two{x[i], y[i]}; }, [&](index i, Two v) { y[i] = a * v.x + b * v.y; });
+    write_each(n, y, [&](index, acc v, acc old) { return a * v + b * old; }, x, (const real*)y);
   }
 }
 
 // y = x * z; y may be either
 KERNEL(multiply, const real* x, const real* z, real* y, index n) {
-  for_each(i, n) y[i] = x[i] * z[i];
+  write_each(n, y, [](index, acc a, acc b) { return a * b; }, x, z);
 }
 
 // y = x / z * w: the gradient of a product by the quotient, as Caffe's unstable form has it

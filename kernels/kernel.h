@@ -11,9 +11,9 @@
 //                                  before it uses the first, which may overwrite what it was read from
 //   for_each(i, n)                 every thread of the grid shares 0..n-1, for element-wise work
 //   UNROLL                         before a loop over an array that a GPU is to keep in registers
-//   stream_each(n, read, use)      the same as a stream
 //   sync_block()                   all threads of a block have come here
 //   block_sum(v)                   the sum of v over the block, known to every thread of it
+//   block_any(v)                   whether v is true of a thread of the block
 //   lanes                          LANES neighbouring values, a vector on the host and a single value on a GPU: at(p) is those from p on,
 //                                  lane(v, l) one of them, sum_of(v) their sum
 #pragma once
@@ -52,10 +52,12 @@ DEVICE T block_sum(T value) {  // launches use whole warps, so every lane takes 
   __syncthreads();  // an earlier sum may still be read
   if (threadIdx.x % 32 == 0) partial[threadIdx.x / 32] = value;
   __syncthreads();
-  T sum = 0;
-  for (int warp = 0; warp < (blockDim.x + 31) / 32; ++warp) sum += partial[warp];
-  return sum;
+  value = threadIdx.x % 32 < blockDim.x / 32 ? partial[threadIdx.x % 32] : 0;
+  for (int step = 16; step; step >>= 1) value += __shfl_xor_sync(0xffffffffu, value, step);
+  return value;
 }
+
+DEVICE bool block_any(bool flag) { return __syncthreads_or(flag); }
 
 #else  // ------------------------------------------------------------------------------------------------- the host
 
@@ -123,6 +125,7 @@ static inline index share(index n, int block) { return n * block / block_count; 
 
 template <class T>
 DEVICE T block_sum(T value) { return value; }
+DEVICE bool block_any(bool flag) { return flag; }
 DEVICE void raise_to(int* place, int value) { if (*place < value) *place = value; }
 
 #else  // -------------------------------------- blocks of BLOCK_THREADS real threads, two blocks at once, for the sanitizers
@@ -191,6 +194,8 @@ static T block_sum(T value) {
   return (T)sum;
 }
 
+static inline bool block_any(bool flag) { return block_sum((int)flag); }
+
 static inline void raise_to(int* place, int value) {
   std::atomic_ref<int> at(*place);
   for (int seen = at; seen < value && !at.compare_exchange_weak(seen, value);) {
@@ -205,25 +210,19 @@ static inline void raise_to(int* place, int value) {
 #if defined(THREADS)
 #define IN_FLIGHT 4  // times 2048 threads of a processor are 32 KB on their way: about what memory takes in its latency
 
-template <class I, class Read, class Use>
-DEVICE void stream_from(I begin, I step, I n, Read read, Use use) {
-  NOT_UNROLLED for (I first = begin; first < n; first += IN_FLIGHT * step) {
+template <class Read, class Use>
+DEVICE void stream(int n, Read read, Use use) {
+  NOT_UNROLLED for (int first = THREAD; first < n; first += IN_FLIGHT * THREADS) {
     decltype(read(first)) held[IN_FLIGHT];
-    for (int k = 0; k < IN_FLIGHT; ++k) held[k] = read(first + k * step < n ? first + k * step : first);
+    for (int k = 0; k < IN_FLIGHT; ++k) held[k] = read(first + k * THREADS < n ? first + k * THREADS : first);
     for (int k = 0; k < IN_FLIGHT; ++k)
-      if (first + k * step < n) use(first + k * step, held[k]);
+      if (first + k * THREADS < n) use(first + k * THREADS, held[k]);
   }
 }
-#define stream(n, ...) stream_from<int>(THREAD, THREADS, n, __VA_ARGS__)
-#define stream_each(n, ...) stream_from<index>(THREAD_OF_GRID, THREADS_OF_GRID, n, __VA_ARGS__)
 #else
 template <class Read, class Use>
 DEVICE void stream(int n, Read read, Use use) {
   for_threads(i, n) use(i, read(i));
-}
-template <class Read, class Use>
-DEVICE void stream_each(index n, Read read, Use use) {
-  for_each(i, n) use(i, read(i));
 }
 #endif
 

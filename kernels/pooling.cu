@@ -2,7 +2,7 @@
 // The first maximum in scan order wins a tie; a NaN beats every number, so that it is not lost on the way to the loss.
 // Average pooling divides by the window's size, its padding counted, as Caffe does.
 // Compulsory bytes per plane: forward reads H * W, writes one (max: two) values per window; backward reads those and writes H * W.
-#include "kernel.h"
+#include "rows.h"
 
 // what Caffe gives for a window beyond the map (a stride larger than the kernel, rounded up); its switch is -1
 #define LOWEST -3.402823466e38f
@@ -47,33 +47,43 @@ KERNEL(max_pool_forward, const real* __restrict__ x, real* __restrict__ y, real*
   }
 }
 
-// The same for a GPU: a block owns a run of a plane's windows, so that narrow maps fill a warp too.
-KERNEL(max_pool_runs, const real* __restrict__ x, real* __restrict__ y, real* __restrict__ switches, int planes, int height, int width,
-       int out_height, int out_width, int kernel_h, int kernel_w, int stride_h, int stride_w, int pad_h, int pad_w, int run) {
-  const int windows = out_height * out_width, runs = (windows + run - 1) / run;
-  for_blocks(r, planes * runs) {
-    const int first = r % runs * run;
-    const index to = (index)(r / runs) * windows + first;
-    const real* __restrict__ plane = x + (index)(r / runs) * height * width;
-    for_threads(i, min(run, windows - first)) {
-      const int oh = (first + i) / out_width, ow = first + i - oh * out_width;
-      const int top = max(oh * stride_h - pad_h, 0), end = min(oh * stride_h - pad_h + kernel_h, height);
-      const int left = max(ow * stride_w - pad_w, 0), right = min(ow * stride_w - pad_w + kernel_w, width);
-      int place = top < end && left < right ? top * width + left : -1;
-      real best = place < 0 ? (real)LOWEST : plane[place];
-      if (end - top == 2 && right - left == 2) {  // three loads that do not wait for each other
-        const real b = plane[place + 1], c = plane[place + width], d = plane[place + width + 1];
-        const int corner = place;
-        if (beats(b, best)) best = b, place = corner + 1;
-        if (beats(c, best)) best = c, place = corner + width;
-        if (beats(d, best)) best = d, place = corner + width + 1;
-      } else {
-        for (int h = top; h < end; ++h)
-          for (int w = left; w < right; ++w)
-            if (beats(plane[h * width + w], best)) best = plane[h * width + w], place = h * width + w;
+// The same for a GPU: a block owns `together` rows of a plane's windows, teams of its threads a row each, so that narrow maps fill a warp too.
+struct Best {
+  real value;
+  int place;
+};
+DEVICE Best better(Best a, real value, int place) { return beats(value, a.value) ? Best{value, place} : a; }
+
+KERNEL(max_pool_rows, const real* __restrict__ x, real* __restrict__ y, real* __restrict__ switches, int planes, int height, int width,
+       int out_height, int out_width, int kernel_h, int kernel_w, int stride_h, int stride_w, int pad_h, int pad_w, int together) {
+  const int groups = (out_height + together - 1) / together;
+  // windows of 2x2 whose rows are read two values at once
+  const bool pairs = kernel_h == 2 && kernel_w == 2 && stride_w == 2 && !pad_h && !pad_w && width == 2 * out_width && (size_t)x % sizeof(Side) == 0;
+  for_blocks(r, planes * groups) {
+    const int p = r / groups, first = (r - p * groups) * together, rows = min(together, out_height - first);
+    const real* __restrict__ plane = x + (index)p * height * width;
+    const Team team = team_of(rows, out_width);
+    for_rows(row, team, rows) {
+      const int oh = first + row, top = max(oh * stride_h - pad_h, 0), end = min(oh * stride_h - pad_h + kernel_h, height);
+      const index to = ((index)p * out_height + oh) * out_width;
+      if (pairs && end - top == 2) {
+        for_team(ow, team, out_width) {
+          const int place = top * width + 2 * ow;
+          const Side upper = *(const Side*)(plane + place), lower = *(const Side*)(plane + place + width);
+          Best best = better({upper.left, place}, upper.right, place + 1);
+          best = better(better(best, lower.left, place + width), lower.right, place + width + 1);
+          y[to + ow] = best.value, switches[to + ow] = best.place;
+        }
+        continue;
       }
-      y[to + i] = best;
-      switches[to + i] = place;
+      for_team(ow, team, out_width) {
+        const int left = max(ow * stride_w - pad_w, 0), right = min(ow * stride_w - pad_w + kernel_w, width);
+        const int corner = top < end && left < right ? top * width + left : -1;
+        Best best = {corner < 0 ? (real)LOWEST : plane[corner], corner};
+        for (int h = top; h < end; ++h)
+          for (int w = left; w < right; ++w) best = better(best, plane[h * width + w], h * width + w);
+        y[to + ow] = best.value, switches[to + ow] = best.place;
+      }
     }
   }
 }

@@ -10,7 +10,8 @@ from .device import launch, on_gpu, workspace
 
 MOST_SWITCHES = 1 << 24  # the integers that float32 holds exactly
 _STRAYS_KEPT = 32  # calls of unpool whose counts may wait
-_RUN = 1024  # windows that a block of a GPU takes at a time
+_RUN = 4096  # windows that a block of a GPU takes at a time, at most
+_OWN = 8  # of them a thread's, about
 _strays: deque = deque()  # (count per plane, shape of the result)
 
 
@@ -53,7 +54,8 @@ def max_pool(x, window: Window, out, switches, in_runs: bool | None = None) -> N
         raise ValueError(f"a plane of {height} x {width} has more places than float32 switches can name (2^24)")
     arguments = (x, out, switches, n * c, height, width, *out.shape[2:], *window.kernel, *window.stride, *window.pad)
     if on_gpu(x) if in_runs is None else in_runs:
-        launch("max_pool_runs", _runs(out), min(_RUN, out.shape[2] * out.shape[3]), *arguments, _RUN)
+        together = _together(out)
+        launch("max_pool_rows", _runs(out), together * out.shape[3] // _OWN, *arguments, together)
     else:
         launch("max_pool_forward", n * c * out.shape[2], out.shape[3], *arguments)
 
@@ -129,19 +131,24 @@ def unpool(
         warn_of_strays()
 
 
+def _together(x) -> int:
+    """Rows of windows, of maps (N, C, h, w) of them, that a block takes at a time."""
+    return max(1, min(_RUN // max(1, x.shape[3]), x.shape[2]))
+
+
 def _runs(x) -> int:
-    return x.shape[0] * x.shape[1] * -(-x.shape[2] * x.shape[3] // _RUN)
+    """How many blocks' worth of windows there are."""
+    return x.shape[0] * x.shape[1] * -(-x.shape[2] // _together(x))
 
 
 def _unpool_cells(x, switches, window: Window, out, outside) -> None:
     """`unpool` by windows that do not overlap; `outside` gets the lost switches of each run of windows."""
-    planes, windows, rows = x.shape[0] * x.shape[1], x.shape[2] * x.shape[3], _runs(x)
-    elsewhere, width = workspace(x, rows, "elsewhere", np.int32), min(_RUN, windows)
-    sizes = (planes, *x.shape[2:], *out.shape[2:], *window.stride, *window.pad, _RUN)
-    launch("unpool_cells", rows, width, x, switches, out, outside, elsewhere, *sizes)
-    launch(
-        "unpool_elsewhere", rows, width, x, switches, out, elsewhere, planes, windows, out.shape[2] * out.shape[3], _RUN
-    )
+    planes, windows, size = x.shape[0] * x.shape[1], x.shape[2] * x.shape[3], out.shape[2] * out.shape[3]
+    together, runs = _together(x), _runs(x)
+    run, elsewhere = together * x.shape[3], workspace(x, runs, "elsewhere", np.int32)
+    sizes = (planes, *x.shape[2:], *out.shape[2:], *window.stride, *window.pad, together)
+    launch("unpool_cells", runs, run // _OWN, x, switches, out, outside, elsewhere, *sizes)
+    launch("unpool_elsewhere", runs, run // _OWN, x, switches, out, elsewhere, planes, windows, size, run)
 
 
 def take_strays() -> list:

@@ -1,7 +1,7 @@
 // Unpooling by switches (paper, 3.2.1): y[p, s[p, i]] = x[p, i], zero elsewhere; one plane p is one (image, channel).
 // Compulsory bytes per plane: read 2n, write N reals. Backward reads back: dx[p, i] = dy[p, s[p, i]].
 // A switch outside the plane writes nothing and is counted per plane in `outside`.
-#include "kernel.h"
+#include "rows.h"
 
 DEVICE int place_of(real at, int size) { return 0 <= at && at < size ? (int)at : -1; }  // a NaN is outside too
 
@@ -24,44 +24,50 @@ KERNEL(unpool_forward, const real* __restrict__ x, const real* __restrict__ swit
 }
 
 // The same where the pooling windows, which do not overlap, are known: a thread owns a window and writes its cell, all places up to the next
-// window's start, once. A block owns a run of windows. Values whose switch lies in another cell are left to unpool_elsewhere and counted.
+// window's start, once. A block owns `together` rows of a plane's windows, teams of its threads a row each. Values whose switch lies in another
+// cell are left to unpool_elsewhere and counted.
 struct Cell { int first, end; };
 DEVICE Cell cell_of(int window, int windows, int stride, int pad, int size) {
   return {window ? min(size, window * stride - pad) : 0, window + 1 < windows ? min(size, (window + 1) * stride - pad) : size};
 }
-struct Valued { real x, at; };
-struct alignas(2 * sizeof(real)) Side { real left, right; };
 
 KERNEL(unpool_cells, const real* __restrict__ x, const real* __restrict__ switches, real* __restrict__ y, int* __restrict__ outside,
        int* __restrict__ elsewhere, int planes, int height, int width, int out_height, int out_width, int stride_h, int stride_w, int pad_h,
-       int pad_w, int run) {
-  const int windows = height * width, runs = (windows + run - 1) / run, size = out_height * out_width;
+       int pad_w, int together) {
+  const int groups = (height + together - 1) / together, size = out_height * out_width;
   // every cell two wide, and its rows where two values are written at once
   const bool paired = stride_w == 2 && !pad_w && out_width == 2 * width && (size_t)y % sizeof(Side) == 0;
-  for_blocks(r, planes * runs) {
-    const int first = r % runs * run;
-    const index from = (index)(r / runs) * windows + first;
-    real* __restrict__ to = y + (index)(r / runs) * size;
+  for_blocks(r, planes * groups) {
+    const int p = r / groups, first = (r - p * groups) * together, its_rows = min(together, height - first);
+    real* __restrict__ to = y + (index)p * size;
+    const Team team = team_of(its_rows, width);
     int lost = 0, foreign = 0;
-    stream(min(run, windows - first), [&](int i) { return Valued{x[from + i], switches[from + i]}; }, [&](int i, Valued v) {
-      const int at = place_of(v.at, size), i_h = (first + i) / width, i_w = first + i - i_h * width;
-      const Cell rows = cell_of(i_h, height, stride_h, pad_h, out_height), columns = cell_of(i_w, width, stride_w, pad_w, out_width);
-      bool own = false;
-      for (int h = rows.first; h < rows.end; ++h) {
+    for_rows(row, team, its_rows) {
+      const int i_h = first + row;
+      const index from = ((index)p * height + i_h) * width;
+      const Cell rows = cell_of(i_h, height, stride_h, pad_h, out_height);
+      for_team(i_w, team, width) {
+        const real value = x[from + i_w];
+        const int at = place_of(switches[from + i_w], size);
+        bool own = false;
         if (paired) {
-          const int place = h * out_width + 2 * i_w;
-          own |= at == place || at == place + 1;
-          *(Side*)(to + place) = {at == place ? v.x : 0, at == place + 1 ? v.x : 0};
-          continue;
+          for (int h = rows.first, place = h * out_width + 2 * i_w; h < rows.end; ++h, place += out_width) {
+            const bool left = at == place, right = at == place + 1;
+            own |= left | right;
+            *(Side*)(to + place) = {left ? value : 0, right ? value : 0};
+          }
+        } else {
+          const Cell columns = cell_of(i_w, width, stride_w, pad_w, out_width);
+          for (int h = rows.first; h < rows.end; ++h)
+            for (int place = h * out_width + columns.first; place < h * out_width + columns.end; ++place) {
+              own |= at == place;
+              to[place] = at == place ? value : 0;
+            }
         }
-        for (int place = h * out_width + columns.first; place < h * out_width + columns.end; ++place) {
-          own |= at == place;
-          to[place] = at == place ? v.x : 0;
-        }
+        lost += at < 0, foreign += at >= 0 && !own;
       }
-      lost += at < 0, foreign += at >= 0 && !own;
-    });
-    lost = block_sum(lost), foreign = block_sum(foreign);
+    }
+    if (block_any(lost + foreign)) lost = block_sum(lost), foreign = block_sum(foreign);
     for_threads(once, 1) outside[r] = lost, elsewhere[r] = foreign;
   }
 }

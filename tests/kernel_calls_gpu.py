@@ -182,7 +182,7 @@ CALLS = {
     "col2im": _columns,
     "im2col_places": _columns,
     "col2im_places": _columns,
-    "max_pool_runs": _unpool_in_cells,
+    "max_pool_rows": _unpool_in_cells,
     "unpool_cells": _unpool_in_cells,
     "unpool_elsewhere": _unpool_in_cells,
 }

@@ -5,14 +5,15 @@ A stand-in for CuPy (stand_in_cupy.py) that was installed with an architecture l
 
 import ctypes
 import functools
+import itertools
 import re
-import runpy
 import subprocess
 import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import nvrtc
 
 from deconvnet.core.kernels import host_build, sources
 
@@ -41,9 +42,26 @@ _POWER = re.compile(
     r"__internal_accurate_pow,.*?ld\.param\.f64\s+(%fd\d+), \[retval0\+0\];.*?\} // callseq \d+",
     re.DOTALL,
 )
+_SCOPE = re.compile(
+    r"^\s*\{\s*\n((?:\s*\.reg [^\n]*\n).*?)^\s*\}", re.MULTILINE | re.DOTALL
+)  # inline assembly within a kernel
 _GUARD = re.compile(r"@(!?)(%p\d+)\s+")
 _ADDRESS = re.compile(r"\[([%\w$.]+)(?:\+(-?\d+))?\]")
 _ACCESS = re.compile(r"(ld|st)(?:\.(global|shared|local|param))?(?:\.nc)?(?:\.v(\d))?\.[bfsu](\d+)")
+# instructions of the hardware that one of PTX becomes, about; where it says nothing, one
+_COSTS = {
+    "mov": 0,
+    "cvta": 0,
+    "div.s32": 20,
+    "div.u32": 20,
+    "rem": 20,
+    "div.s64": 70,
+    "div.u64": 70,
+    "div.rn": 10,
+    "sqrt.rn": 10,
+    "rcp.rn": 6,
+    "pow": 60,
+}
 _NUMBER = re.compile(r"0[fd][0-9A-F]+|-?\d+")
 
 
@@ -51,16 +69,28 @@ class _Instruction(ctypes.Structure):
     _fields_ = [
         *(
             (name, ctypes.c_int)
-            for name in ("kind", "compute", "guard", "negated", "target", "space", "count", "bytes")
+            for name in ("kind", "compute", "guard", "negated", "target", "space", "count", "bytes", "cost")
         ),
         ("offset", ctypes.c_int64),
         ("o", ctypes.c_int * OPERANDS),
     ]
 
 
+class Traffic(ctypes.Structure):
+    """What the warps of launches ask for, summed over all that are given it.
+
+    instructions: of all threads, as the hardware has them, about; sectors: of 32 bytes of global memory, each once for an instruction of a warp; read, written: sectors that
+    are at all, each once a launch; passes, least_passes: that the banks of shared memory take, and would without conflicts
+    """
+
+    _fields_ = [
+        (name, ctypes.c_int64) for name in ("instructions", "sectors", "read", "written", "passes", "least_passes")
+    ]
+
+
 class _Launch(ctypes.Structure):
     _fields_ = [
-        *((name, ctypes.c_void_p) for name in ("code", "slots", "params", "ranges")),
+        *((name, ctypes.c_void_p) for name in ("code", "slots", "params", "ranges", "traffic")),
         *(
             (name, ctypes.c_int)
             for name in (
@@ -99,15 +129,19 @@ class Program(NamedTuple):
     shared: int
     local: int
 
-    def run(self, blocks: int, threads: int, arguments, ranges) -> None:
-        """Launch it. arguments: NumPy scalars, addresses as uintp; ranges: (begin, end) of every array. Raises PtxError."""
+    def run(self, blocks: int, threads: int, arguments, ranges, traffic: Traffic | None = None) -> None:
+        """Launch it. arguments: NumPy scalars, addresses as uintp; ranges: (begin, end) of every array; traffic: to be added to.
+
+        Raises PtxError.
+        """
         size = sum(self.params[-1])
         params = np.zeros(size, np.uint8)
         for (offset, width), argument in zip(self.params, arguments, strict=True):
             assert argument.nbytes == width
             params[offset : offset + width] = np.frombuffer(argument.tobytes(), np.uint8)
         ranges = np.array(sorted(ranges), np.uint64).reshape(-1, 2)
-        pointers = (ctypes.addressof(self.code), self.slots.ctypes.data, params.ctypes.data, ranges.ctypes.data)
+        pointers = [ctypes.addressof(self.code), *(array.ctypes.data for array in (self.slots, params, ranges))]
+        pointers.append(None if traffic is None else ctypes.addressof(traffic))
         sizes = (len(self.code), len(self.slots), size, len(ranges), self.shared, self.local, blocks, threads)
         said = _machine().run(ctypes.byref(_Launch(*pointers, *sizes)))
         if said:
@@ -131,8 +165,8 @@ def compiled(text: str, name: str, architecture: str, *options: str) -> str:
 
 
 @functools.cache
-def _nvrtc():
-    return runpy.run_path(str(HERE.parent / "tools" / "cuda_check.py"))["Nvrtc"]()
+def _nvrtc() -> nvrtc.Nvrtc:
+    return nvrtc.Nvrtc()
 
 
 def program_in(text: str, name: str) -> Program:
@@ -140,6 +174,13 @@ def program_in(text: str, name: str) -> Program:
     kernels = {found: rest for found, *rest in _ENTRY.findall(text)}
     params, _, body = kernels[name]
     return _Reader(name, params, body, outside=_ENTRY.sub("", text)).program()
+
+
+def _with_own_registers(scope: str, number: int) -> str:
+    """The text of a scope, whose own registers may bear the names of others, with names that nobody else bears."""
+    for name in re.findall(r"\.reg \.\w+\s+(%\w+);", scope):
+        scope = re.sub(rf"{name}\b", f"{name}_{number}", scope)
+    return scope
 
 
 class _Reader:
@@ -164,8 +205,9 @@ class _Reader:
 
     def _statements(self, body: str) -> list[str]:
         """Instructions, one a line; the labels before them go into `labels`."""
-        body = _POWER.sub(r"pow.f64 \3, \1, \2;", body)
-        body = re.sub(r"//.*", "", body)
+        body = re.sub(r"//.*", "", _POWER.sub(r"pow.f64 \3, \1, \2;", body))
+        numbers = itertools.count()
+        body = _SCOPE.sub(lambda scope: _with_own_registers(scope[1], next(numbers)), body)
         self.labels, found = {}, []
         for statement in re.findall(r"\$\w+:|[^;{}\n]*(?:\{[^{};\n]*\}[^;{}\n]*)*;", body):
             statement = " ".join(statement.rstrip(";").split())
@@ -201,6 +243,7 @@ class _Reader:
         word, _, rest = statement.partition(" ")
         made = self._made(word, rest)
         made.guard, made.negated = guard, negated
+        made.cost = next((cost for start, cost in _COSTS.items() if word.startswith(start)), 1)
         return made
 
     def _made(self, word: str, rest: str) -> _Instruction:
@@ -211,6 +254,8 @@ class _Reader:
             return self._of("return")
         if word == "bar.sync" and rest == "0":
             return self._of("barrier")
+        if word == "bar.red.or.pred" and operands[1] == "0":
+            return self._of("barrier", [operands[0], operands[2]], count=1)
         if found := _ACCESS.fullmatch(word):
             return self._access(found, rest)
         if word == "atom.global.max.s32":

@@ -11,7 +11,10 @@
 #include <cstdio>
 #include <cstring>
 #include <map>
+#include <optional>
+#include <set>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 union Slot {
@@ -30,20 +33,27 @@ enum Kind { COMPUTE, LOAD, STORE, BRANCH, RETURN, BARRIER, SHUFFLE, PRODUCT, ATO
 enum Space { GLOBAL, SHARED, LOCAL, PARAM };
 
 // o: slots, results first. LOAD and STORE: o[0] is the address, then `count` values of `bytes` each. SHUFFLE: `count` is 1 for bfly, 0 for
-// idx. PRODUCT: `bytes` is 2 for bfloat16, 4 for TF32.
+// idx. BARRIER: 1 where o[0] becomes whether o[1] is true of any thread. PRODUCT: `bytes` is 2 for bfloat16, 4 for TF32.
 struct Instruction {
-  int kind, compute, guard, negated, target, space, count, bytes;
+  int kind, compute, guard, negated, target, space, count, bytes, cost;
   int64_t offset;
   int o[16];
 };
 
 struct Range { uint64_t begin, end; };
 
+// What the warps of launches ask for. Of global memory sectors of 32 bytes, each once in what one instruction of a warp asks for, and those
+// that are read or written at all. Of shared memory the passes that the 32 banks take, and how few they could be.
+struct Traffic {
+  int64_t instructions, sectors, read, written, passes, least_passes;
+};
+
 struct Launch {
   const Instruction* code;
   const Slot* slots;
   const uint8_t* params;
   const Range* ranges;  // in order
+  Traffic* traffic;     // null where nobody counts
   int length, slot_count, param_bytes, range_count, shared_bytes, local_bytes, blocks, threads;
 };
 
@@ -215,6 +225,11 @@ static void define_all() {
     const uint64_t value = r[o[2]].ul;
     r[o[0]].u = value, r[o[1]].u = value >> 32;
   });
+  define("bfe.u64", [](Slot* r, const int* o) {
+    const uint32_t at = r[o[2]].u & 255, length = r[o[3]].u & 255;
+    const uint64_t value = at < 64 ? r[o[1]].ul >> at : 0;
+    r[o[0]].ul = length < 64 ? value & ((1ull << length) - 1) : value;
+  });
   define("pow.f64", [](Slot* r, const int* o) { r[o[0]].d = std::pow(r[o[1]].d, r[o[2]].d); });
 }
 
@@ -265,6 +280,58 @@ struct Array {
   std::vector<Touched> values;
 };
 
+// What one lane of a warp asks for.
+struct Access {
+  int lane, size;
+  uint64_t at;
+};
+
+// Counts what a warp asks for: the lanes' k-th time at one instruction is taken for one request, as if they ran side by side.
+struct Counter {
+  Traffic& traffic;
+  std::unordered_map<uint64_t, std::vector<Access>> requests[2];  // of global and of shared memory
+  std::vector<std::unordered_map<int, int>> times{32};
+  std::set<uint64_t> read, written;
+
+  explicit Counter(Traffic& traffic) : traffic(traffic) {}
+
+  void ask(const Instruction& i, int pc, int lane, uint64_t at) {
+    if (i.space > SHARED) return;
+    const int size = i.count * i.bytes;
+    requests[i.space][(uint64_t)pc << 32 | times[lane][pc]++].push_back({lane, size, at});
+    if (i.space == GLOBAL)
+      for (uint64_t sector = at / 32; sector <= (at + size - 1) / 32; ++sector) (i.kind == STORE ? written : read).insert(sector);
+  }
+
+  // The warp has come to a barrier or to its end.
+  void end_of_warp() {
+    for (const auto& [_, request] : requests[GLOBAL]) {
+      std::set<uint64_t> sectors;
+      for (const Access& access : request)
+        for (uint64_t sector = access.at / 32; sector <= (access.at + access.size - 1) / 32; ++sector) sectors.insert(sector);
+      traffic.sectors += sectors.size();
+    }
+    for (const auto& [_, request] : requests[SHARED]) {
+      const int words = std::max(1, request[0].size / 4), together = 32 / words;  // wider values are served in parts of a warp
+      for (int first = 0; first < 32; first += together) {
+        std::map<int, std::set<uint64_t>> banks;
+        size_t passes = 0;
+        for (const Access& access : request)
+          for (int w = 0; w < words && access.lane / together == first / together; ++w) {
+            auto& bank = banks[(access.at / 4 + w) % 32];
+            bank.insert(access.at / 4 + w);
+            passes = std::max(passes, bank.size());
+          }
+        traffic.passes += passes, traffic.least_passes += passes > 0;
+      }
+    }
+    for (auto& all : requests) all.clear();
+    for (auto& lane : times) lane.clear();
+  }
+
+  void end_of_launch() { traffic.read += read.size(), traffic.written += written.size(); }
+};
+
 enum State { RUNS, AT_BARRIER, IN_WARP, DONE };
 
 struct Thread {
@@ -277,14 +344,15 @@ struct Thread {
 struct Block {
   const Launch& launch;
   std::vector<Array>& arrays;  // in the order of the launch's ranges
+  Counter* counter;
   const int number;
   int epoch = 0;
   std::vector<uint8_t> shared;
   std::vector<Touched> touched_shared;
   std::vector<Thread> threads;
 
-  Block(const Launch& launch, std::vector<Array>& arrays, int number)
-      : launch(launch), arrays(arrays), number(number), shared(launch.shared_bytes, 0xcd), touched_shared(launch.shared_bytes / 4 + 1),
+  Block(const Launch& launch, std::vector<Array>& arrays, Counter* counter, int number)
+      : launch(launch), arrays(arrays), counter(counter), number(number), shared(launch.shared_bytes, 0xcd), touched_shared(launch.shared_bytes / 4 + 1),
         threads(launch.threads) {
     for (int t = 0; t < launch.threads; ++t) {
       threads[t].r.assign(launch.slots, launch.slots + launch.slot_count);
@@ -303,6 +371,7 @@ struct Block {
   uint8_t* place(const Instruction& i, int thread, bool writes) {
     Thread& own = threads[thread];
     const uint64_t at = own.r[i.o[0]].ul + i.offset, size = (uint64_t)i.count * i.bytes;
+    if (counter) counter->ask(i, own.pc, thread % 32, at);
     const char* spaces[] = {"global", "shared", "local", "param"};
     if (at % size) wrong("thread %d of block %d: %s address %#llx is not aligned to %d bytes", thread, number, spaces[i.space], (long long)at, (int)size);
     if (i.space == GLOBAL) {
@@ -330,6 +399,7 @@ struct Block {
     for (own.state = RUNS; own.state == RUNS;) {
       if (own.pc >= launch.length) wrong("the program runs over its end");
       const Instruction& i = launch.code[own.pc];
+      if (counter) counter->traffic.instructions += i.cost;
       if (i.guard >= 0 && r[i.guard].p == (bool)i.negated) {
         ++own.pc;
         continue;
@@ -430,7 +500,10 @@ struct Block {
 
   void run() {
     for (;; ++epoch) {
-      for (int warp = 0; warp < launch.threads / 32; ++warp) run_warp(warp);
+      for (int warp = 0; warp < launch.threads / 32; ++warp) {
+        run_warp(warp);
+        if (counter) counter->end_of_warp();
+      }
       int at = -1;
       for (int t = 0; t < launch.threads; ++t) {
         const bool waits = threads[t].state == AT_BARRIER;
@@ -438,6 +511,10 @@ struct Block {
         if (waits ? threads[t].pc != at : at >= 0) wrong("block %d: thread %d does not come to the barrier that thread 0 waits at", number, t);
       }
       if (at < 0) return;
+      if (const Instruction& i = launch.code[at]; i.count) {  // and whether a value is true of any
+        const bool any = std::any_of(threads.begin(), threads.end(), [&](Thread& thread) { return thread.r[i.o[1]].p; });
+        for (Thread& thread : threads) thread.r[i.o[0]].p = any;
+      }
       for (Thread& thread : threads) ++thread.pc, thread.state = RUNS;
     }
   }
@@ -447,8 +524,11 @@ struct Block {
 extern "C" const char* run(const Launch* launch) {
   if (launch->threads % 32) return "blocks have whole warps";
   std::vector<Array> arrays(launch->range_count);
+  std::optional<Counter> counter;
+  if (launch->traffic) counter.emplace(*launch->traffic);
   try {
-    for (int block = 0; block < launch->blocks; ++block) Block(*launch, arrays, block).run();
+    for (int block = 0; block < launch->blocks; ++block) Block(*launch, arrays, counter ? &*counter : nullptr, block).run();
+    if (counter) counter->end_of_launch();
   } catch (const Wrong&) {
     return message;
   }

@@ -51,6 +51,7 @@ class Record:
     launches: in their order; products: (m, n, k, count) of each that cuBLAS did; to_host, to_device: bytes of each transfer
     recording: what is to be done when a graph is played, while one is recorded; graphs: the number of works of each that was played
     page_locked: bytes of each such buffer; waited: how often the host waited for an event
+    traffic: where it is a dictionary, what the launches of each kernel asked memory for, of kernels that run as PTX
     live, peak: bytes that arrays take, now and at most; hooks: who is told of each allocation and its end
     """
 
@@ -64,6 +65,7 @@ class Record:
         self.page_locked: list[int] = []
         self.waited = 0
         self.stream = None
+        self.traffic: dict[str, ptx.Traffic] | None = None
         self.live = self.peak = 0
         self.hooks: list = []
         self._numbers = itertools.count(1)
@@ -98,6 +100,7 @@ class Record:
         number = next(self._numbers)
         for hook in self.hooks:
             hook.malloc_postprocess(device_id=0, size=array.nbytes, mem_size=size, mem_ptr=number, pmem_id=number)
+        array = _aligned(array)
         owner = DeviceArray(array, self)
         self._arrays[number] = (array.ctypes.data, array.ctypes.data + array.nbytes)
         weakref.finalize(owner, self._free, size, number)
@@ -108,6 +111,15 @@ class Record:
         del self._arrays[number]
         for hook in self.hooks:
             hook.free_postprocess(device_id=0, mem_size=size, mem_ptr=number, pmem_id=number)
+
+
+def _aligned(array: np.ndarray) -> np.ndarray:
+    """The same values at a place as CuPy's pool has them."""
+    buffer = np.empty(array.nbytes + _ROUNDED, np.uint8)
+    begin = -buffer.ctypes.data % _ROUNDED
+    aligned = buffer[begin : begin + array.nbytes].view(array.dtype).reshape(array.shape)
+    aligned[...] = array
+    return aligned
 
 
 def _number(value):
@@ -413,7 +425,8 @@ def make(record: Record, memory: int | None = None, architecture: str | None = N
 
         def launch(blocks, threads, arguments):
             addresses = [np.uintp(one.data.ptr) if isinstance(one, DeviceArray) else one for one in arguments]
-            program.run(blocks, threads, addresses, record.arrays())
+            traffic = None if record.traffic is None else record.traffic.setdefault(name, ptx.Traffic())
+            program.run(blocks, threads, addresses, record.arrays(), traffic)
 
         return launch
 

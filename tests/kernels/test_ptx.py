@@ -9,8 +9,11 @@ import ptx
 import pytest
 import stand_in_cupy
 from arrays import host
+from hypothesis import given
+from hypothesis import strategies as st
 
 from deconvnet.core import kernels
+from deconvnet.core.kernels import sources
 
 CALLS = list(dict.fromkeys(kernel_calls.CALLS.values()))
 TOLERANCE = {np.float32: 2e-5, np.float64: 1e-12}
@@ -40,6 +43,61 @@ def run(body: str, architecture="compute_80", blocks=1, threads=64, size=64):
     arguments = np.uintp(x.ctypes.data), np.int32(size)
     ptx.program_in(text, "k").run(blocks, threads, arguments, [(x.ctypes.data, x.ctypes.data + x.nbytes)])
     return x
+
+
+ROWS = """
+#include "rows.h"
+KERNEL(k, const real* x, real* y, real* sums, int rows, int n) {
+  for_blocks(block, 1) {
+    const Team team = team_of(rows, packs_in(n));
+    for_rows(p, team, rows) {
+      write_row(team, n, y + p * n, [](int i, real a, real b) { return 100 * a + b + i; }, x + p * n, y + p * n);
+      real sum = 0;
+      visit_row(team, n, [&](int i, real a) { sum += (i + 1) * a; }, x + p * n);
+      sums[p * THREADS + team.first] = sum;
+    }
+  }
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def rows_of(tmp_path_factory):
+    """A kernel that writes and visits rows of n values, and what it is to give, for arrays that begin `begin` values behind 16 bytes."""
+    file = tmp_path_factory.mktemp("rows") / "k.cu"
+    file.write_text(ROWS)
+    text = ptx.compiled(sources.source_text(file), file.name, "compute_90", "-Dreal=float")
+    program = ptx.program_in(text, "k")
+
+    def run(rows, n, begins, threads):
+        x, y = (np.zeros(rows * n + 8, np.float32) for _ in range(2))
+        x, y = (
+            array[(begin - array.ctypes.data // 4) % 4 :][: rows * n]
+            for array, begin in zip((x, y), begins, strict=True)
+        )
+        x[...], y[...] = np.arange(rows * n) % 50, np.arange(rows * n) % 7
+        expected = 100 * x + y + np.tile(np.arange(n, dtype=np.float32), rows)
+        sums = np.zeros(rows * threads, np.float32)
+        arrays = (x, y, sums)
+        ranges = [(array.ctypes.data, array.ctypes.data + array.nbytes) for array in arrays]
+        sizes = np.int32(rows), np.int32(n)
+        program.run(1, threads, [*(np.uintp(array.ctypes.data) for array in arrays), *sizes], ranges)
+        np.testing.assert_array_equal(y, expected)
+        weighted = (x.reshape(rows, n) * np.arange(1, n + 1)).sum(axis=1)
+        np.testing.assert_array_equal(sums.reshape(rows, threads).sum(axis=1), weighted)
+
+    return run
+
+
+@given(
+    rows=st.integers(1, 40),
+    n=st.integers(1, 150),
+    begins=st.tuples(st.integers(0, 3), st.integers(0, 3)),
+    threads=st.sampled_from([32, 64, 256]),
+)
+def test_rows_are_written_and_visited_once_wherever_they_begin(rows_of, rows, n, begins, threads):
+    """kernels/rows.h: by whole blocks and by teams, in packs where both arrays lie alike and singly where not."""
+    rows_of(rows, n, begins, threads)
 
 
 EXCHANGE = "__shared__ float s[64]; s[threadIdx.x] = x[threadIdx.x]; {} x[threadIdx.x] = s[63 - threadIdx.x];"

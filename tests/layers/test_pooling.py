@@ -55,7 +55,7 @@ def test_the_maximum_and_its_switch(device, case):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("run", [3, 1024])
+@pytest.mark.parametrize("run", [3, 7, 1024])
 def test_blocks_may_share_the_windows_of_a_plane(device, case, run, dtype, monkeypatch):
     """Any run of windows gives the very values and switches, ties, NaN and infinity included; the way back by switches likewise."""
     monkeypatch.setattr(pooling, "_RUN", run)

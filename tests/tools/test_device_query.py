@@ -40,7 +40,7 @@ def test_a_gpu_is_shown_with_its_memory_and_versions_and_our_kernels_run(gpu, tm
     assert name == "GPU 0: a device that is not there, compute capability 9.0"
     assert memory.split() == "memory 2.1 GB, 1.1 GB free".split()
     assert runs.startswith("  kernels   run (difference ")
-    assert {"im2col_places", "max_pool_runs", "unpool_cells"} <= {launch.name for launch in gpu.launches}
+    assert {"im2col_places", "max_pool_rows", "unpool_cells"} <= {launch.name for launch in gpu.launches}
 
 
 def test_kernels_that_give_other_values_are_found(gpu, tmp_path, monkeypatch):

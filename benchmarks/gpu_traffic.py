@@ -1,0 +1,110 @@
+"""What each kernel asks of a GPU's memory and how many instructions it takes, counted without a GPU.
+
+    python benchmarks/gpu_traffic.py [--render]
+
+The kernels run as NVRTC compiles them for sm_90, on the machine of tests/ptx_machine.cpp, over 16 images of the net's own map sizes with few
+channels, launched as for a GPU with so much work a processor as the net gives it. --render puts the table into docs/kernels.md.
+"""
+
+import argparse
+import re
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import gpu_cases
+import gpu_kernels
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT / folder) for folder in ("tests", "tools")]
+
+import nvrtc  # noqa: E402
+import pytest  # noqa: E402
+import stand_in_cupy  # noqa: E402
+
+from deconvnet.core import kernels  # noqa: E402
+
+ARCHITECTURE = "compute_90"
+IMAGES = 16
+CHANNELS = {1: 1, 3: 2, 5: 32}  # by level: as few as give each thread work
+PAGE = ROOT / "docs" / "kernels.md"
+_TABLE = re.compile(r"<!-- traffic -->.*?<!-- end -->", re.DOTALL)
+_SECTOR = 32  # bytes
+
+
+class Row(NamedTuple):
+    """One case: multiples of its compulsory bytes, and instructions for each value of its larger map.
+
+    asked: sectors of 32 bytes that warps ask for; touched: sectors that the launches read or write at all, each once a launch
+    """
+
+    name: str
+    side: int
+    asked: float
+    touched: float
+    instructions: float
+
+
+def counted_case(record, make, case) -> Row:
+    """Run a case once and count."""
+    record.traffic = None
+    call = make(case)
+    record.traffic = {}
+    call()
+    every = record.traffic.values()
+    asked, touched = sum(one.sectors for one in every), sum(one.read + one.written for one in every)
+    values = case.batch * case.channels * case.size**2
+    shares = (_SECTOR * sectors / case.bytes for sectors in (asked, touched))
+    return Row(case.name, case.size, *shares, sum(one.instructions for one in every) / values)
+
+
+def count(names=tuple(gpu_cases.MAPS), levels=tuple(CHANNELS)) -> list[Row]:
+    """Of what moves values, level by level."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stand_in_cupy, "PROCESSORS", 1)
+        patch.setattr(gpu_kernels, "BASE", 1 << 18)
+        record = stand_in_cupy.install(patch, architecture=ARCHITECTURE)
+        kernels.set_mode("gpu")
+        try:
+            makers, rows = gpu_kernels.map_makers(gpu_kernels.Arrays()), []
+            for name in names:
+                larger, smaller = gpu_cases.MAPS[name]
+                for level in levels[:1] if name in gpu_cases.FIRST_LEVEL_ONLY else levels:
+                    side = 224 >> (level - 1)
+                    values = IMAGES * CHANNELS[level] * side * side
+                    moved = gpu_cases.FLOAT * (larger * values + smaller * values // 4)
+                    case = gpu_cases.Case(name, level, IMAGES, CHANNELS[level], side, moved)
+                    rows.append(counted_case(record, makers[name], case))
+            return rows
+        finally:
+            kernels.set_mode("cpu")
+
+
+def page_with(rows: list[Row], version: str, page: str) -> str:
+    """The text of docs/kernels.md with the table in its place."""
+    lines = ["| what | map | asked | touched | instructions a value |", "| --- | --- | ---: | ---: | ---: |"]
+    for row in rows:
+        lines.append(
+            f"| {row.name} | {row.side}x{row.side} | {row.asked:.2f} | {row.touched:.2f} | {row.instructions:.0f} |"
+        )
+    said = f"NVRTC {version}, {ARCHITECTURE}, by `python benchmarks/gpu_traffic.py --render`:"
+    table = "\n".join([said, "", *lines])
+    return _TABLE.sub(lambda _: f"<!-- traffic -->\n{table}\n<!-- end -->", page)
+
+
+def main() -> None:
+    """See above."""
+    parser = argparse.ArgumentParser(description="Count what kernels ask of a GPU's memory.")
+    parser.add_argument("--render", action="store_true", help="put the table into docs/kernels.md")
+    chosen = parser.parse_args()
+    rows = count()
+    for row in rows:
+        print(
+            f"{row.name:32} {row.side:4}  asked {row.asked:.2f}  touched {row.touched:.2f}  instructions {row.instructions:.1f}"
+        )
+    if chosen.render:
+        PAGE.write_text(page_with(rows, nvrtc.Nvrtc().version(), PAGE.read_text()))
+
+
+if __name__ == "__main__":
+    main()
