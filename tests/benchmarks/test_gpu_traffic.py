@@ -11,12 +11,17 @@ def rows():
     return gpu_traffic.count()
 
 
-def test_the_page_shows_what_is_counted(rows):
+@pytest.fixture(scope="module")
+def products():
+    return gpu_traffic.count_products()
+
+
+def test_the_page_shows_what_is_counted(rows, products):
     version, page = nvrtc.Nvrtc().version(), gpu_traffic.PAGE.read_text()
     if f"NVRTC {version}, {gpu_traffic.ARCHITECTURE}" not in page:
         pytest.skip(f"docs/kernels.md was written by another NVRTC than {version}")
     told = "the kernels have changed: python benchmarks/gpu_traffic.py --render"
-    assert gpu_traffic.page_with(rows, version, page) == page, told
+    assert gpu_traffic.page_with(rows, products, version, page) == page, told
 
 
 def test_no_launch_reads_or_writes_what_its_case_does_not_need(rows):
@@ -36,3 +41,7 @@ def test_warps_ask_for_whole_sectors_once(rows):
     beyond = {row.name: row.asked - row.touched for row in rows if row.side == 224}
     moments = {"batch norm": 0.5, "batch norm + relu": 0.5, "batch norm + relu + max pool": 1}
     assert {name: share for name, share in beyond.items() if share > moments.get(name, 0) + 0.25} == {}
+
+
+def test_fragments_of_a_product_meet_no_conflict_in_shared_memory(products):
+    assert [one for one in products if one.passes > 1.1] == []
