@@ -28,7 +28,6 @@ _FLAGS = [
     "-frounding-math",
     "-Wall",
     "-Wextra",
-    "-Werror",
 ]
 _KINDS = ("compute", "load", "store", "branch", "return", "barrier", "shuffle", "product", "atomic max")
 _SPACES = ("global", "shared", "local", "param")
