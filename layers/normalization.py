@@ -33,6 +33,8 @@ class BatchNorm(Layer):
         self._kept = Blob(dtype=self.dtype)  # in place: the values that the top overwrites
         # of the batch: mean, variance; then what the map takes: factor, summand
         self._mean, self._variance, self._factor, self._summand = (Blob((self.channels,), self.dtype) for _ in range(4))
+        if not self.uses_running:
+            self._factor.host_data[...] = 1
 
     def buffers(self):
         return [self._kept]
@@ -58,7 +60,6 @@ class BatchNorm(Layer):
             kernels.running_affine(*(blob.data for blob in self.blobs), eps, factor, summand)
             kernels.channel_affine_forward(x, factor, summand, y)
             return
-        factor[...], summand[...] = 1, 0
         self._kept.reshape(*self._sizes)
         kept = self._kept.data if top[0] is bottom[0] and self.may_need_backward else None
         mean, variance = self._mean.data, self._variance.data
