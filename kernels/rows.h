@@ -72,11 +72,11 @@ DEVICE Team team_of(int rows, int threads) {
 #define write_row(team, n, ...) write_from<int>((team).first, (team).step, n, __VA_ARGS__)
 #define write_each(n, ...) write_from<index>(THREAD_OF_GRID, THREADS_OF_GRID, n, __VA_ARGS__)
 #else
-struct Team { bool alone; };
-DEVICE Team team_of(int, int) { return {true}; }
+struct [[maybe_unused]] Team {};  // one thread: nothing to share
+DEVICE Team team_of(int, int) { return {}; }
 #define packs_in(n) (n)
 #define for_team(i, team, n) for_threads(i, n)
-#define for_rows(p, team, n) for (int p = 0; team.alone && p < (n); ++p)
+#define for_rows(p, team, n) for (int p = 0; p < (n); ++p)
 template <class Use, class... X>
 DEVICE void visit_row(Team, int n, Use use, const X*... x) {
   for_threads(i, n) use(i, x[i]...);
