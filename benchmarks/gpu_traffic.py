@@ -24,11 +24,13 @@ import pytest  # noqa: E402
 import stand_in_cupy  # noqa: E402
 
 from deconvnet.core import kernels  # noqa: E402
+from deconvnet.core.kernels import tensor_product  # noqa: E402
 
 ARCHITECTURE = "compute_90"
 IMAGES = 16
 CHANNELS = {1: 1, 3: 2, 5: 32}  # by level: as few as give each thread work
 PRODUCT_CHANNELS = 128  # a tile of results
+PRODUCT_SIDE = 32  # whole tiles of places
 PAGE = ROOT / "docs" / "kernels.md"
 _TABLE = re.compile(r"<!-- traffic -->.*?<!-- end -->", re.DOTALL)
 _SECTOR = 32  # bytes
@@ -75,9 +77,9 @@ def counted_case(record, make, case) -> Row:
 
 
 def counted_product(record, make, name: str, precision: str) -> Product:
-    """A 3x3 convolution of PRODUCT_CHANNELS, one way, over a map of 28x28."""
-    operations = 2 * 9 * PRODUCT_CHANNELS**2 * 28 * 28
-    every = traffic_of(record, make, gpu_cases.Case(name, 3, 1, PRODUCT_CHANNELS, 28, 0, operations))
+    """A 3x3 convolution of PRODUCT_CHANNELS, one way, over one image."""
+    operations = 2 * 9 * PRODUCT_CHANNELS**2 * PRODUCT_SIDE**2
+    every = traffic_of(record, make, gpu_cases.Case(name, 3, 1, PRODUCT_CHANNELS, PRODUCT_SIDE, 0, operations))
     passes, least = sum(one.passes for one in every), sum(one.least_passes for one in every)
     return Product(name, precision, sum(one.instructions for one in every) / operations, passes / least)
 
@@ -88,6 +90,7 @@ def counting():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stand_in_cupy, "PROCESSORS", 1)
         patch.setattr(gpu_kernels, "BASE", 1 << 18)
+        patch.setattr(tensor_product, "_BLOCKS", 1)  # sums whole, as in the net's batches
         record = stand_in_cupy.install(patch, architecture=ARCHITECTURE)
         kernels.set_mode("gpu")
         try:

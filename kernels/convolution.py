@@ -238,13 +238,13 @@ def algorithm(
 ) -> str:
     """How a convolution (a deconvolution if transposed) from `bottom` (N, C, H, W) to `top` (N, O, H', W') is computed.
 
-    "gather", "tensor", "dense", "winograd" or "product". A precision other than FLOAT32 takes "tensor". Else geometry.engine or the
+    "gather", "tensor", "dense", "winograd" or "product". A precision other than FLOAT32 takes "tensor" (tensor_product.serves). Else geometry.engine or the
     environment's DECONVNET_CONVOLUTION, product or winograd, overrules what was measured to be faster; what cannot be computed that way
     takes the product. Raises ValueError for another word there.
     """
     if transposed and prefers_gather(geometry, bottom[1], top[1]):
         return "gather"
-    if geometry.precision != "FLOAT32" and geometry.group == 1:
+    if tensor_product.serves(geometry):
         return "tensor"
     asked = geometry.engine or os.environ.get("DECONVNET_CONVOLUTION")
     if asked and asked not in ("product", "winograd"):

@@ -122,6 +122,7 @@ static inline index share(index n, int block) { return n * block / block_count; 
   const index i##_end = share(n, block_index + 1); \
   PRAGMA(GCC ivdep) for (index i = share(n, block_index); i < i##_end; ++i)
 #define sync_block()
+#define NOT_UNROLLED
 
 template <class T>
 DEVICE T block_sum(T value) { return value; }

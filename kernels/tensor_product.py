@@ -13,12 +13,13 @@ from .device import DeviceError, compute_capability, launch, launch_blocks, work
 PRECISIONS = ("FLOAT32", "TF32", "BFLOAT16")
 _KERNELS = {"TF32": "tensor_product_tf32", "BFLOAT16": "tensor_product_bf16"}
 # as in tensor_product.cu: threads of a block, and rows and columns of what it computes
-_THREADS = 256
-_TILE = 128
-_STEP = 32  # terms that are loaded at once, of bfloat16
+_THREADS = 128
+_TILES = {4: 128, 8: 64}  # by the bytes of a value
+_STEP = 16  # terms that are loaded at once
 _BLOCKS = 512  # that keep a large GPU busy; sums are split where there are fewer, on every device alike
-_SHARE = 8 * _STEP  # terms of a sum that are worth a block
+_SHARE = 16 * _STEP  # terms of a sum that are worth a block
 _TENSOR_CORES = (8, 0)  # compute capability
+_WINDOW = 31  # rows and columns of a window, together: the kernel has a bit for each
 _LARGEST = 1 << 30  # values of an array whose offsets the kernel's `int`s hold
 
 
@@ -38,6 +39,11 @@ def require_precision(precision: str, dtype) -> None:
         raise DeviceError(f"precision {precision}: the GPU, {told}: choose FLOAT32")
 
 
+def serves(geometry) -> bool:
+    """Whether a precision makes a difference: not in groups of channels, nor for windows of more than 31 rows and columns together."""
+    return geometry.precision != "FLOAT32" and geometry.group == 1 and sum(geometry.kernel) <= _WINDOW
+
+
 def correlate(x, weights, geometry, out, bias=None, after=None) -> None:
     """out (N, O, H', W') = x (N, C, H, W) correlated with weights (O, C, kh, kw), plus bias (O,), then what comes after."""
     after = _Finish(bias, after, out.shape[1])
@@ -45,7 +51,7 @@ def correlate(x, weights, geometry, out, bias=None, after=None) -> None:
     outputs, places, taps = out.shape[1], math.prod(out.shape[2:]), math.prod(geometry.kernel)
     depth = x.shape[1] * taps
     for part, result in _parts(x, out):
-        left = {"left": weights, "row": depth, "run": taps, "jump": taps, "across": False}
+        left = {"left": weights, "row": depth, "run": depth, "jump": depth, "across": False}
         right = {"right": part, "across": places > 1, "grid": out.shape[2:], "transposed": False}
         _product(geometry, (outputs, len(part), places), depth, left, right, result, after)
 
@@ -106,14 +112,16 @@ _PLAIN = _Finish()
 def _product(geometry, sizes, depth, left, right, out, finish=_PLAIN, adds=False) -> None:
     """out (images, rows, run) = (adds: +=) the product of rows x depth and depth x (images * run), sizes being (rows, images, run)."""
     rows, images, run = sizes
-    share = _share(rows, images * run, depth)
+    tile = _TILES[out.dtype.itemsize]
+    tiles = -(-rows // tile) * -(-images * run // tile)
+    share = _share(tiles, depth)
     splits = -(-depth // share)
     finish = finish.arguments(rows)
     target = out if splits == 1 else workspace(out, splits * out.size, "partial products")
     _, channels, height, width = right["right"].shape
     launch_blocks(
         _KERNELS[geometry.precision],
-        _tiles(rows) * _tiles(images * run) * splits,
+        tiles * splits,
         _THREADS,
         *(left["left"], right["right"], target, *finish),
         *(rows, images * run, depth, share, splits),
@@ -125,11 +133,7 @@ def _product(geometry, sizes, depth, left, right, out, finish=_PLAIN, adds=False
         launch("merge_splits", rows * images, run, target, out, *finish, splits, rows, images, run, int(adds))
 
 
-def _tiles(size: int) -> int:
-    return -(-size // _TILE)
-
-
-def _share(rows: int, columns: int, depth: int) -> int:
-    """How many terms of its sums one block takes: all, or so many that there are blocks enough."""
-    splits = min(_BLOCKS // max(1, _tiles(rows) * _tiles(columns)), depth // _SHARE)
+def _share(tiles: int, depth: int) -> int:
+    """How many terms of its sums one block takes, for so many tiles of results: all, or so many that there are blocks enough."""
+    splits = min(_BLOCKS // max(1, tiles), depth // _SHARE)
     return -(-depth // max(1, splits) // _STEP) * _STEP

@@ -360,10 +360,11 @@ def survives_without(barrier: tuple[str, Path, int]) -> tuple[bool, str]:
         library = sanitized.build_changed(Path(scratch), file.name, text, 33, "thread", alone=False)
         kernel = name if name in kernel_calls.CALLS else next(iter(sources.kernels_in(file)))  # that calls the function
         done = sanitized.run(library, "thread", Path(scratch, "results.npz"), "--only", kernel, "--dtypes", "float32")
-    race = done.returncode == sanitized.FOUND_SOMETHING and "data race" in done.stderr
-    if not race and done.returncode:
+    # or a wild address, taken from memory that no thread had written yet
+    found = re.search(r"data race|SEGV", done.stderr) if done.returncode == sanitized.FOUND_SOMETHING else None
+    if not found and done.returncode:
         raise RuntimeError(f"{name} under ThreadSanitizer ended with {done.returncode}:\n{done.stderr[-2000:]}")
-    return not race, "ThreadSanitizer: data race"
+    return not found, f"ThreadSanitizer: {found and found[0]}"
 
 
 def one_per_file(mutations: list[Mutation]) -> list[Mutation]:

@@ -29,7 +29,7 @@ _FLAGS = [
     "-Wall",
     "-Wextra",
 ]
-_KINDS = ("compute", "load", "store", "branch", "return", "barrier", "shuffle", "product", "atomic max")
+_KINDS = ("compute", "load", "store", "branch", "return", "barrier", "shuffle", "product", "matrices", "atomic max")
 _SPACES = ("global", "shared", "local", "param")
 _SPECIAL = ("%tid.x", "%ntid.x", "%ctaid.x", "%nctaid.x")
 _ENTRY = re.compile(r"^\.visible \.entry (\w+)\((.*?)\)(.*?)^\{\n(.*?)^\}", re.MULTILINE | re.DOTALL)
@@ -44,7 +44,7 @@ _POWER = re.compile(
 _SCOPE = re.compile(
     r"^\s*\{\s*\n((?:\s*\.reg [^\n]*\n).*?)^\s*\}", re.MULTILINE | re.DOTALL
 )  # inline assembly within a kernel
-_GUARD = re.compile(r"@(!?)(%p\d+)\s+")
+_GUARD = re.compile(r"@(!?)(%\w+)\s+")
 _ADDRESS = re.compile(r"\[([%\w$.]+)(?:\+(-?\d+))?\]")
 _ACCESS = re.compile(r"(ld|st)(?:\.(global|shared|local|param))?(?:\.nc)?(?:\.v(\d))?\.[bfsu](\d+)")
 # instructions of the hardware that one of PTX becomes, about; where it says nothing, one
@@ -264,6 +264,8 @@ class _Reader:
             return self._of("shuffle", operands, count=int(found[1] == "bfly"))
         if found := re.fullmatch(r"mma\.sync\.aligned\.m16n8k(8|16)\.row\.col\.f32\.(tf32|bf16)\.\2\.f32", word):
             return self._of("product", operands, bytes={"tf32": 4, "bf16": 2}[found[2]])
+        if word == "ldmatrix.sync.aligned.m8n8.x4.shared.b16":
+            return self._at(rest, self._of("matrices", operands[:4], space=_SPACES.index("shared"), count=4, bytes=4))
         if word == "mov.b64" and "{" in rest:
             word = "unpack.b64" if rest.startswith("{") else "pack.b64"
         number = _machine().compute_of(word.encode())

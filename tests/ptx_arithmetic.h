@@ -152,6 +152,7 @@ static void define_all() {
   ONE("mov.u16", uint16_t, uint16_t, a);
   SELECT("selp.u16", uint16_t);
   COMPARE("eq.s16", uint16_t, a == b);
+  COMPARE("ne.s16", uint16_t, a != b);
   ONE("ex2.approx.f32", float, float, std::exp2(a));
   ONE("ex2.approx.ftz.f32", float, float, std::exp2(a));
   ONE("lg2.approx.f32", float, float, std::log2(a));
@@ -179,6 +180,10 @@ static void define_all() {
   define("cvt.rn.bf16x2.f32", [](Slot* r, const int* o) { r[o[0]].u = bf16(r[o[1]].f) << 16 | bf16(r[o[2]].f); });
   define("mul.wide.s32", [](Slot* r, const int* o) { r[o[0]].sl = (int64_t)r[o[1]].s * r[o[2]].s; });
   define("mul.wide.u32", [](Slot* r, const int* o) { r[o[0]].ul = (uint64_t)r[o[1]].u * r[o[2]].u; });
+  define("bfi.b32", [](Slot* r, const int* o) {  // the low bits of one among those of the other
+    const uint32_t begin = r[o[3]].u & 255, length = r[o[4]].u & 255, mask = begin > 31 ? 0 : ((length > 31 ? 0 : 1u << length) - 1) << begin;
+    r[o[0]].u = (r[o[2]].u & ~mask) | (begin > 31 ? 0 : r[o[1]].u << begin & mask);
+  });
   define("bfe.u32", [](Slot* r, const int* o) {
     const uint32_t at = r[o[2]].u & 255, length = r[o[3]].u & 255, value = at < 32 ? r[o[1]].u >> at : 0;
     r[o[0]].u = length < 32 ? value & ((1u << length) - 1) : value;

@@ -12,11 +12,11 @@
 #include <set>
 #include <unordered_map>
 
-enum Kind { COMPUTE, LOAD, STORE, BRANCH, RETURN, BARRIER, SHUFFLE, PRODUCT, ATOMIC_MAX };
+enum Kind { COMPUTE, LOAD, STORE, BRANCH, RETURN, BARRIER, SHUFFLE, PRODUCT, MATRICES, ATOMIC_MAX };
 enum Space { GLOBAL, SHARED, LOCAL, PARAM };
 
 // o: slots, results first. LOAD and STORE: o[0] is the address, then `count` values of `bytes` each. SHUFFLE: `count` is 1 for bfly, 0 for
-// idx. BARRIER: 1 where o[0] becomes whether o[1] is true of any thread. PRODUCT: `bytes` is 2 for bfloat16, 4 for TF32.
+// idx. BARRIER: 1 where o[0] becomes whether o[1] is true of any thread. PRODUCT: `bytes` is 2 for bfloat16, 4 for TF32. MATRICES: 4 of 4 bytes, as a LOAD.
 struct Instruction {
   int kind, compute, guard, negated, target, space, count, bytes, cost;
   int64_t offset;
@@ -253,6 +253,11 @@ struct Block {
         slot(l, 0).u = values[from & 31];
         slot(l, 1).p = from < 32;
       }
+    } else if (i.kind == MATRICES) {  // o: the address, 4 results. Lane l names row l % 8 of matrix l / 8, and gets two of sixteen bits of row l / 4 of each
+      const uint8_t* rows[32];
+      for (int l = 0; l < 32; ++l) rows[l] = place(i, 32 * warp + l, false);
+      for (int l = 0; l < 32; ++l)
+        for (int m = 0; m < 4; ++m) memcpy(&slot(l, 1 + m).u, rows[8 * m + l / 4] + l % 4 * 4, 4);
     } else {
       multiply(i.bytes == 2, slot);
     }

@@ -64,6 +64,9 @@ CASES = {
     "tails of every tile": ((1, 33, 3, 43), 129, Geometry((1, 1))),
     "whole tiles": ((2, 32, 8, 8), 128, Geometry((1, 1))),
     "many images of few places": ((70, 4, 1, 2), 4, Geometry((1, 1))),
+    "rows in fours": ((2, 8, 6, 6), 20, Geometry((3, 3), pad=(1, 1))),
+    "terms looked up twice": ((1, 150, 3, 5), 7, Geometry((1, 1))),
+    "largest window": ((1, 2, 17, 16), 3, Geometry((16, 15), pad=(2, 3))),
 }
 
 
@@ -150,7 +153,7 @@ def test_a_long_sum_of_few_results_is_split_and_merged(device, precision):
     geometry = Geometry((3, 3), pad=(1, 1))
     arrays = [integers(*s, seed=k) for k, s in enumerate(shapes((2, 3, 40, 30), 5, geometry, False))]
     depth = 2 * 40 * 30
-    assert -(-depth // tensor_product._share(5, 27, depth)) > 4
+    assert -(-depth // tensor_product._share(1, depth)) > 4
     first, again = (maps(geometry, False, *arrays, 1, precision)[2] for _ in range(2))
     np.testing.assert_array_equal(first, maps(geometry, False, *arrays, 1, "FLOAT32")[2])
     np.testing.assert_array_equal(first, again)
@@ -231,8 +234,26 @@ def test_a_precision_takes_tensor_cores_where_channels_are_not_grouped(monkeypat
     assert kernels.algorithm(geometry._replace(group=64), shape, shape, transposed=True) == "gather"
 
 
+def test_windows_of_more_rows_and_columns_than_bits_keep_float32(monkeypatch):
+    monkeypatch.delenv("DECONVNET_CONVOLUTION", raising=False)
+    shape = (1, 2, 20, 20)
+    assert kernels.algorithm(Geometry((16, 15), precision="TF32"), shape, (1, 2, 5, 6)) == "tensor"
+    assert kernels.algorithm(Geometry((16, 16), precision="TF32"), shape, (1, 2, 5, 5)) == "product"
+
+
 @pytest.mark.parametrize("precision", BITS)
-def test_a_gpu_gets_blocks_of_eight_warps_one_for_each_tile(monkeypatch, precision):
+def test_arrays_may_begin_anywhere(device, precision):
+    """Rows of a multiple of four values are read by fours, but not from an address that allows none."""
+    geometry = Geometry((1, 1), precision=precision)
+    arrays = [integers(*shape, seed=seed) for seed, shape in enumerate([(2, 8, 2, 2), (12, 8, 1, 1)])]
+    x, weights = (put(np.append(np.float32(0), array))[1:].reshape(array.shape) for array in arrays)
+    y = empty(2, 12, 2, 2, dtype=np.float32)
+    kernels.conv_forward(x, weights, None, geometry, y)
+    np.testing.assert_array_equal(host(y), np.einsum("nchw,oc->nohw", arrays[0], arrays[1][:, :, 0, 0]))
+
+
+@pytest.mark.parametrize("precision", BITS)
+def test_a_gpu_gets_blocks_of_four_warps_one_for_each_tile(monkeypatch, precision):
     record = stand_in_cupy.install(monkeypatch)
     kernels.set_mode("gpu")
     arrays = [
@@ -247,7 +268,7 @@ def test_a_gpu_gets_blocks_of_eight_warps_one_for_each_tile(monkeypatch, precisi
     assert {launch.name for launch in products} == {tensor_product._KERNELS[precision]} and len(products) == 3
     for launch in products:
         rows, columns, _, _, splits = launch.arguments[8:13]
-        assert launch.block == (256,) and launch.grid == (-(-rows // 128) * -(-columns // 128) * splits,)
+        assert launch.block == (128,) and launch.grid == (-(-rows // 128) * -(-columns // 128) * splits,)
     # a result of 130 x 2400 makes blocks enough, one of 130 x 27 and one of 3 x 2400 do not
     assert [int(launch.arguments[12]) for launch in products] == [1, 9, 4]
     assert len(record.launches) == 5
