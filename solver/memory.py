@@ -36,10 +36,12 @@ class Need(NamedTuple):
         return self.peak - sum(self[1:])
 
 
-def training_need(param, solver_file: str | None = None, batch: int | None = None, shapes=None) -> Need:
+def training_need(
+    param, solver_file: str | None = None, batch: int | None = None, shapes=None, precision: str = "FLOAT32"
+) -> Need:
     """Of a SolverParameter's training, its test nets included.
 
-    batch: of the train net; shapes: of data by name, where the definition does not say them or others are meant.
+    batch: of the train net; shapes: of data by name, where the definition does not say them or others are meant; precision: as Net takes it.
     Raises FileNotFoundError, PrototxtError, NetError, SolverError.
     """
     dry = caffe_pb2.SolverParameter()
@@ -51,7 +53,7 @@ def training_need(param, solver_file: str | None = None, batch: int | None = Non
     dry.test_net_param.extend(_without_data(source, None, shapes) for source in find_test_nets(param, solver_file))
     dry.test_iter[:] = [1] * len(dry.test_iter)
     with kernels.dry_run() as memory, _silence():
-        solver = get_solver(dry, [], share=True, fill=False)
+        solver = get_solver(dry, [], share=True, fill=False, precision=precision)
         try:
             solver.step(1)
             return _need(memory, [solver.net, *solver.test_nets], solver.history)
@@ -77,15 +79,15 @@ def _placed(param, batch: int | None, shapes, name: str):
     return with_inputs(param, given, name)
 
 
-def inference_need(model: str, batch: int | None = None, shapes=None) -> Need:
-    """Of one forward pass of a net in TEST, made with share=True.
+def inference_need(model: str, batch: int | None = None, shapes=None, precision: str = "FLOAT32") -> Need:
+    """Of one forward pass of a net in TEST, made with share=True and a precision.
 
     Raises FileNotFoundError, PrototxtError, NetError.
     """
     state = caffe_pb2.NetState(phase=caffe_pb2.TEST)
     placed = _placed(filter_net(read_net(model), state, model), batch, shapes, model)
     with kernels.dry_run() as memory:
-        net = Net(placed, caffe_pb2.TEST, share=True, fill=False)
+        net = Net(placed, caffe_pb2.TEST, share=True, fill=False, precision=precision)
         try:
             net.forward()
             return _need(memory, [net], [])

@@ -1,7 +1,7 @@
 """Predict the memory that a net takes on a GPU, without one.
 
-    python tools/memory.py --solver solver/stage2.prototxt [--batch N] [--fit 12GB]
-    python tools/memory.py --model net.prototxt [--phase TEST] [--batch N] [--fit 12GB] [--shape data=1,3,500,500 ...]
+    python tools/memory.py --solver solver/stage2.prototxt [--batch N] [--fit 12GB] [--precision TF32]
+    python tools/memory.py --model net.prototxt [--phase TEST] [--batch N] [--fit 12GB] [--precision TF32] [--shape data=1,3,500,500 ...]
 
 A dry run of the GPU path counts every array that it would take: with --solver a training with its test nets, with --model a
 training by SGD with momentum, or in the phase TEST a forward pass. Printed are the parts for the batch (default: the net's), a table
@@ -35,8 +35,8 @@ def main():
     def need(batch) -> Need:
         own = {name: (batch or shape[0], *shape[1:]) for name, shape in shapes.items()}
         if param is None:
-            return inference_need(arguments.model, batch, own)
-        return training_need(param, arguments.solver, batch, own)
+            return inference_need(arguments.model, batch, own, arguments.precision)
+        return training_need(param, arguments.solver, batch, own, arguments.precision)
 
     batch = arguments.batch or own_batch(arguments, param, shapes)
     print_parts(need(batch), batch)
@@ -120,6 +120,7 @@ def parse():
     parser.add_argument("--fit", type=memory_size, metavar="SIZE", help="name the largest batch within it, e.g. 12GB")
     command_line.add_phase(parser, "TRAIN")
     command_line.add_shape(parser)
+    command_line.add_precision(parser)
     arguments = parser.parse_args()
     if arguments.batch is not None and arguments.batch < 1:
         parser.error("--batch must be at least 1")

@@ -26,10 +26,10 @@ def record(monkeypatch):
     kernels.set_mode("cpu")
 
 
-def run(solver, iterations):
+def run(solver, iterations, precision="FLOAT32"):
     """Train on the device that is not there."""
     kernels.set_mode("gpu")
-    with contextlib.closing(get_solver(solver, share=True)) as training:
+    with contextlib.closing(get_solver(solver, share=True, precision=precision)) as training:
         training.step(iterations)
 
 
@@ -49,6 +49,14 @@ def test_the_prediction_for_the_demos_nets_is_what_a_training_takes(record, mode
     solver = solver_without_files(model)
     predicted = training_need(solver)
     run(solver, 2)
+    assert record.peak == pytest.approx(predicted.peak, rel=0.05)
+
+
+def test_the_prediction_knows_that_tensor_cores_take_other_workspaces(record):
+    solver = solver_without_files(NETS[1])
+    predicted = training_need(solver, precision="BFLOAT16")
+    assert predicted.rest != training_need(solver).rest
+    run(solver, 2, "BFLOAT16")
     assert record.peak == pytest.approx(predicted.peak, rel=0.05)
 
 
