@@ -178,8 +178,11 @@ def warn_of_strays() -> None:
 def unpool_backward(dy, switches, out, in_runs: bool | None = None) -> None:
     """out (N, C, h, w) = dy (N, C, H, W) read back at the switches; in_runs as in `max_pool`."""
     planes, windows, size = out.shape[0] * out.shape[1], out.shape[2] * out.shape[3], dy.shape[2] * dy.shape[3]
-    run = _RUN if (on_gpu(dy) if in_runs is None else in_runs) else max(1, windows)
-    launch("unpool_backward", planes * -(-windows // run), run, dy, switches, out, planes, windows, size, run)
+    run, together = max(1, windows), 1
+    if on_gpu(dy) if in_runs is None else in_runs:
+        run, together = min(_RUN, run), max(1, _RUN // 4 // run)  # small planes together, but blocks enough
+    rows = -(-planes // together) * -(-windows // run)
+    launch("unpool_backward", rows, run * together, dy, switches, out, planes, windows, size, run, together)
 
 
 def unpool_spread(x, window: Window, out, shares: bool) -> None:

@@ -107,18 +107,21 @@ KERNEL(unpool_forward_last_wins, const real* __restrict__ x, const real* __restr
   }
 }
 
-// A block owns a run of a plane's windows.
+// A block owns a run of a plane's windows, or all of several planes where these are small.
 KERNEL(unpool_backward, const real* __restrict__ dy, const real* __restrict__ switches, real* __restrict__ dx, int planes, int windows,
-       int size, int run) {
-  const int runs = (windows + run - 1) / run;
-  for_blocks(r, planes * runs) {
-    const int first = r % runs * run;
-    const index from = (index)(r / runs) * windows + first;
-    const auto value = [&](int i) {
+       int size, int run, int together) {
+  const int runs = (windows + run - 1) / run, groups = (planes + together - 1) / together;
+  for_blocks(r, groups * runs) {
+    const int first = r % runs * run, plane = r / runs * together, its_planes = min(together, planes - plane);
+    const index from = (index)plane * windows + first;
+    const real* __restrict__ maps = dy + (index)plane * size;
+    const auto value = [&](int i, int own) {
       const int at = place_of(switches[from + i], size);
-      return at >= 0 ? dy[(index)(r / runs) * size + at] : (real)0;
+      return at >= 0 ? maps[(index)own * size + at] : (real)0;
     };
-    stream(min(run, windows - first), value, [&](int i, acc v) { dx[from + i] = v; });
+    const auto write = [&](int i, acc v) { dx[from + i] = v; };
+    if (its_planes == 1) stream(min(run, windows - first), [&](int i) { return value(i, 0); }, write);
+    else stream(its_planes * windows, [&](int i) { return value(i, i / windows); }, write);
   }
 }
 

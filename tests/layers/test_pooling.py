@@ -55,7 +55,7 @@ def test_the_maximum_and_its_switch(device, case):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("run", [3, 7, 1024])
+@pytest.mark.parametrize("run", [3, 7, 16, 1024])
 def test_blocks_may_share_the_windows_of_a_plane(device, case, run, dtype, monkeypatch):
     """Any run of windows gives the very values and switches, ties, NaN and infinity included; the way back by switches likewise."""
     monkeypatch.setattr(pooling, "_RUN", run)
@@ -64,10 +64,12 @@ def test_blocks_may_share_the_windows_of_a_plane(device, case, run, dtype, monke
     shape = (*x.shape[:2], *window.output_size(*x.shape[2:]))
     results = []
     for in_runs in (False, True):
-        y, switches, back = (empty(*shape, dtype=dtype) for _ in range(3))
+        y, switches = (empty(*shape, dtype=dtype) for _ in range(2))
+        back = put(np.full((shape[0] + 2, *shape[1:]), 7, dtype))  # two images more than are asked for
         kernels.max_pool(put(x), window, y, switches, in_runs=in_runs)
-        kernels.unpool_backward(put(x), switches, back, in_runs=in_runs)
+        kernels.unpool_backward(put(x), switches, back[: shape[0]], in_runs=in_runs)
         results.append([host(array) for array in (y, switches, back)])
+        assert np.all(results[-1][-1][shape[0] :] == 7)
     for whole, runs in zip(*results, strict=True):
         np.testing.assert_array_equal(runs, whole)
 
