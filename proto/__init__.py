@@ -1,7 +1,9 @@
 """Caffe's messages: caffe.proto, prototxt text with line numbers, old syntax in today's, rules of phase and stage."""
 
 from . import caffe_pb2
+from .diagnosis import messages_with, other_syntax
 from .files import find_file, line_of_layer, read_net, read_solver
+from .from_python import set_field
 from .layer_types import V1_TYPES
 from .prototxt import PrototxtError, did_you_mean, nearest, parse, printable, read
 from .rules import filter_net
@@ -16,12 +18,15 @@ __all__ = [
     "filter_net",
     "find_file",
     "line_of_layer",
+    "messages_with",
     "nearest",
+    "other_syntax",
     "parse",
     "printable",
     "read",
     "read_net",
     "read_solver",
+    "set_field",
     "upgrade_net",
     "upgrade_solver",
 ]

@@ -86,6 +86,42 @@ def printable(text):
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def unknown_field(name, place, descriptor):
+    """What to say of a field that a message of type `descriptor`, called `place`, does not have."""
+    problem = f"unknown field '{name}' in {place}"
+    hint = other_syntax(name, descriptor)
+    if hint:
+        return f"{problem}; {hint}"
+    near = did_you_mean(name, [field.name for field in descriptor.fields])
+    inside = messages_with(name, descriptor.fields)
+    return f"{problem}; it belongs in {' or '.join(inside[:3])}" if inside and not near else problem + near
+
+
+def other_syntax(name, descriptor):
+    """How this message says a field that only the other layer syntax has; None for all other fields."""
+    return _OTHER_SYNTAX.get((descriptor.name, name))
+
+
+def messages_with(name, fields):
+    """The names of those of `fields` that are messages with a field `name`."""
+    return [field.name for field in fields if field.message_type and name in field.message_type.fields_by_name]
+
+
+def wrong_value(field, value):
+    """What to say of a Python value that does not suit a scalar field; None if its text in a prototxt would."""
+    if isinstance(value, str):
+        is_word = field.cpp_type == F.CPPTYPE_ENUM
+        return _wrong_value(field, _Token(*(("name", value) if is_word else ("string", f'"{value}"')), line=0))
+    kind = "number" if isinstance(value, (int, float)) else "mark"
+    return _wrong_value(field, _Token(kind, str(value), line=0))
+
+
+def is_repeated(field):
+    """Whether a field (FieldDescriptor) holds a list."""
+    # protobuf 7 has no `label` any more, protobuf 4 no `is_repeated` yet
+    return field.is_repeated if hasattr(field, "is_repeated") else field.label == F.LABEL_REPEATED
+
+
 def find_problem(text, descriptor):
     """(line, message) of the first problem in `text` as a message of type `descriptor`; None if this reading sees none."""
     try:
@@ -170,7 +206,7 @@ class _Walk:
             raise _Problem(token.line, self.unknown_field(token.text))
         self.at += 1
         name, first = field.name, inner.first_line.get(field.name)
-        if first and not _is_repeated(field):
+        if first and not is_repeated(field):
             raise _Problem(token.line, f"'{name}' is given twice in {inner.name}, first in line {first}")
         inner.first_line.setdefault(name, token.line)
         if field.cpp_type == F.CPPTYPE_MESSAGE:
@@ -188,7 +224,7 @@ class _Walk:
 
     def messages(self, field):
         """A message, or a list of them; the fields inside are left to run()."""
-        in_list = bool(_is_repeated(field) and self.take("["))
+        in_list = bool(is_repeated(field) and self.take("["))
         if in_list and self.take("]"):
             self.take(";", ",")
         else:
@@ -200,7 +236,7 @@ class _Walk:
         if not opener:
             raise _Problem(token.line, f"{_shown(token)} where '{{' is expected behind '{field.name}'")
         path = inner.path + field.name
-        if _is_repeated(field):
+        if is_repeated(field):
             number = inner.count.get(field.name, 0)
             inner.count[field.name] = number + 1
             path += f"[{number}]"
@@ -209,7 +245,7 @@ class _Walk:
         self.stack.append(_Open(field.message_type, field.name, path + ".", token.line, closer, list_of))
 
     def values(self, field):
-        if _is_repeated(field) and self.take("["):
+        if is_repeated(field) and self.take("["):
             if not self.take("]"):
                 self.value(field)
                 while self.take(","):
@@ -231,17 +267,11 @@ class _Walk:
     def unknown_field(self, name):
         """What to say of a field that the innermost open message does not have."""
         inner = self.stack[-1]
-        problem = f"unknown field '{name}' in {inner.name}"
-        hint = _OTHER_SYNTAX.get((inner.descriptor.name, name))
-        if hint:
-            return f"{problem}; {hint}"
-        if any(name in outer.descriptor.fields_by_name for outer in self.stack[:-1]):
+        hinted = (inner.descriptor.name, name) in _OTHER_SYNTAX
+        if not hinted and any(name in outer.descriptor.fields_by_name for outer in self.stack[:-1]):
+            problem = f"unknown field '{name}' in {inner.name}"
             return f"{problem}; is a '{inner.closer}' missing? {inner.name} of line {inner.line} is still open"
-        near = did_you_mean(name, [f.name for f in inner.descriptor.fields])
-        inside = [f.name for f in inner.descriptor.fields if f.message_type and name in f.message_type.fields_by_name]
-        if not near and inside:
-            return f"{problem}; it belongs in {' or '.join(inside[:3])}"
-        return problem + near
+        return unknown_field(name, inner.name, inner.descriptor)
 
 
 def _tokens(text):
@@ -307,11 +337,6 @@ def _is_float(text):
     except ValueError:
         return False
     return not re.match(r"-?0[0-9]", text)
-
-
-def _is_repeated(field):
-    # protobuf 7 has no `label` any more, protobuf 4 no `is_repeated` yet
-    return field.is_repeated if hasattr(field, "is_repeated") else field.label == F.LABEL_REPEATED
 
 
 def _shown(token):
