@@ -5,11 +5,11 @@ net = caffe.Net("net.prototxt", caffe.TEST, weights="w.caffemodel")
 out = net.forward(data=x)
 """
 
-from . import proto
+from . import layers, params, proto
 from .core.blob import set_seed as set_random_seed
 from .core.kernels import DeviceError, set_gpu, set_mode
 from .core.layers import PythonLayer as Layer
-from .core.net import Net, NetError
+from .core.net import Net, NetError, NetSpec, to_proto
 from .core.proto import PrototxtError
 from .core.solver import (
     AdaDeltaSolver,
@@ -53,14 +53,18 @@ __all__ = [
     "Net",
     "NesterovSolver",
     "NetError",
+    "NetSpec",
     "PrototxtError",
     "RMSPropSolver",
     "SGDSolver",
     "SolverError",
     "get_solver",
+    "layers",
+    "params",
     "proto",
     "set_device",
     "set_mode_cpu",
     "set_mode_gpu",
     "set_random_seed",
+    "to_proto",
 ]

@@ -30,7 +30,7 @@ from .activation import Dropout, ReLU
 from .batch_norm import BN
 from .convolution import Convolution, Deconvolution
 from .inputs import Input
-from .layer import Layer, layer_type, register
+from .layer import Layer, layer_type, layer_types, param_field, register
 from .memory_data import MemoryData
 from .pooling import Pooling, Unpooling
 from .python_layer import Python, PythonLayer
@@ -52,5 +52,7 @@ __all__ = [
     "Split",
     "Unpooling",
     "layer_type",
+    "layer_types",
+    "param_field",
     "register",
 ]

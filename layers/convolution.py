@@ -18,6 +18,7 @@ class _Windowed(Layer):
     bottoms = (1, float("inf"))
     tops = (1, float("inf"))
     transposed = False
+    param_field = "convolution_param"
 
     def setup(self, bottom, top):
         param = self.param.convolution_param

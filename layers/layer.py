@@ -30,6 +30,16 @@ def layer_type(name: str) -> type["Layer"]:
     return _registry[name]
 
 
+def layer_types() -> list[str]:
+    """The names of the registered layer types."""
+    return sorted(_registry)
+
+
+def param_field(name: str) -> str | None:
+    """The `param_field` of a layer type; None for a type that is not registered."""
+    return _registry[name].param_field if name in _registry else None
+
+
 class Layer:
     """Base of all layers. A subclass states how many bottoms and tops it takes and overrides the four steps.
 
@@ -46,6 +56,8 @@ class Layer:
     tops: tuple[int, float] = (1, 1)
     is_loss = False
     in_place = False
+    # the field of LayerParameter that holds its parameters, where no message is named after its type
+    param_field: str | None = None
     # bottoms that no gradient can flow into (labels, switches)
     without_gradient: tuple[int, ...] = ()
     # parameters that forward itself keeps (running statistics): no solver moves them

@@ -187,6 +187,7 @@ class _SegData(Layer):
     bottoms = (0, 0)
     tops = (1, 3)
     windowed = False
+    param_field = "image_data_param"
     _position = 0
     _prefetch: Prefetch | None = None
 

@@ -22,6 +22,8 @@ class Im2col(Layer):
     bottom: x (N, C, H, W); top: (N, C * kh * kw, H', W'), sizes as of a Convolution with the same convolution_param
     """
 
+    param_field = "convolution_param"
+
     def setup(self, bottom, top):
         param = self.param.convolution_param
         sizes = (pair(param, "kernel", None, fewest=1), pair(param, "stride", 1, fewest=1), pair(param, "pad", 0))

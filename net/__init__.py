@@ -4,6 +4,7 @@ from .drawing import DIRECTIONS, dot_source
 from .errors import NetError
 from .input_shapes import data_shapes, with_inputs
 from .net import Net
+from .net_spec import Function, NetSpec, Top, to_proto
 from .parameters import LearnableParameter
 from .summary import summarize, totals
 from .timing import LayerTime, time_layers
@@ -11,15 +12,19 @@ from .weights import LoadReport
 
 __all__ = [
     "DIRECTIONS",
+    "Function",
     "LayerTime",
     "LearnableParameter",
     "LoadReport",
     "Net",
     "NetError",
+    "NetSpec",
+    "Top",
     "data_shapes",
     "dot_source",
     "summarize",
     "time_layers",
+    "to_proto",
     "totals",
     "with_inputs",
 ]
