@@ -24,11 +24,7 @@ class _Windowed(Layer):
         param = self.param.convolution_param
         if param.axis != 1:
             raise ValueError(f"convolution_param.axis must be 1 (channels), not {param.axis}")
-        dilation = pair(param, "dilation", 1, fewest=1)
-        sizes = (pair(param, "kernel", None, fewest=1), pair(param, "stride", 1, fewest=1), pair(param, "pad", 0))
-        # Caffe's own engine is im2col; any other word leaves the choice to us
-        engine = "product" if param.engine == caffe_pb2.ConvolutionParameter.CAFFE else None
-        self.geometry = Geometry(*sizes, dilation, param.group, engine, self.precision)
+        self.geometry = self._given_geometry()
         self.outputs = param.num_output
         if self.outputs < 1:
             raise ValueError("convolution_param.num_output must be at least 1")
@@ -42,6 +38,15 @@ class _Windowed(Layer):
         self.add_parameter((*self.filter_channels(), *self.geometry.kernel), param.weight_filler)
         if param.bias_term:
             self.add_parameter((self.outputs,), param.bias_filler)
+
+    def _given_geometry(self) -> Geometry:
+        """How the window moves, as the parameters say. Raises ValueError."""
+        param = self.param.convolution_param
+        dilation = pair(param, "dilation", 1, fewest=1)
+        sizes = (pair(param, "kernel", None, fewest=1), pair(param, "stride", 1, fewest=1), pair(param, "pad", 0))
+        # Caffe's own engine is im2col; any other word leaves the choice to us
+        engine = "product" if param.engine == caffe_pb2.ConvolutionParameter.CAFFE else None
+        return Geometry(*sizes, dilation, param.group, engine, self.precision)
 
     def algorithm(self, bottom, top) -> str:
         """How the layer is computed for the shapes at hand: one of kernels.algorithm's words."""
@@ -123,7 +128,7 @@ class Convolution(_Windowed):
             kernels.conv_backward(below.data, self.blobs[0].data, above.diff, self.geometry, dx, *gradients)
 
     def coordinate_map(self):
-        return tuple((s, d * (k - 1) / 2 - p) for k, s, p, d in zip(*self.geometry[:4], strict=True))
+        return tuple((s, d * (k - 1) / 2 - p) for k, s, p, d in zip(*self._given_geometry()[:4], strict=True))
 
 
 @register("Deconvolution")
@@ -163,4 +168,6 @@ class Deconvolution(_Windowed):
             kernels.deconv_backward(below.data, self.blobs[0].data, above.diff, self.geometry, dx, *gradients)
 
     def coordinate_map(self):
-        return tuple((1 / s, -(d * (k - 1) / 2 - p) / s) for k, s, p, d in zip(*self.geometry[:4], strict=True))
+        return tuple(
+            (1 / s, -(d * (k - 1) / 2 - p) / s) for k, s, p, d in zip(*self._given_geometry()[:4], strict=True)
+        )

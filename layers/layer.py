@@ -110,7 +110,10 @@ class Layer:
         raise NotImplementedError
 
     def coordinate_map(self) -> tuple[tuple[float, float], tuple[float, float]] | None:
-        """Per axis (a, b) with input coordinate = a * output coordinate + b; None where the layer keeps no such map."""
+        """Per axis (a, b) with input coordinate = a * output coordinate + b; None where the layer keeps no such map.
+
+        Known before setup, unless it follows from the bottoms (then None until the first reshape). Raises ValueError for a bad window.
+        """
         return None
 
     def buffers(self) -> list[Blob]:

@@ -22,6 +22,8 @@ class Pooling(Layer):
 
     only_launches = True
     tops = (1, 2)
+    # of a global pooling, the bottom's size
+    window: Window | None = None
 
     def setup(self, bottom, top):
         param = self.param.pooling_param
@@ -43,11 +45,15 @@ class Pooling(Layer):
             if pair(param, "pad", 0) != (0, 0) or pair(param, "stride", 1) != (1, 1):
                 raise ValueError("global_pooling takes no pad and no stride")
         else:
-            sizes = (pair(param, "kernel", None, fewest=1), pair(param, "stride", 1, fewest=1), pair(param, "pad", 0))
-            self.window = Window(*sizes)
+            self.window = self._given_window()
             if any(p >= k for p, k in zip(self.window.pad, self.window.kernel, strict=True)):
                 raise ValueError(f"pad {self.window.pad} must be smaller than the kernel {self.window.kernel}")
         self._switches = Blob(dtype=self.dtype)
+
+    def _given_window(self) -> Window:
+        """The window that the parameters give. Raises ValueError."""
+        param = self.param.pooling_param
+        return Window(pair(param, "kernel", None, fewest=1), pair(param, "stride", 1, fewest=1), pair(param, "pad", 0))
 
     def reshape(self, bottom, top):
         _require_images(bottom[0])
@@ -81,7 +87,10 @@ class Pooling(Layer):
         return [self._switches]
 
     def coordinate_map(self):
-        return tuple((s, (k - 1) / 2 - p) for k, s, p in zip(*self.window, strict=True))
+        if self.window is None and self.param.pooling_param.global_pooling:
+            return None
+        window = self.window or self._given_window()
+        return tuple((s, (k - 1) / 2 - p) for k, s, p in zip(*window, strict=True))
 
 
 @register("Unpooling")
@@ -100,6 +109,7 @@ class Unpooling(Layer):
     # the pooling layer that made the switches and the blob it pooled; set by the net
     pooling: Pooling | None = None
     pooled: Blob | None = None
+    window: Window | None = None
 
     def setup(self, bottom, top):
         param = self.param.unpooling_param
@@ -109,11 +119,8 @@ class Unpooling(Layer):
             raise ValueError("switches, the second bottom, go with unpool: MAX only")
         if pair(param, "pad", 0) != (0, 0):
             raise ValueError("unpooling takes no pad")
-        kernel_given = param.HasField("kernel_size") or param.HasField("kernel_h") or param.HasField("kernel_w")
-        if not kernel_given and self.pooling is not None:
-            self.window = self.pooling.window
-        else:
-            self.window = Window(pair(param, "kernel", None, fewest=1), pair(param, "stride", 1, fewest=1))
+        takes_pooling = not self._gives_kernel() and self.pooling is not None
+        self.window = self.pooling.window if takes_pooling else self._given_window()
         self.size = self._given_size(param)
         if self.size is None and self.pooling is None:
             raise ValueError(
@@ -121,6 +128,14 @@ class Unpooling(Layer):
             )
         self.shares = self.method == methods.AVE
         self.corners = self.method == methods.MAX
+
+    def _gives_kernel(self) -> bool:
+        return any(self.param.unpooling_param.HasField(name) for name in ("kernel_size", "kernel_h", "kernel_w"))
+
+    def _given_window(self) -> Window:
+        """The window that the parameters give. Raises ValueError."""
+        param = self.param.unpooling_param
+        return Window(pair(param, "kernel", None, fewest=1), pair(param, "stride", 1, fewest=1))
 
     def _given_size(self, param):
         if param.HasField("unpool_size"):
@@ -176,4 +191,7 @@ class Unpooling(Layer):
         return Window((1, 1), self.window.stride) if self.corners else self.window
 
     def coordinate_map(self):
-        return tuple((1 / s, -((k - 1) / 2) / s) for k, s in zip(self.window.kernel, self.window.stride, strict=True))
+        if self.window is None and not self._gives_kernel():
+            return None
+        window = self.window or self._given_window()
+        return tuple((1 / s, -((k - 1) / 2) / s) for k, s in zip(window.kernel, window.stride, strict=True))

@@ -90,6 +90,7 @@ class Crop(Layer):
     without_gradient = (1,)
     # (vertical, horizontal), set by the net with crop_param.computed
     computed_offset: tuple[int, int] | None = None
+    offsets: tuple[int, ...] | None = None
 
     def reshape(self, bottom, top):
         x, reference, param = bottom[0].shape, bottom[1].shape, self.param.crop_param
@@ -124,7 +125,13 @@ class Crop(Layer):
             gradient[self.place] = top[0].diff
 
     def coordinate_map(self):
-        return tuple((1, offset) for offset in self.offsets[-2:])
+        if self.offsets is not None:
+            return tuple((1, offset) for offset in self.offsets[-2:])
+        param = self.param.crop_param
+        if param.computed or param.axis != 2 or len(param.offset) > 2:
+            return None
+        given = list(param.offset) or [0]
+        return (1, given[0]), (1, given[-1])
 
 
 @register("Silence")

@@ -25,9 +25,13 @@ class Im2col(Layer):
     param_field = "convolution_param"
 
     def setup(self, bottom, top):
+        self.geometry = self._given_geometry()
+
+    def _given_geometry(self) -> Geometry:
+        """How the window moves, as the parameters say. Raises ValueError."""
         param = self.param.convolution_param
         sizes = (pair(param, "kernel", None, fewest=1), pair(param, "stride", 1, fewest=1), pair(param, "pad", 0))
-        self.geometry = Geometry(*sizes, pair(param, "dilation", 1, fewest=1))
+        return Geometry(*sizes, pair(param, "dilation", 1, fewest=1))
 
     def reshape(self, bottom, top):
         _require_images(bottom[0])
@@ -45,7 +49,7 @@ class Im2col(Layer):
             kernels.col2im(top[0].diff, self.geometry, bottom[0].diff)
 
     def coordinate_map(self):
-        return tuple((s, d * (k - 1) / 2 - p) for k, s, p, d in zip(*self.geometry[:4], strict=True))
+        return tuple((s, d * (k - 1) / 2 - p) for k, s, p, d in zip(*self._given_geometry()[:4], strict=True))
 
 
 @register("SPP")

@@ -1,5 +1,6 @@
 """A net: build, forward, backward, weights in and out."""
 
+from .coord_map import crop
 from .drawing import DIRECTIONS, dot_source
 from .errors import NetError
 from .input_shapes import data_shapes, with_inputs
@@ -20,6 +21,7 @@ __all__ = [
     "NetError",
     "NetSpec",
     "Top",
+    "crop",
     "data_shapes",
     "dot_source",
     "summarize",

@@ -4,6 +4,7 @@ What a layer may be told comes from the schema (caffe.proto) and from the regist
 """
 
 from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterable
 
 from ..layers import layer_types, param_field
 from ..proto import V1_TYPES, caffe_pb2, did_you_mean, messages_with, nearest, other_syntax, set_field
@@ -23,7 +24,7 @@ _COMMON = [_LAYER.fields_by_name[name] for name in ("param", "include", "exclude
 class Top:
     """What a layer makes: a blob of the net to be. fn: the layer (Function); n: which of its tops this is."""
 
-    def __init__(self, fn, n):
+    def __init__(self, fn: "Function", n: int):
         self.fn, self.n = fn, n
 
     def __repr__(self):
@@ -41,7 +42,7 @@ class Function:
     Raises TypeError for a bottom that is no Top, NetError for all else that is wrong.
     """
 
-    def __init__(self, type_name, inputs, params):
+    def __init__(self, type_name: str, inputs: Iterable[Top], params: dict):
         self.type_name, self.inputs, self.params = type_name, tuple(inputs), dict(params)
         self.ntop, self.in_place = self.params.pop("ntop", 1), self.params.pop("in_place", False)
         for number, bottom in enumerate(self.inputs):
@@ -57,7 +58,7 @@ class Function:
         self.check()
 
     @property
-    def fn(self):
+    def fn(self) -> "Function":
         """The layer itself: a layer without tops stands where others have a Top."""
         return self
 
@@ -68,11 +69,11 @@ class Function:
         """The NetParameter of this layer and of all that it needs."""
         return to_proto(self)
 
-    def check(self):
+    def check(self) -> None:
         """Raise NetError for a parameter that the layer does not have or a value that does not suit."""
         self.write(caffe_pb2.LayerParameter(type=self.type_name))
 
-    def write(self, layer):
+    def write(self, layer) -> None:
         """Put the parameters into a LayerParameter. Raises NetError."""
         own = own_field(self.type_name)
         own_fields = _LAYER.fields_by_name[own].message_type.fields_by_name if own else {}
@@ -135,15 +136,15 @@ class NetSpec:
     def __dir__(self):
         return [*super().__dir__(), *self.tops]
 
-    def keys(self):
+    def keys(self) -> list[str]:
         """The names assigned, as a list (SSD's Caffe)."""
         return list(self.tops)
 
-    def vals(self):
+    def vals(self) -> list[Top | Function]:
         """The tops assigned, as a list (SSD's Caffe)."""
         return list(self.tops.values())
 
-    def update(self, name, params):
+    def update(self, name: str, params: dict) -> None:
         """Give the layer of the top `name` more parameters, or others (SSD's Caffe). Raises NetError."""
         layer = self.tops[name].fn
         layer.params.update(params)
@@ -154,12 +155,26 @@ class NetSpec:
         return _net(self.tops.values(), {top: name for name, top in self.tops.items()})
 
 
-def to_proto(*tops):
+def layers_below(tops: Iterable[Top | Function]) -> list[Function]:
+    """The layers (Functions) that tops need, each behind those that it needs itself."""
+    found: dict[Function, None] = {}
+    waiting = [top.fn for top in tops][::-1]
+    while waiting:
+        layer = waiting[-1]
+        below = [bottom.fn for bottom in layer.inputs if bottom.fn not in found]
+        if layer not in found and below:
+            waiting.extend(below[::-1])
+        else:
+            found[waiting.pop()] = None
+    return list(found)
+
+
+def to_proto(*tops: Top | Function):
     """The NetParameter of all layers that the tops need; each is named by its type and a number: "Convolution1"."""
     return _net(tops, {})
 
 
-def layer_function(type_name):
+def layer_function(type_name: str) -> Callable[..., Top | tuple[Top, ...] | Function]:
     """L.TypeName: a function of bottoms and parameters that returns a Top, a tuple of them (ntop=2), or the layer (ntop=0).
 
     Raises AttributeError for a type that nobody knows.
@@ -183,17 +198,25 @@ def layer_function(type_name):
     return layer
 
 
-def known_types():
+def known_types() -> list[str]:
     """The layer types that a net may be written with: those that run here, and the rest of Caffe's and the release's of 2015."""
     return sorted({*layer_types(), *V1_TYPES.values()} - {""})
 
 
-def own_field(type_name):
-    """The field of LayerParameter that holds the parameters of a layer type alone, as "pooling_param"; None where there is none."""
-    return param_field(type_name) or _OWN.get(type_name)
+def own_field(type_name: str) -> str | None:
+    """The field of LayerParameter that holds the parameters of a layer type alone, as "pooling_param"; None where there is none.
+
+    Raises NetError for a layer whose param_field is no field.
+    """
+    own = param_field(type_name) or _OWN.get(type_name)
+    if own and own not in _OWN.values():
+        raise NetError(
+            f"{type_name}: its param_field '{own}' is no message of LayerParameter{did_you_mean(own, _OWN.values())}"
+        )
+    return own
 
 
-def parameter_words(name):
+def parameter_words(name: str) -> "Words":
     """P.Name: the enum words of the message NameParameter. Raises AttributeError where there is none with words."""
     known = parameter_names()
     if name not in known:
@@ -201,7 +224,7 @@ def parameter_words(name):
     return Words(getattr(caffe_pb2, f"{name}Parameter"))
 
 
-def parameter_names():
+def parameter_names() -> list[str]:
     """The names that P has: those of messages with enums."""
     messages = caffe_pb2.DESCRIPTOR.message_types_by_name.values()
     named = [message.name for message in messages if message.enum_types and message.name.endswith("Parameter")]
@@ -228,17 +251,9 @@ class Words:
 def _net(wanted, names):
     """The NetParameter of the layers behind `wanted` (Tops and Functions), bottoms first; names: what some of these are called."""
     net, written, names = caffe_pb2.NetParameter(), {}, _Names(names)
-    waiting = [top.fn for top in wanted][::-1]
-    while waiting:
-        layer = waiting[-1]
-        below = [bottom.fn for bottom in layer.inputs if bottom.fn not in written]
-        if layer not in written and below:
-            waiting.extend(below[::-1])
-            continue
-        waiting.pop()
-        if layer not in written:
-            written[layer] = net.layer.add()
-            _write_layer(layer, written, names)
+    for layer in layers_below(wanted):
+        written[layer] = net.layer.add()
+        _write_layer(layer, written, names)
     return net
 
 

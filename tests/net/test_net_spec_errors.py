@@ -5,6 +5,7 @@ import pytest
 from deconvnet import NetError, NetSpec, to_proto
 from deconvnet import layers as L
 from deconvnet import params as P
+from deconvnet.core.layers import layer
 
 
 @pytest.fixture
@@ -141,6 +142,14 @@ def test_what_is_changed_later_is_checked_again_and_the_layer_named(x):
         n.to_proto()
     with pytest.raises(NetError, match="^Convolution: unknown parameter 'kernel_siz'"):
         n.update("conv1", dict(pad=1))
+
+
+def test_a_registered_layer_whose_param_field_does_not_exist_is_named(monkeypatch):
+    monkeypatch.setattr(layer, "_registry", dict(layer._registry))
+    layer.register("Shrink")(type("Shrink", (layer.Layer,), {"param_field": "scales_param"}))
+    words = "^Shrink: its param_field 'scales_param' is no message of LayerParameter; did you mean 'scale_param'\\?$"
+    with pytest.raises(NetError, match=words):
+        L.Shrink()
 
 
 def test_a_field_that_a_layer_cannot_do_without_is_named_when_the_net_is_written(x):

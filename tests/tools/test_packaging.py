@@ -80,6 +80,10 @@ def test_a_wheel_holds_every_module_of_a_room(contents, room):
     assert expected and expected <= set(contents)
 
 
+def test_a_wheel_holds_pycaffes_names(contents):
+    assert {f"deconvnet/{path.name}" for path in (ROOT / "deconvnet").glob("*.py")} <= set(contents)
+
+
 def test_a_wheel_holds_kernel_sources_schema_nets_solvers_and_the_reports_page(contents):
     kinds = [("kernels", "*.cu"), ("kernels", "*.h"), ("proto", "*.proto"), ("solver", "*.prototxt")]
     for room, pattern in [*kinds, ("segmentation", "*.html")]:
