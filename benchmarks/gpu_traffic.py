@@ -29,6 +29,7 @@ from deconvnet.core.kernels import tensor_product  # noqa: E402
 ARCHITECTURE = "compute_90"
 IMAGES = 16
 CHANNELS = {1: 1, 3: 2, 5: 32}  # by level: as few as give each thread work
+SCORES = (2, 112)  # images and their side, of what takes scores of every class
 PRODUCT_CHANNELS = 128  # a tile of results
 PRODUCT_SIDE = 32  # whole tiles of places
 PAGE = ROOT / "docs" / "kernels.md"
@@ -100,10 +101,11 @@ def counting():
 
 
 def count() -> list[Row]:
-    """Of what moves values, level by level."""
+    """Of what moves values, level by level, and of what takes scores."""
     rows = []
     with counting() as record:
-        makers = gpu_kernels.map_makers(gpu_kernels.Arrays())
+        arrays = gpu_kernels.Arrays()
+        makers = gpu_kernels.map_makers(arrays)
         for name, (larger, smaller) in gpu_cases.MAPS.items():
             for level in list(CHANNELS)[:1] if name in gpu_cases.FIRST_LEVEL_ONLY else CHANNELS:
                 side = 224 >> (level - 1)
@@ -111,6 +113,9 @@ def count() -> list[Row]:
                 moved = gpu_cases.FLOAT * (larger * values + smaller * values // 4)
                 case = gpu_cases.Case(name, level, IMAGES, CHANNELS[level], side, moved)
                 rows.append(counted_case(record, makers[name], case))
+        makers = gpu_kernels.other_makers(arrays, SCORES[1])
+        cases = [case for case in gpu_cases.other_cases(*SCORES, parameters=0) if case.bytes]
+        rows += [counted_case(record, makers[case.name], case) for case in cases]
     return rows
 
 

@@ -13,6 +13,7 @@ from . import dense, tensor_product, winograd, winograd_batched
 from .activation import relu
 from .bias import add_bias, bias_backward
 from .device import launch, matrix_product, on_gpu, workspace
+from .gather import gather_backward_data, gather_backward_weights, gather_forward
 from .normalization import channel_affine_forward
 from .taps import add_columns, to_columns
 from .winograd import After
@@ -226,13 +227,6 @@ def prefers_gather(geometry: Geometry, in_channels: int, out_channels: int) -> b
     return geometry.group > 1 and max(in_channels, out_channels) // geometry.group <= _GATHER_TAPS
 
 
-def _gather(name: str, x, y, geometry: Geometry, rows: int, *arrays) -> None:
-    """Launch a direct deconvolution kernel whose input has x's shape and whose output y's."""
-    g = geometry.group
-    sizes = (x.shape[0], g, x.shape[1] // g, y.shape[1] // g, *x.shape[2:], *y.shape[2:])
-    launch(f"deconv_gather_{name}", rows, y.shape[3], *arrays, *sizes, *geometry.taps)
-
-
 def algorithm(
     geometry: Geometry, bottom: tuple[int, ...], top: tuple[int, ...], transposed: bool = False, gpu: bool = False
 ) -> str:
@@ -287,7 +281,7 @@ def _forward(chosen: str, x, weights, bias, geometry: Geometry, out, after: Afte
         tensor_product.correlate(x, weights, geometry, out, bias, after)
         return
     if chosen == "gather":
-        _gather("backward_data", out, x, geometry, out.size // out.shape[3], x, weights, out)
+        gather_backward_data(x, weights, geometry, out)
     elif chosen == "dense":
         dense.correlate(x, weights, out)
     else:
@@ -304,7 +298,7 @@ def _adjoint(chosen: str, dy, weights, bias, geometry: Geometry, dx, after: Afte
         tensor_product.correlate_backward_data(dy, weights, geometry, dx, bias, after)
         return
     if chosen == "gather":
-        _gather("forward", dy, dx, geometry, dx.size // dx.shape[3], dy, weights, dx)
+        gather_forward(dy, weights, geometry, dx)
     elif chosen == "dense":
         dense.correlate_backward_data(dy, weights, dx)
     else:
@@ -319,7 +313,7 @@ def _weights_gradient(chosen: str, x, dy, geometry: Geometry, dweights) -> None:
     elif chosen == "tensor":
         tensor_product.correlate_backward_weights(x, dy, geometry, dweights)
     elif chosen == "gather":
-        _gather("backward_weights", dy, x, geometry, dweights.size, dy, x, dweights)
+        gather_backward_weights(dy, x, geometry, dweights)
     elif chosen == "dense":
         dense.correlate_backward_weights(x, dy, dweights)
     else:

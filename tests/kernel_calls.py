@@ -15,7 +15,7 @@ import numpy as np
 from arrays import empty, host, numbers, put, spaced
 
 from deconvnet.core import kernels
-from deconvnet.core.kernels import convolution, device, winograd_batched
+from deconvnet.core.kernels import convolution, device, gather, winograd_batched
 from deconvnet.core.kernels import host as host_device
 
 # more values a row than the largest block of the sanitizer builds has threads
@@ -233,7 +233,19 @@ def _tensor_products(dtype):
 
 
 def _gathers(dtype):
+    results = []
+    for window in (
+        kernels.Geometry((4, 4), (2, 2), (1, 1), group=2),
+        kernels.Geometry((3, 2), (1, 2), (1, 0), group=2),
+    ):
+        shape = (1, 4, 10, WIDE // 4)
+        x, weights, dx = _numbers(dtype, *shape), _numbers(dtype, 4, 2, *window.kernel), empty(*shape, dtype=dtype)
+        y = empty(1, 4, *window.transposed_size(*shape[2:]), dtype=dtype)
+        gather.gather_forward(x, weights, window, y, by_place=True)
+        gather.gather_backward_data(y, weights, window, dx, by_place=True)
+        results += [y, dx]
     return [
+        *results,
         *_convolutions(dtype, (1, 2, 2, WIDE // 2 + 1), 2, kernels.Geometry((4, 4), (2, 2), (1, 1), group=2)),
         *_convolutions(dtype, (1, 4, 2, 3), 4, kernels.Geometry((3, 2), (1, 2), (1, 0), (2, 2), group=2)),
     ]
@@ -393,7 +405,9 @@ CALLS = {
     "tensor_product_bf16": _tensor_products,
     "merge_splits": _tensor_products,
     "deconv_gather_forward": _gathers,
+    "deconv_gather_forward_places": _gathers,
     "deconv_gather_backward_data": _gathers,
+    "deconv_gather_backward_data_places": _gathers,
     "deconv_gather_backward_weights": _gathers,
     "max_pool_forward": _max_pools,
     "max_pool_backward": _max_pools,

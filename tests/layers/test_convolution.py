@@ -5,13 +5,13 @@ import re
 import numpy as np
 import pytest
 import reference
-from arrays import numbers
+from arrays import empty, host, numbers, put
 from gradient_check import check_gradients
 from hypothesis import given
 from hypothesis import strategies as st
 from one_layer import OneLayer
 
-from deconvnet.core.kernels import convolution
+from deconvnet.core.kernels import Geometry, convolution, gather
 
 FILLERS = 'weight_filler { type: "gaussian" std: 0.5 } bias_filler { type: "gaussian" std: 0.5 }'
 REFERENCES = {"Convolution": reference.conv, "Deconvolution": reference.deconv}
@@ -200,8 +200,49 @@ def test_the_direct_deconvolution_gives_what_the_product_gives(device, monkeypat
     np.testing.assert_allclose(gathered, expected, rtol=0, atol=1e-12)
     monkeypatch.setattr(convolution, "_GATHER_TAPS", 0)
     np.testing.assert_allclose(case.forward()[0], gathered, rtol=0, atol=1e-12)
-    for product, gather in zip(_backward(case, dy), gradients, strict=True):
-        np.testing.assert_allclose(product, gather, rtol=0, atol=1e-12)
+    for product, direct in zip(_backward(case, dy), gradients, strict=True):
+        np.testing.assert_allclose(product, direct, rtol=0, atol=1e-12)
+
+
+UPSAMPLINGS = {
+    "bilinear": ((2, 4, 5, 6), 4, Geometry((4, 4), (2, 2), (1, 1), group=4)),
+    "bilinear, odd": ((1, 3, 4, 9), 3, Geometry((5, 5), (3, 3), (1, 1), group=3)),
+    "rows for several blocks": ((1, 2, 20, 17), 2, Geometry((4, 4), (2, 2), (1, 1), group=2)),
+    "one value a place": ((2, 2, 3, 17), 2, Geometry((2, 2), (2, 2), group=2)),
+    "places that nothing reaches": ((1, 2, 3, 4), 2, Geometry((2, 1), (3, 2), group=2)),
+    "three taps a place": ((1, 4, 5, 4), 4, Geometry((5, 3), (2, 1), (2, 1), group=4)),
+    "channels in groups": ((2, 4, 5, 3), 6, Geometry((4, 3), (2, 2), (1, 0), group=2)),
+    "rows and columns differ": ((1, 2, 7, 3), 2, Geometry((4, 6), (2, 3), (1, 2), group=2)),
+    "padding beyond the first row": ((1, 2, 6, 6), 2, Geometry((4, 4), (2, 2), (3, 3), group=2)),
+}
+
+
+@pytest.mark.parametrize("case", UPSAMPLINGS, ids=lambda name: name.replace(" ", "-"))
+def test_threads_may_own_places_of_the_direct_deconvolution(device, case):
+    """The shape of work that a GPU gets gives what the rows of a CPU give."""
+    shape, outputs, geometry = UPSAMPLINGS[case]
+    x = put(numbers(*shape))
+    weights = put(numbers(shape[1], outputs // geometry.group, *geometry.kernel, seed=1))
+    dy_shape = (shape[0], outputs, *geometry.transposed_size(*shape[2:]))
+    dy, results = put(numbers(*dy_shape, seed=2)), []
+    for by_place in (False, True):
+        y, dx = empty(*dy_shape), empty(*shape)
+        y[...], dx[...] = np.nan, np.nan
+        gather.gather_forward(x, weights, geometry, y, by_place=by_place)
+        gather.gather_backward_data(dy, weights, geometry, dx, by_place=by_place)
+        results.append((host(y), host(dx)))
+    for rows, places in zip(*results, strict=True):
+        np.testing.assert_allclose(places, rows, rtol=0, atol=1e-13)
+
+
+def test_a_nan_of_a_gathered_map_reaches_its_window_alone(device):
+    x, y = np.zeros((1, 2, 5, 5)), empty(1, 2, 11, 11)
+    x[0, 0, 2, 2] = np.nan
+    weights = np.ones((2, 1, 3, 3))
+    gather.gather_forward(put(x), put(weights), Geometry((3, 3), (2, 2), group=2), y, by_place=True)
+    wrong = np.zeros(y.shape, bool)
+    wrong[0, 0, 4:7, 4:7] = True
+    np.testing.assert_array_equal(np.isnan(host(y)), wrong)
 
 
 def test_bilinear_upsampling_keeps_a_constant_map_inside(device):
