@@ -106,29 +106,35 @@ KERNEL(im2col_places, const real* __restrict__ x, real* __restrict__ col, int im
   }
 }
 
-// The window whose tap lies `reached` beyond its start, -1 where there is none.
-DEVICE int window_at(int reached, int stride, int first, int windows) {
-  const int window = stride == 1 ? reached : reached / stride;
-  return reached >= 0 && window * stride == reached && first <= window && window < first + windows ? window - first : -1;
+// The first tap that reaches a place `reached` beyond the start of window 0, and its window. Taps that reach it are `every` apart, and so many
+// windows before (`back`, both from the host). A tap beyond the kernel: none does.
+struct Reach { int tap, window; };
+DEVICE Reach reach_of(int reached, int stride, int dilation, int every, int kernel) {
+  int tap = 0;
+  if (dilation == 1) tap = stride == 1 ? 0 : reached % stride;
+  else while (tap < every && (reached - tap * dilation) % stride) ++tap;
+  return {tap < every ? tap : kernel, stride == 1 ? reached - tap * dilation : (reached - tap * dilation) / stride};
 }
 
 KERNEL(col2im_places, const real* __restrict__ col, real* __restrict__ x, int images, int channels, int height, int width, int first,
        int rows, int out_width, int kernel_h, int kernel_w, int stride_h, int stride_w, int pad_h, int pad_w, int dilation_h, int dilation_w,
-       int run) {
+       int every_h, int every_w, int back_h, int back_w, int run) {
   const int places = height * width, runs = (places + run - 1) / run;
+  const index jump = (index)images * rows * out_width, next = every_w * jump - back_w;  // from tap to tap, and to the next that reaches a place
   for_blocks(r, images * channels * runs) {
     const int begin = r % runs * run, image = r / runs / channels, c = r / runs % channels;
     real* __restrict__ plane = x + (index)(r / runs) * places;
+    const real* __restrict__ from = col + ((index)c * kernel_h * kernel_w * images + image) * rows * out_width;
     for_threads(i, min(run, places - begin)) {
       const int place = begin + i, h = place / width, w = place - h * width;
-      const real* __restrict__ from = col + ((index)c * kernel_h * kernel_w * images + image) * rows * out_width;
+      const Reach down = reach_of(h + pad_h, stride_h, dilation_h, every_h, kernel_h);
+      const Reach right = reach_of(w + pad_w, stride_w, dilation_w, every_w, kernel_w);
       acc sum = plane[place];
-      for (int a = 0; a < kernel_h; ++a) {
-        const int row = window_at(h + pad_h - a * dilation_h, stride_h, first, rows);
-        for (int b = 0; b < kernel_w; ++b) {
-          const int column = window_at(w + pad_w - b * dilation_w, stride_w, 0, out_width);
-          if (row >= 0 && column >= 0) sum += from[row * out_width + column];
-          from += (index)images * rows * out_width;
+      for (int a = down.tap, row = down.window - first; a < kernel_h; a += every_h, row -= back_h) {
+        index at = (a * kernel_w + right.tap) * jump + row * out_width + right.window;
+        for (int b = right.tap, column = right.window; b < kernel_w && row >= 0 && row < rows; b += every_w, column -= back_w) {
+          if (column >= 0 && column < out_width) sum += from[at];
+          at += next;
         }
       }
       plane[place] = sum;

@@ -46,6 +46,7 @@ SHAPES = {
     "a band of rows": ((1, 2, 7, 14), (2, 3), kernels.Geometry((3, 3), pad=(1, 1))),
     "strides that leave places out": ((2, 1, 9, 8), (0, 3), kernels.Geometry((2, 1), (3, 2))),
     "dilated, padded, rectangular": ((2, 2, 6, 9), (1, 2), kernels.Geometry((2, 3), (2, 1), (1, 2), (3, 2))),
+    "dilation that some strides share": ((1, 2, 13, 12), (0, 3), kernels.Geometry((3, 3), (4, 3), (1, 1), (2, 2))),
     "one place": ((1, 1, 1, 1), (0, 1), kernels.Geometry((1, 1))),
 }
 
