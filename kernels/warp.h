@@ -5,6 +5,7 @@
 //   for_lanes(l)             the 32 lanes of warp w
 //   Own<type, n>             an object for each lane of n warps, its registers on a GPU: own(w, l)
 //   anew(t)                  t, but what follows from it is computed again where it is used, not kept in registers from round to round
+//   read_unless(bits, p)     *p where no bit is set, else 0; read_four_unless likewise, of four that lie at a multiple of their size
 //   load_left_fragment(...)  and right: what the lanes of a warp hold of matrices in shared memory, by all of it: not within for_lanes
 //   warp_product<kind>(...)  sums += left * right, likewise
 // On a host one thread walks through all lanes of a warp; in the build for the sanitizers real threads share the warps.
@@ -26,7 +27,7 @@ template <> struct Bf16<double> { typedef double word; static constexpr int DEPT
 
 template <class word, int I> struct Left { word of[I][4]; };  // I times 16 rows
 template <class word> struct Right { word of[4]; };  // 16 columns
-template <int I> struct Sums { acc of[2][I][4]; };
+template <int I> struct Sums { acc of[2][I][4]; };  // those rows and columns
 
 #if defined(__CUDACC__)
 #define SHARED(type, name) __shared__ type name
@@ -47,7 +48,7 @@ DEVICE const float* anew(const float* p) {
   return p;
 }
 DEVICE const double* anew(const double* p) { return p; }
-// One instruction behind a predicate: of `bits ? 0 : *p` the compiler makes a branch.
+// A read behind a predicate: of `bits ? 0 : *p` the compiler makes a branch.
 DEVICE float read_unless(unsigned bits, const float* p) {
   float value;
   asm volatile("{ .reg .pred %%free; setp.eq.u32 %%free, %1, 0; mov.f32 %0, 0f00000000; @%%free ld.global.nc.f32 %0, [%2]; }"
