@@ -92,7 +92,8 @@ DEVICE float from_bits(unsigned bits) { return __builtin_bit_cast(float, bits); 
 
 // ------------------------------------------------------------------------------------------------ words: rounded values, and what they hold
 
-// TF32 keeps 10 bits after the point; a tie goes away from zero, as by cvt.rna, which takes more instructions. Tensor cores ignore the other 13.
+// TF32 keeps 10 bits after the point; a tie goes away from zero, as by cvt.rna, which makes infinities of some NaNs. Tensor cores ignore the
+// other 13 bits.
 DEVICE unsigned packed(Tf32<float>, const float* x) {
   const unsigned word = x[0] != x[0] ? 0x7fffffffu : bits_of(x[0]) + 0x1000u;
   return TENSOR_CORES ? word : word & ~0x1fffu;
