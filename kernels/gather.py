@@ -11,9 +11,9 @@ _THREADS = 256  # of a block that share rows of the input
 
 def gather_forward(x, weights, geometry, y, by_place: bool | None = None) -> None:
     """y (N, O, H', W') = the deconvolution of x (N, C, H, W)."""
-    rows = y.size // y.shape[3]
     if not _by_place(y, geometry, by_place):
-        launch("deconv_gather_forward", rows, y.shape[3], x, weights, y, *_sizes(x, y, geometry), *geometry.taps)
+        sizes = (*_sizes(x, y, geometry), *geometry.taps)
+        launch("deconv_gather_forward", y.size // y.shape[3], y.shape[3], x, weights, y, *sizes)
         return
     rows = y.shape[0] * y.shape[1] * -(-y.shape[2] // _ROWS)
     sizes = (*_sizes(x, y, geometry), *geometry.taps[:6], _ROWS)
@@ -22,11 +22,11 @@ def gather_forward(x, weights, geometry, y, by_place: bool | None = None) -> Non
 
 def gather_backward_data(dy, weights, geometry, dx, by_place: bool | None = None) -> None:
     """dx (N, C, H, W) = the gradient with respect to x, from dy (N, O, H', W')."""
-    rows, width = dx.size // dx.shape[3], dx.shape[3]
     if not _by_place(dx, geometry, by_place):
         sizes = (*_sizes(dx, dy, geometry), *geometry.taps)
-        launch("deconv_gather_backward_data", rows, dy.shape[3], dy, weights, dx, *sizes)
+        launch("deconv_gather_backward_data", dx.size // dx.shape[3], dy.shape[3], dy, weights, dx, *sizes)
         return
+    width = dx.shape[3]
     together = max(1, min(_THREADS // width, dx.shape[2]))
     rows = dx.shape[0] * dx.shape[1] * -(-dx.shape[2] // together)
     sizes = (*_sizes(dx, dy, geometry), *geometry.taps[:6], together)
