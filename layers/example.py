@@ -28,15 +28,20 @@ def read_image(path: str, color: bool = True) -> np.ndarray:
 
     Raises FileNotFoundError; ValueError where the file is no image.
     """
-    stored = np.frombuffer(_read(path), np.uint8)
     flags = (cv2.IMREAD_COLOR if color else cv2.IMREAD_GRAYSCALE) | cv2.IMREAD_IGNORE_ORIENTATION
-    try:
-        image = cv2.imdecode(stored, flags) if stored.size else None
-    except cv2.error:  # sizes beyond OpenCV's limits
-        image = None
+    image = decode_image(_read(path), flags)
     if image is None:
         raise ValueError(f"{path}: not an image that OpenCV can read")
-    return image.reshape(*image.shape[:2], 3 if color else 1)
+    return image
+
+
+def decode_image(stored: bytes, flags: int) -> np.ndarray | None:
+    """The bytes of an image file as (H, W, C), BGR or grey, by cv2.imdecode's flags; None where they are no image."""
+    try:
+        image = cv2.imdecode(np.frombuffer(stored, np.uint8), flags) if stored else None
+    except cv2.error:  # sizes beyond OpenCV's limits
+        image = None
+    return None if image is None else image.reshape(*image.shape[:2], -1)  # OpenCV drops the axis of a single channel
 
 
 def read_label(path: str) -> np.ndarray:
@@ -180,6 +185,11 @@ class Transform:
             self._offset(old, new, where) for old, new, where in zip(image.shape, size, (down, right), strict=False)
         ]
         return self._place_image(image, offset, size, mirrored), self._place_label(label, offset, size, mirrored)
+
+    def of_image(self, image, draw: np.random.Generator | None = None) -> np.ndarray:
+        """Data (C, H, W) from an image without a label for its pixels."""
+        unlabelled = np.broadcast_to(np.uint8(0), image.shape[:2])  # a view of one value
+        return self(image, unlabelled, None, draw)[0]
 
     def _offset(self, old: int, new: int, where: float) -> int:
         """Where the crop begins along an axis; `where` is in [0, 1)."""

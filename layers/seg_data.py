@@ -1,33 +1,20 @@
 """ImageSegData and WindowSegData: images with label images, named in a list file (layers of the authors' Caffe)."""
 
-import functools
-import math
 from array import array
 
 import cv2
 import numpy as np
-from google.protobuf.message import DecodeError
 
 from ..blob import generator
-from ..kernels import threads
 from ..proto import caffe_pb2, find_file
 from .example import Example, ImageCache, Transform, read_image, read_label
-from .layer import Layer, register
-from .prefetch import Prefetch
+from .layer import register
+from .reading import ReadingLayer
 
-# batches that are made ahead
-_AHEAD = 3
-_MOST_WORKERS = 64
 # the longest side of a window or an image in pixels, OpenCV's limit for a side
 _LONGEST = 32767
 
 _LabelType = caffe_pb2.ImageDataParameter
-
-
-@functools.cache
-def _limit_opencv_threads() -> None:
-    """OpenCV takes as many threads as our kernels do; once for the process."""
-    cv2.setNumThreads(threads.count())
 
 
 class ExampleList:
@@ -148,6 +135,10 @@ class Examples:
             self._order = (epoch, order)
         return int(order[place])
 
+    def place(self, number: int) -> str:
+        """`file:line` of example `number`, for messages."""
+        return self.lines.place(self.line_of(number))
+
     def __call__(self, number: int) -> Example:
         """Raises FileNotFoundError or ValueError, naming the list, the line and the file."""
         line = self.line_of(number)
@@ -181,79 +172,52 @@ class Examples:
         return ""
 
 
-class _SegData(Layer):
+def check_images(param) -> None:
+    """Raise ValueError for settings of a layer that reads images from a list that cannot be."""
+    images = param.image_data_param
+    if bool(images.new_height) != bool(images.new_width):
+        raise ValueError("give new_height and new_width, or neither")
+    for field, size in (
+        ("image_data_param.new_height", images.new_height),
+        ("image_data_param.new_width", images.new_width),
+        ("transform_param.crop_size", param.transform_param.crop_size),
+    ):
+        if size > _LONGEST:
+            raise ValueError(f"{field} is {size}: a side has at most {_LONGEST} pixels")
+    if not 0 <= images.ignore_label <= 255:
+        raise ValueError(
+            f"image_data_param.ignore_label must be a value of label images, 0 to 255, not {images.ignore_label}"
+        )
+    if param.transform_param.force_color or param.transform_param.force_gray:
+        raise ValueError("force_color and force_gray are the Data layer's: use image_data_param.is_color")
+
+
+class _SegData(ReadingLayer):
     """What both layers share: images, labels and their sizes as tops, batch after batch."""
 
-    bottoms = (0, 0)
     tops = (1, 3)
     windowed = False
     param_field = "image_data_param"
-    _position = 0
-    _prefetch: Prefetch | None = None
 
     def setup(self, bottom, top):
-        images = self.param.image_data_param
-        self._check(images)
+        images = self._settings("image_data_param")
+        check_images(self.param)
         self._transform = Transform(self.param, self._mean(3 if images.is_color else 1), self.dtype)
         if self._transform.size is None and images.batch_size != 1:
             raise ValueError(
                 "images of several sizes make no batch: give crop_size, new_height and new_width, or batch_size: 1"
             )
-        self.batch_size = images.batch_size
-        self._workers = images.workers
+        self.batch_size, self._workers = images.batch_size, images.workers
         remedy = f"{self.param.type} reads its examples from this list"
         lines = ExampleList(find_file(images.source, self.model_file, remedy), images.label_type, self.windowed)
         root = images.root_folder and self.find(images.root_folder)
         self.examples = Examples(lines, self.param, self._transform, root, self.seed)
-        _limit_opencv_threads()
-
-    def _check(self, images):
-        if not images.source:
-            raise ValueError("image_data_param.source is missing: it names the list of examples")
-        if images.batch_size < 1:
-            raise ValueError("image_data_param.batch_size must be at least 1")
-        if images.workers > _MOST_WORKERS:
-            raise ValueError(
-                f"image_data_param.workers is {images.workers}: at most {_MOST_WORKERS} threads read ahead"
-            )
-        if bool(images.new_height) != bool(images.new_width):
-            raise ValueError("give new_height and new_width, or neither")
-        for field, size in (
-            ("image_data_param.new_height", images.new_height),
-            ("image_data_param.new_width", images.new_width),
-            ("transform_param.crop_size", self.param.transform_param.crop_size),
-        ):
-            if size > _LONGEST:
-                raise ValueError(f"{field} is {size}: a side has at most {_LONGEST} pixels")
-        if not 0 <= images.ignore_label <= 255:
-            raise ValueError(
-                f"image_data_param.ignore_label must be a value of label images, 0 to 255, not {images.ignore_label}"
-            )
-        for field in ("scale", "mean_file", "crop_size", "mirror"):
-            if images.HasField(field):
-                raise ValueError(
-                    f"image_data_param.{field} is of the old syntax: write transform_param {{ {field}: ... }}"
-                )
-        if self.param.transform_param.force_color or self.param.transform_param.force_gray:
-            raise ValueError("force_color and force_gray are the Data layer's: use image_data_param.is_color")
-
-    def _mean(self, channels: int) -> np.ndarray:
-        """(channels, 1, 1), or (channels, H, W) from a mean_file."""
-        transform = self.param.transform_param
-        if transform.mean_file and transform.mean_value:
-            raise ValueError("give mean_file or mean_value; not both")
-        if transform.mean_file:
-            return read_mean(self.find(transform.mean_file), channels)
-        values = list(transform.mean_value) or [0.0]
-        if len(values) not in (1, channels):
-            raise ValueError(f"has {len(values)} mean_value for {channels} channels: give one, or one for each")
-        return np.resize(np.array(values), (channels, 1, 1))
 
     def reshape(self, bottom, top):
         if self._transform.size:
             self._reshape(top, self._transform.size)
         elif len(top[0].shape) != 4:  # before the first forward, which then gives each image's own size
-            self._reshape(top, self.examples(self._position).label.shape)
+            self._reshape(top, self.examples(self.position).label.shape)
 
     def _reshape(self, top, size):
         shapes = ((len(self._transform.mean), *size), (1, *size), (1, 1, 2))
@@ -261,35 +225,9 @@ class _SegData(Layer):
             blob.reshape(self.batch_size, *shape)
 
     def forward(self, bottom, top):
-        if self._prefetch is None:
-            for blob in top:
-                blob.host_data  # noqa: B018 (a batch beyond the memory is said before its images are read)
-            self._prefetch = Prefetch(self.examples, self._position, self._workers, _AHEAD * self.batch_size)
-        batch = self._prefetch.take(self.batch_size)
-        self._position += self.batch_size
+        batch = self._take(top)
         self._reshape(top, batch[0].label.shape)
-        for number, blob in enumerate(top):
-            values = blob.host_data_to_fill
-            for place, example in zip(values, batch, strict=True):
-                place[...] = example[number]
-
-    def backward(self, top, propagate_down, bottom):
-        """Data has no gradient."""
-
-    @property
-    def position(self) -> int:
-        """The number of examples that forward passes have taken; set it to go on from there."""
-        return self._position
-
-    @position.setter
-    def position(self, position: int) -> None:
-        self.close()
-        self._position = position
-
-    def close(self):
-        if self._prefetch is not None:
-            self._prefetch.close()
-            self._prefetch = None
+        self._fill(top, batch)
 
 
 @register("ImageSegData")
@@ -317,21 +255,3 @@ class WindowSegData(_SegData):
     """
 
     windowed = True
-
-
-def read_mean(path: str, channels: int) -> np.ndarray:
-    """The mean image of a BlobProto file (.binaryproto), (channels, H, W). Raises ValueError for anything else."""
-    blob = caffe_pb2.BlobProto()
-    try:
-        with open(path, "rb") as file:
-            blob.ParseFromString(file.read())
-    except (OSError, DecodeError):
-        raise ValueError(f"{path}: not a mean file; a BlobProto (.binaryproto) is expected") from None
-    values = np.array(blob.double_data or blob.data)
-    shape = tuple(blob.shape.dim) or (blob.num, blob.channels, blob.height, blob.width)
-    shape = shape[1:] if len(shape) == 4 and shape[0] == 1 else shape
-    if len(shape) != 3 or shape[0] != channels or not values.size or math.prod(shape) != values.size:
-        raise ValueError(
-            f"{path}: a mean of shape (1, {channels}, H, W) is expected, not {shape} with {values.size} values"
-        )
-    return values.reshape(shape)

@@ -10,7 +10,7 @@ import pytest
 from example_folder import ExampleFolder, assert_same, step
 
 from deconvnet.core.kernels import threads as kernel_threads
-from deconvnet.core.layers import seg_data
+from deconvnet.core.layers import reading
 from deconvnet.core.layers.seg_data import ImageSegData, WindowSegData
 
 
@@ -103,7 +103,7 @@ def test_closing_and_going_on_loses_no_example(textured):
 def test_opencv_takes_as_many_threads_as_the_kernels(textured, monkeypatch):
     asked = []
     monkeypatch.setattr(cv2, "setNumThreads", asked.append)
-    seg_data._limit_opencv_threads.cache_clear()
+    reading._limit_opencv_threads.cache_clear()
     for _ in range(2):
         textured.layer(WindowSegData)
     assert asked == [kernel_threads.count()]
