@@ -6,6 +6,7 @@ from . import (
     activation,
     batch_norm,
     convolution,
+    data,
     eltwise,
     embed,
     hdf5,

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_training import DUMMY_NET, SOLVER, dummy_solver, write_seg_solver
 
+from deconvnet.core.layers.data import read_datum
 from deconvnet.core.net import Net, NetError
 from deconvnet.core.proto import PrototxtError, caffe_pb2, parse
 from deconvnet.core.solver import SGDSolver, SolverError, get_solver, read_state
@@ -204,6 +205,17 @@ def test_a_damaged_list_is_read_or_refused(images, tmp_path, content, kind, labe
     )
     net = parse(layer, caffe_pb2.NetParameter())
     read_or_refused(lambda: build_and_run(net, caffe_pb2.TRAIN), *REFUSALS)
+
+
+RECORD = caffe_pb2.Datum(
+    channels=3, height=4, width=5, label=2, data=bytes(60), float_data=[1.5, 2], encoded=False
+).SerializeToString()
+
+
+@fuzz
+@given(record=st.binary(max_size=60) | damaged_bytes(RECORD), flags=st.sampled_from([-1, 0, 1]))
+def test_a_damaged_record_is_read_or_refused(record, flags):
+    read_or_refused(lambda: read_datum(record, flags), ValueError)
 
 
 @fuzz

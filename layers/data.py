@@ -1,0 +1,173 @@
+"""Data: images and classes from an LMDB, as Caffe's convert_imageset writes it."""
+
+import os
+import threading
+import weakref
+from array import array
+
+import cv2
+import numpy as np
+from google.protobuf.message import DecodeError
+
+from ..blob import generator
+from ..proto import caffe_pb2
+from .example import Example, Transform, decode_image
+from .layer import register
+from .reading import ClassifiedImages
+
+# of the data bases that are open, by their true path: LMDB allows a process to open each once
+_open: weakref.WeakValueDictionary[str, "Records"] = weakref.WeakValueDictionary()
+_opening = threading.Lock()
+
+
+class Records:
+    """The values of an LMDB in the order of their keys. Threads may share it.
+
+    The keys alone are held in memory, end to end: a record is then found by its number, so that reading can begin anywhere.
+    """
+
+    def __init__(self, path: str):
+        """Raises ValueError where the file is no LMDB, is cut off, or the package that reads it is missing."""
+        self.path = path
+        self._environment = _environment(path)
+        self._keys, self._ends = bytearray(), array("Q")
+        with self._environment.begin() as transaction:
+            for key in transaction.cursor().iternext(keys=True, values=False):
+                self._keys += key
+                self._ends.append(len(self._keys))
+        if not self._ends:
+            raise ValueError(f"{path}: the data base is empty")
+
+    @classmethod
+    def of(cls, path: str) -> "Records":
+        """The data base at a path; that which is open already, if one is."""
+        true_path = os.path.realpath(path)
+        with _opening:
+            records = _open.get(true_path)
+            if records is None:
+                records = _open[true_path] = cls(path)
+        return records
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    def key(self, number: int) -> bytes:
+        """The key of record `number`, from 0 on."""
+        return bytes(self._keys[self._ends[number - 1] if number else 0 : self._ends[number]])
+
+    def __getitem__(self, number: int) -> bytes:
+        with self._environment.begin() as transaction:
+            return transaction.get(self.key(number))
+
+
+def _environment(path: str):
+    """The LMDB at a path, open for reading without a lock file, so that it may lie where nothing can be written."""
+    if os.path.exists(os.path.join(path, "CURRENT")):
+        raise ValueError(f"{path}: a LevelDB, which is not read here: copy its records into an LMDB (docs/data.md)")
+    try:
+        import lmdb  # here: nets without a data base run where there is no lmdb
+    except ImportError as error:
+        raise ValueError(f"{path}: lmdb cannot be imported ({error}): pip install 'deconvnet[lmdb]'") from None
+    folder = os.path.isdir(path)
+    try:
+        environment = lmdb.open(path, subdir=folder, readonly=True, lock=False)
+    except lmdb.Error as error:
+        raise ValueError(f"{path}: not an LMDB that can be read ({error})") from None
+    # LMDB maps the file, and what is missing at its end would kill the process
+    wanted = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
+    size = os.path.getsize(os.path.join(path, "data.mdb") if folder else path)
+    if size < wanted:
+        environment.close()
+        raise ValueError(f"{path}: the data base is cut off: {size} bytes of {wanted}")
+    return environment
+
+
+def read_datum(stored: bytes, flags: int) -> tuple[np.ndarray, int]:
+    """(image (H, W, C), label) of a Datum message: uint8, or float32 where it holds floats; cv2.imdecode's flags decode a file.
+
+    Raises ValueError for anything else.
+    """
+    datum = caffe_pb2.Datum()
+    try:
+        datum.ParseFromString(stored)
+    except DecodeError:
+        raise ValueError("the record is not a Datum") from None
+    if datum.encoded:
+        image = decode_image(datum.data, flags)
+        if image is None or image.dtype != np.uint8:
+            raise ValueError("the record holds no image of 8 bits that OpenCV can read")
+        return image, datum.label
+    shape = (datum.channels, datum.height, datum.width)
+    values = np.frombuffer(datum.data, np.uint8) if datum.data else np.array(datum.float_data, np.float32)
+    if min(shape) < 1 or values.size != np.prod(shape, dtype=np.int64):
+        raise ValueError(f"the record says {shape} (channels, height, width) and holds {values.size} values")
+    return values.reshape(shape).transpose(1, 2, 0), datum.label
+
+
+class DatumExamples:
+    """Example i, for any i from 0 on, made from the records, the parameters, the seed and i alone, so that threads may share this."""
+
+    def __init__(self, records: Records, param, seed: int):
+        transform = param.transform_param
+        if transform.force_color and transform.force_gray:
+            raise ValueError("force_color and force_gray exclude each other")
+        color = transform.force_color or param.data_param.force_encoded_color
+        self._flags = (
+            cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+            if color
+            else cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION
+            if transform.force_gray
+            else cv2.IMREAD_UNCHANGED
+        )
+        self._records = records
+        self._seed, self._stream = seed, param.name
+        rand_skip = param.data_param.rand_skip
+        self._skipped = int(generator(seed, f"{param.name}/skip").integers(rand_skip)) if rand_skip else 0
+        self.channels = self._read(0)[0].shape[2]
+        self.transform: Transform
+
+    def _record(self, number):
+        return (number + self._skipped) % len(self._records)
+
+    def place(self, number: int) -> str:
+        """Data base and key of example `number`, for messages."""
+        key = self._records.key(self._record(number)).decode(errors="backslashreplace")
+        return f"{self._records.path}, key {key}"
+
+    def _read(self, number):
+        try:
+            return read_datum(self._records[self._record(number)], self._flags)
+        except ValueError as error:
+            raise ValueError(f"{self.place(number)}: {error}") from None
+
+    def __call__(self, number: int) -> Example:
+        """Raises ValueError naming data base and key."""
+        image, label = self._read(number)
+        if image.shape[2] != self.channels:
+            raise ValueError(
+                f"{self.place(number)}: an image of {image.shape[2]} channels where the first has {self.channels}: "
+                "give force_color or force_gray"
+            )
+        draw = generator(self._seed, self._stream, number) if self.transform.draws else None
+        try:
+            return Example(self.transform.of_image(image, draw), label, image.shape[:2])
+        except ValueError as error:
+            raise ValueError(f"{self.place(number)}: {error}") from None
+
+
+@register("Data")
+class Data(ClassifiedImages):
+    """Images and their classes from an LMDB of Datum messages, in the order of its keys, over and over (Caffe's Data).
+
+    transform_param crops, mirrors, subtracts the mean and scales as for ImageData; images in the LMDB as files (encoded) are decoded,
+    in colour or grey where force_color or force_gray says so. `prefetch` batches are read ahead, by `workers` threads.
+
+    tops: images (N, C, H, W), C as in the first record; classes (N,)
+    """
+
+    def setup(self, bottom, top):
+        param = self._settings("data_param")
+        self.batch_size, self._workers, self.batches_ahead = param.batch_size, param.workers, max(param.prefetch, 1)
+        self.examples = DatumExamples(Records.of(self.find(param.source)), self.param, self.seed)
+        mean = self._mean(self.examples.channels)
+        self._transform = self.examples.transform = Transform(self.param, mean, self.dtype)
