@@ -5,10 +5,12 @@ net = caffe.Net("net.prototxt", caffe.TEST, weights="w.caffemodel")
 out = net.forward(data=x)
 """
 
-from . import layers, params, proto
+from . import io, layers, params, proto
+from .classifier import Classifier
 from .core.blob import set_seed as set_random_seed
 from .core.kernels import DeviceError, set_gpu, set_mode
 from .core.layers import PythonLayer as Layer
+from .core.layers import layer_types as layer_type_list
 from .core.net import Net, NetError, NetSpec, to_proto
 from .core.proto import PrototxtError
 from .core.solver import (
@@ -48,6 +50,7 @@ __all__ = [
     "AdaDeltaSolver",
     "AdaGradSolver",
     "AdamSolver",
+    "Classifier",
     "DeviceError",
     "Layer",
     "Net",
@@ -59,6 +62,8 @@ __all__ = [
     "SGDSolver",
     "SolverError",
     "get_solver",
+    "io",
+    "layer_type_list",
     "layers",
     "params",
     "proto",

@@ -29,7 +29,7 @@ def read_image(path: str, color: bool = True) -> np.ndarray:
     Raises FileNotFoundError; ValueError where the file is no image.
     """
     flags = (cv2.IMREAD_COLOR if color else cv2.IMREAD_GRAYSCALE) | cv2.IMREAD_IGNORE_ORIENTATION
-    image = decode_image(_read(path), flags)
+    image = decode_image(read_file(path), flags)
     if image is None:
         raise ValueError(f"{path}: not an image that OpenCV can read")
     return image
@@ -51,7 +51,7 @@ def read_label(path: str) -> np.ndarray:
     """
     from PIL import Image  # here: nets without label images run where there is no Pillow
 
-    stored = _read(path)
+    stored = read_file(path)
     try:
         with Image.open(io.BytesIO(stored)) as image:
             mode, label = image.mode, np.array(image)
@@ -65,7 +65,8 @@ def read_label(path: str) -> np.ndarray:
     return label
 
 
-def _read(path: str) -> bytes:
+def read_file(path: str) -> bytes:
+    """The bytes of a file. Raises FileNotFoundError, and ValueError where it cannot be read, naming it."""
     try:
         with open(path, "rb") as file:
             return file.read()

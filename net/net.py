@@ -8,17 +8,19 @@ import numpy as np
 
 from .. import kernels
 from ..blob import Blob, HostBlob, current_seed
-from ..layers import Crop, Input, Layer, MemoryData, Pooling, Python, Split, Unpooling, layer_type
+from ..layers import Input, Layer, MemoryData, layer_type
 from ..proto import PrototxtError, caffe_pb2, filter_net, line_of_layer, printable, read_net, upgrade_net
+from .batches import backward_in_batches, forward_in_batches
 from .caffe_hdf5 import write_hdf5
-from .crop_offset import Source, computed_offset
+from .crop_offset import Source
 from .debug_info import log_parameters
 from .errors import NetError
 from .forward_graph import ForwardGraph
 from .fusion import find_fusions, part_in_place
+from .handed_down import hand_down
 from .input_shapes import with_inputs
 from .needs_backward import Passes, find_passes
-from .parameters import LearnableParameter, append_parameters, loss_weights, share_trained
+from .parameters import LearnableParameter, append_parameters, loss_weights, share_buffers, share_trained
 from .planner import recycle
 from .run import LAYERS_ERRORS, find_bad_layer, run_backward, run_forward
 from .splits import MisplacedLayer, insert_splits
@@ -98,7 +100,7 @@ class Net:
         self._make_public(share, set(keep))
         self._graph = ForwardGraph(self) if cuda_graph else None
         if beside:
-            self._share_buffers(beside)
+            share_buffers(self, beside)
         self._parted = part_in_place(self) if share and not self._forward_only else {}
         self.loaded: LoadReport | None = None
         if weights is not None:
@@ -170,7 +172,7 @@ class Net:
         trained = self._beside[layer.name].blobs if layer.name in self._beside else []
         bottom = [self._blobs[name] for name in param.bottom]
         first = self._sources[param.bottom[0]] if param.bottom else None
-        self._hand_down(layer, param, bottom)
+        hand_down(self, layer, bottom)
         top = []
         for number, name in enumerate(param.top):
             in_place = number < len(param.bottom) and param.bottom[number] == name
@@ -213,37 +215,6 @@ class Net:
                 layer.fill_parameters()
         except LAYERS_ERRORS as error:
             raise self.located(error, layer.param) from error
-
-    def _share_buffers(self, beside: "Net") -> None:
-        """Use the memory of the blobs and layers of the same names, save where a layer keeps what was put into it."""
-        kept = {name for net in (self, beside) for layer in net.layers if layer.keeps_tops for name in layer.param.top}
-        for name, blob in self._blobs.items():
-            if name in beside._blobs and name not in kept:
-                blob.share_data(beside._blobs[name])
-                blob.share_diff(beside._blobs[name])
-        for layer in self.layers:
-            if layer.name in self._beside:
-                for blob, source in zip(layer.buffers(), self._beside[layer.name].buffers(), strict=False):
-                    blob.share_data(source)
-
-    def _hand_down(self, layer: Layer, param, bottom: list[Blob]) -> None:
-        """What a layer must know of the graph: the pooling layer behind switches, the offset of a crop."""
-        if isinstance(layer, Unpooling) and len(bottom) > 1:
-            maker, top = self._origin(param.bottom[1])
-            if isinstance(self.layers[maker], Pooling) and top == 1:
-                layer.pooling, layer.pooled = self.layers[maker], self._bottoms[maker][0]
-        if isinstance(layer, Crop) and param.crop_param.computed:
-            cropped, reference = (self._sources[name] for name in param.bottom)
-            layer.computed_offset = computed_offset(cropped, reference, self.layers, self._first_sources)
-        if isinstance(layer, Python):
-            layer.allowed = self._allows_python_layers
-
-    def _origin(self, name: str) -> Source:
-        """Where a blob was made, behind any splits."""
-        source = self._sources[name]
-        while isinstance(self.layers[source.layer], Split):
-            source = self._first_sources[source.layer]
-        return source
 
     def located(self, error: Exception, param) -> Exception:
         """The error with file, line and layer before it."""
@@ -326,6 +297,17 @@ class Net:
         wanted = [*(self.bottom_names[end] if end else self.inputs), *(diffs or [])]
         return {name: self.blobs[name].diff for name in wanted}
 
+    def forward_all(self, blobs=None, **inputs) -> dict[str, np.ndarray]:
+        """Run forward over arrays of any length, a batch at a time: {blob: array} of the outputs and of the names in `blobs`.
+
+        The last batch is filled up with zeros, whose results are left out. Raises NetError for arrays of several lengths.
+        """
+        return forward_in_batches(self, blobs, inputs)
+
+    def forward_backward_all(self, blobs=None, diffs=None, **arrays) -> tuple[dict, dict]:
+        """The same, each batch backward as well: ({blob: array}, {blob: gradient}). Keywords name inputs, and outputs for their gradients."""
+        return backward_in_batches(self, blobs, diffs, arrays)
+
     def reshape(self) -> None:
         """Let every layer follow the shapes of the inputs."""
         for layer, bottom, top in zip(self.layers, self._bottoms, self._tops, strict=True):
@@ -389,6 +371,18 @@ class Net:
         if report.warning(path):
             warnings.warn(report.warning(path), stacklevel=2)
         return report
+
+    def load_hdf5(self, path) -> LoadReport:
+        """copy_from, by pycaffe's name for Caffe's HDF5."""
+        return self.copy_from(path)
+
+    def share_with(self, other: "Net") -> None:
+        """Use the parameters of the other net's layers of the same names as one's own. Raises NetError where shapes differ."""
+        for layer in self.layers:
+            try:
+                share_trained(layer, other.layer_dict[layer.name].blobs if layer.name in other.layer_dict else [])
+            except ValueError as error:
+                raise self.located(error, layer.param) from None
 
     def arrays(self) -> Arrays:
         """The parameters by layer name, in host memory."""

@@ -1,4 +1,4 @@
-"""The parameters of a net's layers: which learn, at what rate, and whose memory they have."""
+"""The parameters of a net's layers: which learn, at what rate, and whose memory they and its blobs have."""
 
 from typing import NamedTuple
 
@@ -59,10 +59,23 @@ def share_trained(layer: Layer, trained: list[Blob]) -> None:
     """Make the parameters of the layer of the same name one's own."""
     if trained and [blob.count for blob in trained] != [blob.count for blob in layer.blobs]:
         shapes = ([blob.shape for blob in blobs] for blobs in (layer.blobs, trained))
-        raise ValueError("its parameters have the shapes {} here and {} in the net beside it".format(*shapes))
+        raise ValueError("its parameters have the shapes {} here and {} in the other net".format(*shapes))
     for blob, source in zip(layer.blobs, trained, strict=False):
         blob.share_data(source)
     layer.shared.update(range(len(trained)))
+
+
+def share_buffers(net, beside) -> None:
+    """Let a net use the memory of another's blobs and layers of the same names, save where a layer keeps what was put into it."""
+    kept = {name for each in (net, beside) for layer in each.layers if layer.keeps_tops for name in layer.param.top}
+    for name, blob in net._blobs.items():
+        if name in beside._blobs and name not in kept:
+            blob.share_data(beside._blobs[name])
+            blob.share_diff(beside._blobs[name])
+    for layer in net.layers:
+        if layer.name in beside.layer_dict:
+            for blob, source in zip(layer.buffers(), beside.layer_dict[layer.name].buffers(), strict=False):
+                blob.share_data(source)
 
 
 def loss_weights(layer: Layer, param) -> list[float]:

@@ -78,6 +78,13 @@ def test_what_is_saved_comes_back_to_the_bit(tmp_path, form, dtype):
     assert loaded.loaded.matched and not loaded.loaded.missing
 
 
+def test_load_hdf5_reads_what_save_hdf5_wrote(tmp_path):
+    saved, loaded = build(), build(seed=2)
+    saved.save_hdf5(tmp_path / "w")
+    loaded.load_hdf5(tmp_path / "w")
+    assert_equal(values(loaded), values(saved))
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_the_form_is_known_by_the_files_first_bytes_whatever_its_name(tmp_path, form):
     if form.endswith(".safetensors"):  # it has no mark of its own

@@ -1,0 +1,68 @@
+"""forward_all, forward_backward_all and share_with, as in pycaffe."""
+
+import numpy as np
+import pytest
+
+from deconvnet.core.net import Net, NetError
+from deconvnet.core.proto import caffe_pb2, parse
+
+NET = """
+force_backward: true
+layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 4 dim: 3 } } }
+layer { name: "ip" type: "InnerProduct" bottom: "data" top: "ip" inner_product_param { num_output: 2 weight_filler { type: "gaussian" } } }
+layer { name: "score" type: "TanH" bottom: "ip" top: "score" }
+"""
+DATA = np.random.default_rng(0).random((10, 3), np.float32)
+SLOPES = np.random.default_rng(1).random((10, 2), np.float32)
+
+
+def build(text=NET, seed=1):
+    return Net(parse(text, caffe_pb2.NetParameter()), caffe_pb2.TEST, seed=seed)
+
+
+@pytest.mark.parametrize("count", [1, 4, 10])
+def test_forward_all_takes_any_number_of_items(device, count):
+    net = build()
+    results = net.forward_all(blobs=["ip"], data=DATA[:count])
+    weights, bias = (blob.data for blob in net.params["ip"])
+    np.testing.assert_allclose(results["ip"], DATA[:count] @ weights.T + bias, rtol=1e-5)
+    np.testing.assert_allclose(results["score"], np.tanh(results["ip"]), rtol=1e-5)
+    assert net.blobs["data"].shape == (4, 3)
+
+
+def test_forward_backward_all_gives_gradients_as_well(device):
+    net = build()
+    results, gradients = net.forward_backward_all(diffs=["ip"], data=DATA, score=SLOPES)
+    np.testing.assert_allclose(gradients["ip"], SLOPES * (1 - results["score"] ** 2), rtol=1e-4)
+    np.testing.assert_allclose(gradients["data"], gradients["ip"] @ net.params["ip"][0].data, rtol=1e-4)
+    np.testing.assert_allclose(net.params["ip"][0].diff, gradients["ip"].T @ DATA, rtol=1e-4)
+
+
+def test_a_loss_comes_once_a_batch(device):
+    loss = 'layer { name: "label" type: "Input" top: "label" input_param { shape { dim: 4 dim: 2 } } } ' + NET
+    net = build(loss + 'layer { name: "loss" type: "EuclideanLoss" bottom: "score" bottom: "label" top: "loss" }')
+    results, gradients = net.forward_backward_all(data=DATA, label=SLOPES)
+    assert results["loss"].shape == (3,) and gradients["data"].shape == (10, 3)
+
+
+def test_wrong_arrays_are_refused():
+    net = build()
+    with pytest.raises(NetError, match=r"must be equally long: \{'data': 10, 'score': 9\}"):
+        net.forward_backward_all(data=DATA, score=SLOPES[:9])
+    with pytest.raises(NetError, match="'ip' is neither an input nor an output"):
+        net.forward_backward_all(data=DATA, ip=SLOPES)
+    with pytest.raises(NetError, match="needs an array for each input: data"):
+        net.forward_all()
+    with pytest.raises(NetError, match="the net has no inputs"):
+        build('layer { name: "d" type: "DummyData" top: "d" dummy_data_param { shape { dim: 1 } } }').forward_all(
+            d=DATA
+        )
+
+
+def test_share_with_uses_the_other_nets_parameters(device):
+    first, second = build(), build(seed=2)
+    second.share_with(first)
+    first.params["ip"][0].data[...] = 7
+    assert (second.params["ip"][0].data == 7).all()
+    with pytest.raises(NetError, match=r"layer 'ip' .*\(3, 3\).* here and .*\(2, 3\).* in the other net"):
+        build(NET.replace("num_output: 2", "num_output: 3")).share_with(first)

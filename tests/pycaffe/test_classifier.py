@@ -1,0 +1,58 @@
+"""caffe.Classifier, and the list of layer types."""
+
+import numpy as np
+import pytest
+
+import deconvnet as caffe
+
+NET = """
+layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 4 dim: 3 dim: 6 dim: 6 } } }
+layer { name: "ip" type: "InnerProduct" bottom: "data" top: "ip" inner_product_param { num_output: 5 weight_filler { type: "xavier" } } }
+layer { name: "prob" type: "Softmax" bottom: "ip" top: "prob" }
+"""
+IMAGES = list(np.random.default_rng(0).random((3, 9, 12, 3)).astype(np.float32))
+
+
+@pytest.fixture
+def files(tmp_path):
+    (tmp_path / "net.prototxt").write_text(NET)
+    caffe.Net(str(tmp_path / "net.prototxt"), caffe.TEST).save(tmp_path / "w.caffemodel")
+    return str(tmp_path / "net.prototxt"), str(tmp_path / "w.caffemodel")
+
+
+def probabilities(classifier, crops):
+    """Of crops (N, 6, 6, 3), by the net's own weights."""
+    weights, bias = (blob.data for blob in classifier.params["ip"])
+    data = np.array(crops)[:, :, :, ::-1].transpose(0, 3, 1, 2) * 255 - 100
+    scores = np.exp(data.reshape(len(data), -1) @ weights.T + bias)
+    return scores / scores.sum(axis=1, keepdims=True)
+
+
+@pytest.fixture
+def classifier(files):
+    made = caffe.Classifier(*files, image_dims=(8, 8), mean=np.full(3, 100), raw_scale=255, channel_swap=(2, 1, 0))
+    made.params["ip"][0].data[...] *= 0.01
+    return made
+
+
+def test_a_prediction_is_the_mean_over_ten_crops(classifier):
+    resized = [caffe.io.resize_image(image, (8, 8)) for image in IMAGES]
+    expected = probabilities(classifier, caffe.io.oversample(resized, (6, 6))).reshape(3, 10, 5).mean(axis=1)
+    np.testing.assert_allclose(classifier.predict(IMAGES), expected, rtol=1e-4)
+
+
+def test_without_oversampling_it_is_that_of_the_centre(classifier):
+    crops = [caffe.io.resize_image(image, (8, 8))[1:7, 1:7] for image in IMAGES]
+    np.testing.assert_allclose(
+        classifier.predict(IMAGES, oversample=False), probabilities(classifier, crops), rtol=1e-4
+    )
+
+
+def test_images_take_the_inputs_size_by_default(files):
+    classifier = caffe.Classifier(*files)
+    assert classifier.image_dims == (6, 6)
+    assert classifier.predict(IMAGES, oversample=False).shape == (3, 5)
+
+
+def test_the_types_of_layers_are_listed():
+    assert {"Convolution", "Unpooling"} <= set(caffe.layer_type_list())
