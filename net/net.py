@@ -232,6 +232,10 @@ class Net:
 
     # -------------------------------------------------------------------------------------------------------------- running
 
+    # private in pycaffe, and read by many of its users' scripts
+    _layer_names = property(lambda self: self.layer_names)
+    _blob_names = property(lambda self: list(self.blobs))
+
     def _index(self, name: str) -> int:
         if name not in self.top_names:
             raise NetError(f"{self.model_file or 'net'}: there is no layer '{name}'")

@@ -1,4 +1,4 @@
-"""forward_all, forward_backward_all and share_with, as in pycaffe."""
+"""What pycaffe's Net has beside forward and backward."""
 
 import numpy as np
 import pytest
@@ -66,3 +66,8 @@ def test_share_with_uses_the_other_nets_parameters(device):
     assert (second.params["ip"][0].data == 7).all()
     with pytest.raises(NetError, match=r"layer 'ip' .*\(3, 3\).* here and .*\(2, 3\).* in the other net"):
         build(NET.replace("num_output: 2", "num_output: 3")).share_with(first)
+
+
+def test_the_names_of_layers_and_blobs_are_lists():
+    net = build()
+    assert (net._layer_names, net._blob_names) == (["data", "ip", "score"], ["data", "ip", "score"])
