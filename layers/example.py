@@ -23,13 +23,13 @@ class Example(NamedTuple):
     source_size: tuple[int, int]  # (height, width) of the image file
 
 
-def read_image(path: str, color: bool = True) -> np.ndarray:
+def read_image(path: str, color: bool = True, stored: bytes | None = None) -> np.ndarray:
     """An image file as (H, W, 3) uint8, BGR, or (H, W, 1), grey. EXIF rotation is not applied: labels are not rotated.
 
-    Raises FileNotFoundError; ValueError where the file is no image.
+    stored: the file's bytes, where they were read before. Raises FileNotFoundError; ValueError where the file is no image.
     """
     flags = (cv2.IMREAD_COLOR if color else cv2.IMREAD_GRAYSCALE) | cv2.IMREAD_IGNORE_ORIENTATION
-    image = decode_image(read_file(path), flags)
+    image = decode_image(read_file(path) if stored is None else stored, flags)
     if image is None:
         raise ValueError(f"{path}: not an image that OpenCV can read")
     return image

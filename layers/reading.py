@@ -36,8 +36,8 @@ class ReadingLayer(Layer):
     _position = 0
     _prefetch: Prefetch | None = None
 
-    def _settings(self, name: str):
-        """The layer's message of that name. Raises ValueError for settings that cannot be."""
+    def _settings(self, name: str, moved=_MOVED):
+        """The layer's message of that name. Raises ValueError for settings that cannot be, or have moved into transform_param."""
         param = getattr(self.param, name)
         if not param.source:
             raise ValueError(f"{name}.source is missing: it names the examples")
@@ -45,7 +45,7 @@ class ReadingLayer(Layer):
             raise ValueError(f"{name}.batch_size must be at least 1")
         if param.workers > _MOST_WORKERS:
             raise ValueError(f"{name}.workers is {param.workers}: at most {_MOST_WORKERS} threads read ahead")
-        for field in _MOVED:
+        for field in moved:
             if param.HasField(field):
                 raise ValueError(f"{name}.{field} is of the old syntax: write transform_param {{ {field}: ... }}")
         _limit_opencv_threads()

@@ -12,7 +12,7 @@ from .layer import register
 from .reading import ReadingLayer
 
 # the longest side of a window or an image in pixels, OpenCV's limit for a side
-_LONGEST = 32767
+LONGEST = 32767
 
 _LabelType = caffe_pb2.ImageDataParameter
 
@@ -84,12 +84,12 @@ class ExampleList:
 
     def _check_windows(self):
         sides = np.subtract(self._windows[:, 2:], self._windows[:, :2], dtype=np.int64) + 1
-        wrong = np.flatnonzero((sides < 1).any(axis=1) | (sides > _LONGEST).any(axis=1))
+        wrong = np.flatnonzero((sides < 1).any(axis=1) | (sides > LONGEST).any(axis=1))
         if wrong.size:
             width, height = sides[wrong[0]]
             raise ValueError(
                 f"{self.place(wrong[0])}: a window of {width}x{height} pixels; x1 y1 x2 y2 are inclusive, "
-                f"x1 <= x2, y1 <= y2, and a side has at most {_LONGEST}"
+                f"x1 <= x2, y1 <= y2, and a side has at most {LONGEST}"
             )
 
     def __len__(self) -> int:
@@ -145,7 +145,9 @@ class Examples:
         try:
             return self._make(line, number)
         except FileNotFoundError as error:
-            raise FileNotFoundError(f"{self.lines.place(line)}: {error}{self._hint(line)}") from None
+            raise FileNotFoundError(
+                f"{self.lines.place(line)}: {error}{root_hint(self._root, self.lines[line][0])}"
+            ) from None
         except (ValueError, cv2.error) as error:
             raise ValueError(f"{self.lines.place(line)}: {error}") from None
 
@@ -165,11 +167,12 @@ class Examples:
         draw = generator(self._seed, self._stream, number) if self._transform.draws else None
         return Example(*self._transform(image, label, window, draw), size)
 
-    def _hint(self, line):
-        first = self.lines[line][0]
-        if self._root and not self._root.endswith("/") and not first.startswith("/"):
-            return f" (paths are root_folder plus the list's text: write root_folder: '{self._root}/')"
-        return ""
+
+def root_hint(root: str, path: str) -> str:
+    """What to add where no file is found at root + path, if a slash is missing between them."""
+    if root and not root.endswith("/") and not path.startswith("/"):
+        return f" (paths are root_folder plus the list's text: write root_folder: '{root}/')"
+    return ""
 
 
 def check_images(param) -> None:
@@ -182,8 +185,8 @@ def check_images(param) -> None:
         ("image_data_param.new_width", images.new_width),
         ("transform_param.crop_size", param.transform_param.crop_size),
     ):
-        if size > _LONGEST:
-            raise ValueError(f"{field} is {size}: a side has at most {_LONGEST} pixels")
+        if size > LONGEST:
+            raise ValueError(f"{field} is {size}: a side has at most {LONGEST} pixels")
     if not 0 <= images.ignore_label <= 255:
         raise ValueError(
             f"image_data_param.ignore_label must be a value of label images, 0 to 255, not {images.ignore_label}"
