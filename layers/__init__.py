@@ -25,6 +25,7 @@ from . import (
     shape,
     softmax,
     structure,
+    window_data,
     windows,
 )
 from .activation import Dropout, ReLU

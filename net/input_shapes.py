@@ -63,6 +63,9 @@ def _shapes_made(layer) -> list[tuple[int, ...]]:
     elif layer.type == "MemoryData":
         memory = layer.memory_data_param
         return [(memory.batch_size, memory.channels, memory.height, memory.width), (memory.batch_size,)]
+    elif layer.type == "WindowData":
+        batch, crop = layer.window_data_param.batch_size, layer.transform_param.crop_size
+        return [(batch, 3, crop, crop), (batch,)]
     else:
         return _image_shapes(layer)
     return held * len(layer.top) if len(held) == 1 else held

@@ -207,6 +207,21 @@ def test_a_damaged_list_is_read_or_refused(images, tmp_path, content, kind, labe
     read_or_refused(lambda: build_and_run(net, caffe_pb2.TRAIN), *REFUSALS)
 
 
+WINDOWS = b"# 0\n/0.png\n3\n8\n8\n2\n1 0.9 0 0 5 5\n2 0.1 1 1 2 3\n# 1\n/1.png\n3\n8\n8\n1\n4 0.3 -3 0 7 3\n"
+
+
+@fuzz
+@given(content=st.binary(max_size=60) | damaged_bytes(WINDOWS), mode=st.sampled_from(["warp", "square"]))
+def test_a_damaged_window_file_is_read_or_refused(images, tmp_path, content, mode):
+    (tmp_path / "windows.txt").write_bytes(content)
+    layer = (
+        'layer { name: "data" type: "WindowData" top: "data" top: "label" transform_param { crop_size: 4 } window_data_param { '
+        f'source: "{tmp_path}/windows.txt" root_folder: "{images}" batch_size: 4 crop_mode: "{mode}" workers: 0 }} }}'
+    )
+    net = parse(layer, caffe_pb2.NetParameter())
+    read_or_refused(lambda: build_and_run(net, caffe_pb2.TRAIN), *REFUSALS)
+
+
 RECORD = caffe_pb2.Datum(
     channels=3, height=4, width=5, label=2, data=bytes(60), float_data=[1.5, 2], encoded=False
 ).SerializeToString()
