@@ -34,6 +34,7 @@ from .embed import embed, embed_backward
 from .graph import Graph
 from .host import aligned_zeros
 from .host_build import BuildError
+from .linear import linear, linear_backward
 from .losses import (
     contrastive,
     contrastive_backward,
