@@ -69,6 +69,7 @@ from .pooling import (
     unpool_spread_backward,
     warn_of_strays,
 )
+from .recurrent import RecurrentWeights, lstm, lstm_backward, rnn, rnn_backward
 from .reduction import (
     ASUM,
     SUM,

@@ -19,6 +19,7 @@ from . import (
     normalization,
     pooling,
     python_layer,
+    recurrent,
     reduction,
     scale,
     seg_data,

@@ -50,6 +50,7 @@ class Layer:
     in_place:       whether its first top may be its first bottom
     precision:      what the operands of its products are rounded to, one of kernels.PRECISIONS
     position:       how many random or data draws it has made, for layers that draw; None for those that do not
+    carried:        blobs from which the next forward pass goes on (states of recurrent layers)
     """
 
     bottoms: tuple[int, float] = (1, 1)
@@ -86,6 +87,7 @@ class Layer:
         self._fillers: dict[int, object] = {}  # of what is not filled yet
         self.param_propagate_down: list[bool] = []
         self.loss_weights: list[float] = []
+        self.carried: list[Blob] = []
         # whether a backward pass may follow a forward pass
         self.may_need_backward = True
 
@@ -119,6 +121,9 @@ class Layer:
     def buffers(self) -> list[Blob]:
         """The layer's own blobs that hold nothing from one iteration to the next, so that a test net may use them too."""
         return []
+
+    def rewind(self) -> None:
+        """Put back into `carried` what the last forward pass began with."""
 
     def multiply_adds(self, bottom: list[Blob], top: list[Blob]) -> int:
         """How many multiplications with an addition one forward pass takes; only matrix products count."""
@@ -167,10 +172,10 @@ class Layer:
             fill(self.blobs[number].host_data, filler, generator(self.seed, self.name, number))
 
     def require_kept(self) -> None:
-        """Raise ValueError where forward, which was not told that a backward pass may follow, kept no input for it."""
+        """Raise ValueError where forward, which was not told that a backward pass may follow, kept nothing for it."""
         if not self.may_need_backward:
             raise ValueError(
-                "kept no copy of the input that it overwrote in place: in TEST, write force_backward: true or call "
+                "kept nothing of its forward pass for a backward pass: in TEST, write force_backward: true or call "
                 "net.force_backward() before forward"
             )
 

@@ -101,7 +101,9 @@ def accuracy_of(net) -> float:
 
 
 def rewind(net) -> None:
-    """Let every layer draw from its first example on again, so that the same batches come back."""
+    """Let every layer draw from its first example on again, so that the same batches come back, and carry nothing over."""
     for layer in net.layers:
         if layer.position is not None:
             layer.position = 0
+        for blob in layer.carried:
+            blob.data[...] = 0

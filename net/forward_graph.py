@@ -35,6 +35,8 @@ class ForwardGraph:
         arrays = [memory.on_device() for memory in self._memories]
         if self._graph is None or any(a is not b for a, b in zip(arrays, self._arrays, strict=True)):
             self._graph, self._arrays = kernels.Graph(lambda: self._recorded(forward)), arrays
+            for layer in self._net.layers:  # the pass was run once before it was recorded
+                layer.rewind()
         self._graph.play()
         kernels.leave_strays(self._strays)
         kernels.warn_of_strays()
@@ -44,7 +46,7 @@ class ForwardGraph:
         blobs = (
             blob
             for layer, bottom, top in self._net.connections()
-            for blob in (*bottom, *top, *layer.blobs, *layer.buffers())
+            for blob in (*bottom, *top, *layer.blobs, *layer.buffers(), *layer.carried)
         )
         return list({id(blob.data_memory): blob.data_memory for blob in blobs}.values())
 

@@ -82,11 +82,13 @@ def find_bad_layer(net) -> str | None:
 
 
 def _forward_again(layer: Layer, bottom: list[Blob], top: list[Blob]) -> None:
-    """Repeat a layer's last forward, with its draws, and put back what forward itself moves."""
+    """Repeat a layer's last forward, with its draws and from the states it began with, and put back what forward itself moves."""
     position = layer.position
     # a user's forward may change any of its parameters
     moved = layer.blobs if isinstance(layer, Python) else [layer.blobs[number] for number in layer.statistics]
+    moved = [*moved, *layer.carried]
     before = [blob.host_data.copy() for blob in moved]
+    layer.rewind()
     if position is not None:
         layer.position = max(0, position - 1)
     layer.forward(bottom, top)

@@ -1,7 +1,7 @@
 """The kernels of BVLC Caffe's further layers called on tiny shapes; a part of kernel_calls.py."""
 
 import numpy as np
-from arrays import empty, numbers, put, spaced
+from arrays import empty, host, numbers, put, spaced
 
 from deconvnet.core import kernels
 
@@ -160,6 +160,31 @@ def _embed(dtype):
     return [y, dtable]
 
 
+def _recurrent(dtype):
+    """Forward and backward of both, states and a static input included."""
+    results = []
+    size, cont = WIDE, put(np.array([[1, 0], [0.5, 1]], dtype))
+    x, static = _numbers(dtype, 2, 2, 3), _numbers(dtype, 2, 2, seed=1)
+    for states, forward, backward in ((1, kernels.rnn, kernels.rnn_backward), (2, kernels.lstm, kernels.lstm_backward)):
+        rows = size if states == 1 else 4 * size
+        shapes = [(rows, 3), (rows,), (rows, 2), (rows, size), *[(size, size), (size,)][: 2 * (states == 1)]]
+        weights = kernels.RecurrentWeights(*(put(0.1 * numbers(*shape, dtype=dtype)) for shape in shapes))
+        gradients = kernels.RecurrentWeights(*(_numbers(dtype, *shape, seed=2) for shape in shapes))
+        begin = [_numbers(dtype, 2, size, seed=3 + k) for k in range(states)]
+        out = empty(2, 2, size, dtype=dtype)
+        kept = [empty(2, 2, rows, dtype=dtype), empty(2, 2, size, dtype=dtype)][:states]
+        ends = forward(x, static, cont, weights, begin, out, kept)
+        results += [out, *kept, *ends]
+        alone = empty(2, 2, size, dtype=dtype)
+        results += [alone, *(put(host(end)) for end in forward(x, static, cont, weights, begin, alone))]
+        dout, dends = _numbers(dtype, 2, 2, size, seed=5), [_numbers(dtype, 2, size, seed=6 + k) for k in range(states)]
+        wanted = [empty(*array.shape, dtype=dtype) for array in (x, static)]
+        dbegin = [empty(2, size, dtype=dtype) for _ in begin]
+        backward(dout, dends, x, static, cont, weights, begin, out, kept, gradients, *wanted, dbegin)
+        results += [*wanted, *dbegin, *(gradient for gradient in gradients if gradient is not None)]
+    return results
+
+
 CALLS = {
     **{f"{kind}_{way}": _neurons for kind in NEURONS for way in ("forward", "backward")},
     "threshold_forward": _threshold,
@@ -187,4 +212,9 @@ CALLS = {
     "contrastive_backward": _contrastive,
     "embed_forward": _embed,
     "embed_backward": _embed,
+    "rnn_step": _recurrent,
+    "rnn_step_backward": _recurrent,
+    "lstm_step": _recurrent,
+    "lstm_step_backward": _recurrent,
+    "carry_states": _recurrent,
 }

@@ -64,6 +64,21 @@ def bvlc_layers(x, images, height, width):
     }
 
 
+def recurrent_layers(x):
+    """Sequences that begin with the first step, so that nothing goes over from one forward pass to the next, or whose states are shown."""
+    steps, streams = x.shape[:2]
+    cont, state = np.ones((steps, streams)), numbers(1, streams, 3)
+    cont[0] = 0
+    param = f"recurrent_param {{ num_output: 3 {FILLERS} }}"
+    exposed = f"recurrent_param {{ num_output: 3 expose_hidden: true {FILLERS} }}"
+    return {
+        "RNN": (f'type: "RNN" {param}', [x, cont], 1),
+        "RNN, exposed": (f'type: "RNN" {exposed}', [x, np.ones_like(cont), state], 2),
+        "LSTM": (f'type: "LSTM" {param}', [x, cont, numbers(streams, 2)], 1),
+        "LSTM, exposed": (f'type: "LSTM" {exposed}', [x, np.ones_like(cont), state, -state], 3),
+    }
+
+
 def like(images, height, width):
     """The bottoms of each example for a batch of images: {name: (text, bottoms, tops)}."""
     x = spaced(images, 4, height, width)
@@ -110,11 +125,12 @@ def like(images, height, width):
             1,
         ),
         **bvlc_layers(x, images, height, width),
+        **recurrent_layers(x.reshape(images, 4, -1)),
     }
 
 
 EXAMPLES = list(like(1, 3, 3))
-FIXED_SIZE = {"InnerProduct"}  # its weights know the size
+FIXED_SIZE = {"InnerProduct", *recurrent_layers(spaced(1, 4, 9))}  # their weights know the size
 SHARES_GRADIENTS = {"Flatten", "Reshape"}  # with their bottoms: nothing is written, wanted or not
 ELSEWHERE = {"HDF5Output", "Python"}  # a file and a module: in tests of their own
 
@@ -216,7 +232,7 @@ def test_a_layer_works_in_place_as_apart_or_refuses_to(device, name):
     apart = example(name)
     if not apart.layer.in_place:
         with pytest.raises(ValueError, match="cannot work in place: give the top a name of its own"):
-            OneLayer(text, *bottoms, in_place=True)
+            OneLayer(text, *bottoms, tops=tops, in_place=True)
         return
     in_place = OneLayer(text, *bottoms, in_place=True, parameters=apart.parameters)
     ours, theirs = in_place.forward()[0], apart.forward()
