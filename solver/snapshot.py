@@ -77,7 +77,15 @@ def _describe(solver, model_path: str) -> caffe_pb2.SolverState:
         for layer in net.layers:
             if layer.position is not None:
                 message.data_cursor.add(layer=layer.name, test_net=number, position=layer.position)
+            if layer.carried:
+                states = [_stored(blob.fetched_data) for blob in layer.carried]
+                message.carried_state.add(layer=layer.name, test_net=number, blob=states)
     return message
+
+
+def _stored(array: np.ndarray) -> caffe_pb2.BlobProto:
+    side = "double_data" if array.dtype == np.float64 else "data"
+    return caffe_pb2.BlobProto(shape=caffe_pb2.BlobShape(dim=array.shape), **{side: array.ravel().tolist()})
 
 
 def _numbered_nets(solver):
@@ -110,6 +118,7 @@ def restore(solver, path: str) -> None:
     _restore_policy(solver.policy, message)
     if message.HasField("random_seed"):
         _restore_draws(solver, message)
+    _restore_states(solver, message, path)
     _warn_of_differences(message, path, solver.net.precision)
 
 
@@ -146,6 +155,21 @@ def _restore_draws(solver, message) -> None:
             if layer.position is not None and (number, layer.name) in positions:
                 layer.position = positions[number, layer.name]
     solver.seed = message.random_seed
+
+
+def _restore_states(solver, message, path: str) -> None:
+    """Let every recurrent layer go on from where it stood; a state of another shape is warned of and left."""
+    stored = {(state.test_net, state.layer): state.blob for state in message.carried_state}
+    for number, net in _numbered_nets(solver):
+        for layer in net.layers:
+            blobs = stored.get((number, layer.name), [])
+            shapes, own = [tuple(blob.shape.dim) for blob in blobs], [blob.shape for blob in layer.carried]
+            if blobs and shapes != own:
+                told = "%s: layer '%s' carried states of the shapes %s, here of %s: its sequences begin anew"
+                logger.warning(told, path, layer.name, shapes, own)
+                continue
+            for blob, state in zip(blobs, layer.carried, strict=False):
+                state.host_data[...] = np.reshape(blob.double_data or blob.data, state.shape)
 
 
 def environment() -> str:

@@ -277,13 +277,15 @@ class Solver:
 
         Asked to stop, it leaves the pass as if it had not begun: a resumed run begins it again.
         """
-        positions, watched, self.stopped = self._test_positions(), None, False
+        before, watched, self.stopped = self._test_state(), None, False
         for number, net in enumerate(self.test_nets):
             logger.info("Iteration %d, Testing net (#%d)", self.iter, number)
             loss, outputs = mean_outputs(net, self.param.test_iter[number], self._until_stopped)
             if self.stopped:
-                for layer, position in positions:
+                for layer, position, states in before:
                     layer.position = position
+                    for blob, values in zip(layer.carried, states, strict=True):
+                        blob.host_data[...] = values
                 logger.info("Test interrupted.")
                 return
             if self.param.test_compute_loss:
@@ -296,10 +298,11 @@ class Solver:
         if watched is not None:
             self._judge(watched)
 
-    def _test_positions(self) -> list:
-        """(layer, position) of each layer of the test nets that draws."""
+    def _test_state(self) -> list:
+        """(layer, position, copies of what it carries over) of each layer of the test nets that draws or carries."""
         layers = (layer for net in self.test_nets for layer in net.layers)
-        return [(layer, layer.position) for layer in layers if layer.position is not None]
+        moving = (layer for layer in layers if layer.position is not None or layer.carried)
+        return [(layer, layer.position, [blob.fetched_data.copy() for blob in layer.carried]) for layer in moving]
 
     def _until_stopped(self, batches):
         """The batches of a test pass, up to the moment of being asked to stop."""

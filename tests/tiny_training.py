@@ -26,6 +26,25 @@ layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "label" top: "
 layer { name: "accuracy" type: "Accuracy" bottom: "ip" bottom: "label" top: "accuracy" include { phase: TEST } }
 """
 
+# sequences that never begin anew: every pass goes on from the states of the one before
+RECURRENT_NET = """
+name: "recurrent"
+layer {
+  name: "data" type: "DummyData" top: "data" top: "cont" top: "label"
+  dummy_data_param {
+    shape { dim: 3 dim: 2 dim: 4 } shape { dim: 3 dim: 2 } shape { dim: 3 dim: 2 }
+    data_filler { type: "gaussian" std: 1 } data_filler { value: 1 } data_filler { value: 1 }
+  }
+}
+layer { name: "lstm" type: "LSTM" bottom: "data" bottom: "cont" top: "lstm"
+  recurrent_param { num_output: 5 weight_filler { type: "gaussian" std: 0.5 } } }
+layer { name: "rnn" type: "RNN" bottom: "lstm" bottom: "cont" top: "rnn"
+  recurrent_param { num_output: 3 weight_filler { type: "gaussian" std: 0.5 } } }
+layer { name: "loss" type: "SoftmaxWithLoss" bottom: "rnn" bottom: "label" top: "loss" softmax_param { axis: 2 } }
+layer { name: "accuracy" type: "Accuracy" bottom: "rnn" bottom: "label" top: "accuracy" accuracy_param { axis: 2 }
+  include { phase: TEST } }
+"""
+
 _SEG_DATA = """
 layer {{
   name: "data" type: "ImageSegData" top: "data" top: "label" include {{ phase: {phase} }}

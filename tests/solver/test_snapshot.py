@@ -6,7 +6,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from tiny_training import dummy_solver, write_dummy_solver, write_seg_solver
+from tiny_training import DUMMY_NET, RECURRENT_NET, dummy_solver, write_dummy_solver, write_seg_solver
 
 from deconvnet.core.blob import set_seed
 from deconvnet.core.net import Net
@@ -26,16 +26,24 @@ def state_of(solver):
     history = [blob.host_data.copy() for blob in solver.history]
     policy = (solver.policy.best, solver.policy.wait, solver.policy.rate, solver.policy.drops)
     positions = [layer.position for net in (solver.net, *solver.test_nets) for layer in net.layers]
-    return parameters, history, policy, positions, list(solver.losses), solver.seed, solver.iter
+    return parameters, history, policy, positions, carried_of(solver), list(solver.losses), solver.seed, solver.iter
+
+
+def carried_of(solver):
+    """Copies of what recurrent layers go on from."""
+    layers = [layer for net in (solver.net, *solver.test_nets) for layer in net.layers]
+    return [blob.host_data.copy() for layer in layers for blob in layer.carried]
 
 
 def assert_same(ours, theirs):
     np.testing.assert_equal(ours, theirs)  # to the bit, whatever the nesting
 
 
-@pytest.fixture(params=["dummy", "seg"])
+@pytest.fixture(params=["dummy", "seg", "recurrent"])
 def solver_file(request, tmp_path):
-    """A solver with everything that a state must hold, on drawn numbers and on image files."""
+    """A solver with everything that a state must hold, on drawn numbers, on image files and on sequences that go on."""
+    if request.param == "recurrent":
+        return write_dummy_solver(tmp_path, EVERYTHING, RECURRENT_NET)
     write = {"dummy": write_dummy_solver, "seg": write_seg_solver}[request.param]
     return write(tmp_path, EVERYTHING)
 
@@ -75,13 +83,42 @@ def test_plateau_goes_on_waiting_where_it_stopped(tmp_path):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_both_formats_hold_the_same_state(tmp_path, form):
-    path = write_dummy_solver(tmp_path, f"{EVERYTHING} snapshot_format: {form} random_seed: 4")
+@pytest.mark.parametrize("net", [DUMMY_NET, RECURRENT_NET], ids=["dummy", "recurrent"])
+def test_both_formats_hold_the_same_state(tmp_path, form, net):
+    path = write_dummy_solver(tmp_path, f"{EVERYTHING} snapshot_format: {form} random_seed: 4", net)
     solver = SGDSolver(path)
     solver.step(7)
     resumed = SGDSolver(path)
     resumed.restore(solver.snapshot())
     assert_same(state_of(resumed), state_of(solver))
+
+
+def test_states_of_another_number_of_streams_begin_anew_with_a_warning(tmp_path, capsys):
+    solver = SGDSolver(write_dummy_solver(tmp_path, "random_seed: 1", RECURRENT_NET))
+    solver.step(1)
+    state = solver.snapshot()
+    wider = RECURRENT_NET.replace("dim: 3 dim: 2", "dim: 3 dim: 4")
+    resumed = SGDSolver(write_dummy_solver(tmp_path, "random_seed: 1", wider))
+    capsys.readouterr()
+    resumed.restore(state)
+    assert (
+        "layer 'lstm' carried states of the shapes [(2, 5), (2, 5)], here of [(4, 5), (4, 5)]"
+        in capsys.readouterr().err
+    )
+    assert not any(values.any() for values in carried_of(resumed))
+
+
+def test_a_state_without_carried_ones_leaves_them(tmp_path):
+    """Caffe's holds none."""
+    solver = SGDSolver(write_dummy_solver(tmp_path, "random_seed: 1", RECURRENT_NET))
+    solver.step(1)
+    path = Path(solver.snapshot())
+    message = caffe_pb2.SolverState.FromString(path.read_bytes())
+    del message.carried_state[:]
+    path.write_bytes(message.SerializeToString())
+    before = carried_of(solver)
+    solver.restore(path)
+    assert_same(carried_of(solver), before)
 
 
 def test_solve_resumes_from_a_snapshot_and_ends_at_max_iter(tmp_path):

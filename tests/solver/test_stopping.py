@@ -5,7 +5,7 @@ import signal
 
 import numpy as np
 import pytest
-from tiny_training import dummy_solver, write_seg_solver
+from tiny_training import RECURRENT_NET, dummy_solver, write_dummy_solver, write_seg_solver
 
 from deconvnet.core.solver import Action, SGDSolver, SignalActions
 
@@ -25,6 +25,16 @@ class Asking:
     def __call__(self):
         self.left -= 1
         return self.action if self.left == 0 else Action.NONE
+
+
+def _before(function, first):
+    """The function, with `first` called before it."""
+
+    def both(*arguments):
+        first()
+        function(*arguments)
+
+    return both
 
 
 def files(folder):
@@ -81,6 +91,20 @@ def test_a_stop_in_a_test_pass_ends_the_pass_and_leaves_it_undone(tmp_path, caps
     np.testing.assert_equal(state_of(solver), before)
     assert files(tmp_path / "snapshots") == pairs(0)
     solver.close()
+
+
+def test_a_stop_in_a_test_pass_leaves_what_its_recurrent_layers_carry_over(tmp_path):
+    solver = solver_of(write_dummy_solver(tmp_path, FIELDS, RECURRENT_NET), Asking(8, Action.STOP))
+    carried = []
+    solver.test_nets[0].layer_dict["data"].forward = _before(
+        solver.test_nets[0].layer_dict["data"].forward,
+        lambda: carried.append([blob.host_data.copy() for blob in solver.test_nets[0].layer_dict["lstm"].carried]),
+    )
+    solver.solve()
+    assert solver.iter == 4 and len(carried) == 3 + 1  # batches of the whole pass, and of the one that is left undone
+    left = [blob.host_data for blob in solver.test_nets[0].layer_dict["lstm"].carried]
+    np.testing.assert_array_equal(left, carried[3])
+    assert not np.array_equal(left, carried[2])
 
 
 def test_a_stop_is_snapshotted_unless_snapshot_after_train_is_false(tmp_path):
