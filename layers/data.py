@@ -13,7 +13,7 @@ from ..blob import generator
 from ..proto import caffe_pb2
 from .example import Example, Transform, decode_image
 from .layer import register
-from .reading import ClassifiedImages
+from .reading import ClassifiedImages, located
 
 # of the data bases that are open, by their true path: LMDB allows a process to open each once
 _open: weakref.WeakValueDictionary[str, "Records"] = weakref.WeakValueDictionary()
@@ -123,7 +123,8 @@ class DatumExamples:
         self._seed, self._stream = seed, param.name
         rand_skip = param.data_param.rand_skip
         self._skipped = int(generator(seed, f"{param.name}/skip").integers(rand_skip)) if rand_skip else 0
-        self.channels = self._read(0)[0].shape[2]
+        with located(self.place(0)):
+            self.channels = self._read(0)[0].shape[2]
         self.transform: Transform
 
     def _record(self, number):
@@ -135,24 +136,18 @@ class DatumExamples:
         return f"{self._records.path}, key {key}"
 
     def _read(self, number):
-        try:
-            return read_datum(self._records[self._record(number)], self._flags)
-        except ValueError as error:
-            raise ValueError(f"{self.place(number)}: {error}") from None
+        return read_datum(self._records[self._record(number)], self._flags)
 
     def __call__(self, number: int) -> Example:
         """Raises ValueError naming data base and key."""
-        image, label = self._read(number)
-        if image.shape[2] != self.channels:
-            raise ValueError(
-                f"{self.place(number)}: an image of {image.shape[2]} channels where the first has {self.channels}: "
-                "give force_color or force_gray"
-            )
-        draw = generator(self._seed, self._stream, number) if self.transform.draws else None
-        try:
+        with located(self.place(number)):
+            image, label = self._read(number)
+            if image.shape[2] != self.channels:
+                raise ValueError(
+                    f"an image of {image.shape[2]} channels where the first has {self.channels}: give force_color or force_gray"
+                )
+            draw = generator(self._seed, self._stream, number) if self.transform.draws else None
             return Example(self.transform.of_image(image, draw), label, image.shape[:2])
-        except ValueError as error:
-            raise ValueError(f"{self.place(number)}: {error}") from None
 
 
 @register("Data")

@@ -45,6 +45,6 @@ class ImageData(ClassifiedImages):
         self._transform = Transform(self.param, self._mean(3 if images.is_color else 1), self.dtype)
         self.batch_size, self._workers = images.batch_size, images.workers
         source = find_file(images.source, self.model_file, "ImageData reads its images from this list")
-        lines = ClassList(source, images.label_type, False)
+        lines = ClassList(source, images.IMAGE, False)  # whatever label_type says
         root = images.root_folder and self.find(images.root_folder)
         self.examples = ClassExamples(lines, self.param, self._transform, root, self.seed)

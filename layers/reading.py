@@ -2,6 +2,7 @@
 
 import functools
 import math
+from contextlib import contextmanager
 
 import cv2
 import numpy as np
@@ -22,6 +23,22 @@ _MOVED = ("scale", "mean_file", "crop_size", "mirror")
 def _limit_opencv_threads() -> None:
     """OpenCV takes as many threads as our kernels do; once for the process."""
     cv2.setNumThreads(threads.count())
+
+
+@contextmanager
+def located(place: str, root: str = "", path: str = ""):
+    """Put the place where an example is named before the errors of reading it.
+
+    root, path: of a file that may not be there: a slash that is missing between them is hinted at.
+    """
+    try:
+        yield
+    except FileNotFoundError as error:
+        slashless = root and not root.endswith("/") and not path.startswith("/")
+        hint = f" (paths are root_folder plus the list's text: write root_folder: '{root}/')" if slashless else ""
+        raise FileNotFoundError(f"{place}: {error}{hint}") from None
+    except (ValueError, cv2.error) as error:
+        raise ValueError(f"{place}: {error}") from None
 
 
 class ReadingLayer(Layer):

@@ -2,14 +2,13 @@
 
 from array import array
 
-import cv2
 import numpy as np
 
 from ..blob import generator
 from ..proto import caffe_pb2, find_file
 from .example import Example, ImageCache, Transform, read_image, read_label
 from .layer import register
-from .reading import ReadingLayer
+from .reading import ReadingLayer, located
 
 # the longest side of a window or an image in pixels, OpenCV's limit for a side
 LONGEST = 32767
@@ -142,14 +141,8 @@ class Examples:
     def __call__(self, number: int) -> Example:
         """Raises FileNotFoundError or ValueError, naming the list, the line and the file."""
         line = self.line_of(number)
-        try:
+        with located(self.lines.place(line), self._root, self.lines[line][0]):
             return self._make(line, number)
-        except FileNotFoundError as error:
-            raise FileNotFoundError(
-                f"{self.lines.place(line)}: {error}{root_hint(self._root, self.lines[line][0])}"
-            ) from None
-        except (ValueError, cv2.error) as error:
-            raise ValueError(f"{self.lines.place(line)}: {error}") from None
 
     def _make(self, line, number):
         image_path, labelled, window = self.lines[line]
@@ -166,13 +159,6 @@ class Examples:
             )
         draw = generator(self._seed, self._stream, number) if self._transform.draws else None
         return Example(*self._transform(image, label, window, draw), size)
-
-
-def root_hint(root: str, path: str) -> str:
-    """What to add where no file is found at root + path, if a slash is missing between them."""
-    if root and not root.endswith("/") and not path.startswith("/"):
-        return f" (paths are root_folder plus the list's text: write root_folder: '{root}/')"
-    return ""
 
 
 def check_images(param) -> None:

@@ -4,15 +4,14 @@ import os
 import re
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 
 from ..blob import generator
 from ..proto import find_file
 from .example import Example, ImageCache, read_file, read_image, resize_image
 from .layer import register
-from .reading import ReadingLayer
-from .seg_data import LONGEST, root_hint
+from .reading import ReadingLayer, located
+from .seg_data import LONGEST
 
 # `# image_index`, path, channels, height, width, number of windows
 _HEADER = re.compile(rb"\s*#\s+-?\d+\s+(\S[^\n]*?)\s+\d+\s+\d+\s+\d+\s+(\d+)(?=\s|\Z)")
@@ -239,8 +238,10 @@ class WindowExamples:
         self._cache = ImageCache()
         self._files: list[bytes] | None = None
         if drawn.cache_images:
-            named = zip(windows.image_lines, windows.images, strict=True)
-            self._files = [self._named(line, read_file, root + path) for line, path in named]
+            self._files = []
+            for line, path in zip(windows.image_lines, windows.images, strict=True):
+                with self._at(line):
+                    self._files.append(read_file(root + path))
 
     def _draw(self, number):
         """(the windows of its kind, which of them, whether mirrored) of example `number`."""
@@ -254,8 +255,10 @@ class WindowExamples:
         """Raises FileNotFoundError or ValueError, naming the window file, the line and the image."""
         windows, index, mirrored = self._draw(number)
         image = windows.image(index)
-        pixels = self._named(self._windows.image_lines[image], self._read, image)
-        data = self._named(windows.lines[index], self._warp, pixels, windows.corners[index], mirrored)
+        with self._at(self._windows.image_lines[image]):
+            pixels = self._read(image)
+        with self._at(windows.lines[index]):
+            data = self._warp(pixels, windows.corners[index], mirrored)
         return Example(data, windows.classes[index], pixels.shape[:2])
 
     def _read(self, image):
@@ -264,15 +267,9 @@ class WindowExamples:
             return self._cache.get(read_image, path)
         return read_image(path, stored=self._files[image])
 
-    def _named(self, line, make, *args):
-        """make(*args), its errors with the line of the window file before them."""
-        try:
-            return make(*args)
-        except FileNotFoundError as error:
-            hint = root_hint(self._root, self._windows.images[0])
-            raise FileNotFoundError(f"{self._windows.path}:{line}: {error}{hint}") from None
-        except (ValueError, cv2.error) as error:
-            raise ValueError(f"{self._windows.path}:{line}: {error}") from None
+    def _at(self, line):
+        """Errors within come from that line of the window file."""
+        return located(f"{self._windows.path}:{line}", self._root, self._windows.images[0])
 
 
 @register("WindowData")

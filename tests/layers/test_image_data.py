@@ -112,9 +112,10 @@ def test_images_of_several_sizes_make_no_batch(device, layer_of, folder):
         ("\n", "the list is empty"),
     ],
 )
-def test_a_line_of_another_form_is_named(layer_of, lines, said):
+@pytest.mark.parametrize("label_type", ["IMAGE", "NONE"])
+def test_a_line_of_another_form_is_named(layer_of, lines, said, label_type):
     with pytest.raises(ValueError, match=said):
-        layer_of(lines)
+        layer_of(lines, f"batch_size: 2 label_type: {label_type}")
 
 
 def test_missing_and_broken_images_are_named_with_their_line(device, layer_of, folder):
