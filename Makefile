@@ -17,6 +17,8 @@ GPU_PYTHON ?= python3
 # what a GPU has a part in; the sanitizers of the host and the mutations have none
 GPU_TESTS := tests/kernels tests/layers tests/net tests/solver tests/blob \
 	--ignore tests/kernels/test_sanitizers.py --ignore tests/kernels/test_mutations.py --ignore tests/kernels/test_ptx.py
+# a test file stays in one process, which makes its fixtures once
+PROCESSES := -n auto --maxprocesses 8 --dist loadfile
 FUZZ_EXAMPLES ?= 10000
 BIN := .venv/bin
 
@@ -30,11 +32,11 @@ demo: .venv/installed-demo
 test: .venv/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest -x -q
+	$(BIN)/python -m pytest -x -q $(PROCESSES)
 
 cuda-check: .venv/installed-test
 	$(BIN)/python tools/cuda_check.py
-	$(BIN)/python -m pytest -q --device ptx $(GPU_TESTS)
+	$(BIN)/python -m pytest -q $(PROCESSES) --device ptx $(GPU_TESTS)
 
 fuzz: .venv/installed-test
 	FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/python -m pytest -q tests/test_fuzz.py

@@ -1,10 +1,11 @@
-"""The devices that tests run on (`pytest --device cpu,gpu`), and hypothesis without chance or deadlines."""
+"""The devices that tests run on (`pytest --device cpu,gpu`), and tests without chance or deadlines."""
 
 import pytest
 import stand_in_cupy
 from hypothesis import HealthCheck, settings
 
 from deconvnet.core import kernels
+from deconvnet.core.blob import set_seed
 
 settings.register_profile(
     "deconvnet",
@@ -38,7 +39,8 @@ def _devices_there() -> list[str]:
 
 
 def pytest_configure(config):
-    """Settle the devices once."""
+    """Settle once the devices, and the seed of nets that are given none."""
+    set_seed(1)
     asked = config.getoption("--device")
     names = [name.strip() for name in asked.split(",")] if asked else _devices_there()
     unknown = [name for name in names if name not in DEVICES]
