@@ -51,6 +51,8 @@ class BN(Layer):
 
     def forward(self, bottom, top, after=None):
         """after (kernels.After): what the net lets it do to the results on behalf of the layer that follows: a ReLU's work in LEARN."""
+        if not bottom[0].count:  # no values have no mean: the statistics stay
+            return
         x, scale, shift = bottom[0].data, self.blobs[0].data, self.blobs[1].data
         kept = self.kept.data if top[0] is bottom[0] and self.may_need_backward else None
         if not self.learns:

@@ -1,4 +1,4 @@
-"""Losses beside the softmax: Euclidean, sigmoid cross entropy, hinge, multinomial logistic, contrastive."""
+"""Losses beside the softmax: Euclidean, sigmoid cross entropy, hinge, multinomial logistic, contrastive. A batch of no items costs 0."""
 
 from .. import kernels
 from ..blob import Blob
@@ -32,10 +32,10 @@ class EuclideanLoss(Layer):
         difference = self._difference.data
         kernels.scale_add(bottom[0].data, 1, difference, 0)
         kernels.scale_add(bottom[1].data, -1, difference, 1)
-        top[0].host_data[...] = kernels.sum_of_squares(difference) / (2 * bottom[0].shape[0])
+        top[0].host_data[...] = kernels.sum_of_squares(difference) / (2 * max(1, bottom[0].shape[0]))
 
     def backward(self, top, propagate_down, bottom):
-        weight = float(top[0].host_diff) / bottom[0].shape[0]
+        weight = float(top[0].host_diff) / max(1, bottom[0].shape[0])
         for blob, sign, wanted in zip(bottom, (1, -1), propagate_down, strict=True):
             if wanted:
                 kernels.scale_add(self._difference.data, sign * weight, blob.diff, 0)
@@ -115,11 +115,11 @@ class HingeLoss(Layer):
     def forward(self, bottom, top):
         x = bottom[0].data.reshape(self._margins.shape)
         loss = kernels.hinge(x, bottom[1].data, self._squared, self._margins.data)
-        top[0].host_data[...] = loss / bottom[0].shape[0]
+        top[0].host_data[...] = loss / max(1, bottom[0].shape[0])
 
     def backward(self, top, propagate_down, bottom):
         if propagate_down[0]:
-            weight = float(top[0].host_diff) / bottom[0].shape[0]
+            weight = float(top[0].host_diff) / max(1, bottom[0].shape[0])
             kernels.hinge_backward(self._margins.data, self._squared, weight, bottom[0].diff)
 
 
@@ -145,11 +145,11 @@ class MultinomialLogisticLoss(Layer):
 
     def forward(self, bottom, top):
         loss = kernels.multinomial_loss(bottom[0].data.reshape(self._sizes), bottom[1].data)
-        top[0].host_data[...] = loss / self._sizes[0]
+        top[0].host_data[...] = loss / max(1, self._sizes[0])
 
     def backward(self, top, propagate_down, bottom):
         if propagate_down[0]:
-            weight = float(top[0].host_diff) / self._sizes[0]
+            weight = float(top[0].host_diff) / max(1, self._sizes[0])
             p, dp = bottom[0].data.reshape(self._sizes), bottom[0].diff.reshape(self._sizes)
             kernels.multinomial_loss_backward(p, bottom[1].data, weight, dp)
 
@@ -185,13 +185,13 @@ class ContrastiveLoss(Layer):
         a, b = bottom[0].data.reshape(size), bottom[1].data.reshape(size)
         kept = (self._difference.data, self._squared.data)
         loss = kernels.contrastive(a, b, bottom[2].data, param.margin, param.legacy_version, *kept)
-        top[0].host_data[...] = loss / (2 * size[0])
+        top[0].host_data[...] = loss / (2 * max(1, size[0]))
 
     def backward(self, top, propagate_down, bottom):
         param, kept = self.param.contrastive_loss_param, (self._difference.data, self._squared.data)
         for blob, sign, wanted in zip(bottom[:2], (1, -1), propagate_down, strict=False):
             if wanted:
-                weight = sign * float(top[0].host_diff) / blob.shape[0]
+                weight = sign * float(top[0].host_diff) / max(1, blob.shape[0])
                 kernels.contrastive_backward(
                     *kept,
                     bottom[2].data,

@@ -53,6 +53,8 @@ class BatchNorm(Layer):
         self._sizes = (bottom[0].shape[0], self.channels, math.prod(bottom[0].shape[2:]))
 
     def forward(self, bottom, top):
+        if not bottom[0].count:  # no values have no mean: the statistics stay
+            return
         x, y = bottom[0].data.reshape(self._sizes), top[0].data.reshape(self._sizes)
         factor, summand = self._factor.data, self._summand.data
         eps = self.param.batch_norm_param.eps

@@ -225,6 +225,23 @@ def test_backward_leaves_data_and_the_tops_gradients_alone(device, name):
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
+def test_a_batch_of_no_items_costs_and_teaches_nothing(device, name):
+    case = example(name)
+    case.forward()
+    case.reshape(*[values[:0] if len(values) == 2 else values for values in case.inputs])
+    parameters = [np.array(values) for values in case.parameters]
+    for diff in case.parameter_diffs:
+        diff[...] = 0.5
+    tops = case.forward()
+    case.backward(*[np.ones(y.shape) for y in tops])
+    assert all(np.isfinite(y).all() for y in tops)
+    assert [float(y) for y in tops if y.shape == ()] == [0.0 for y in tops if y.shape == ()]
+    for values, before, diff in zip(case.parameters, parameters, case.parameter_diffs, strict=True):
+        np.testing.assert_array_equal(values, before)
+        np.testing.assert_array_equal(diff, 0.5)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
 def test_a_layer_works_in_place_as_apart_or_refuses_to(device, name):
     text, bottoms, tops = like(2, 5, 7)[name]
     if not tops:
