@@ -24,6 +24,7 @@ from .device import (
     matrix_product,
     mode,
     page_locked_zeros,
+    places_not_zero,
     set_gpu,
     set_mode,
     synchronize,

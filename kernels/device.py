@@ -236,6 +236,11 @@ def to_host(array) -> np.ndarray:
     return array if isinstance(array, np.ndarray) else array.get()
 
 
+def places_not_zero(array: np.ndarray) -> np.ndarray:
+    """The flat indices of the values of a host array that are not 0; in a dry run, which knows no values, all of them."""
+    return np.arange(array.size) if _dry is not None else np.flatnonzero(array)
+
+
 def synchronize() -> None:
     """Wait until the device has done what it was given."""
     if _mode == "gpu" and _dry is None:

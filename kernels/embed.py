@@ -4,18 +4,28 @@ import numpy as np
 
 from .device import array_module, launch, to_host
 
+_RUN = 4096  # values of a row that one block takes
 
-def embed(x, table, out) -> None:
-    """out[r] = table[x[r]]; x holds M numbers, table (words, size), out (M, size). Raises ValueError for a number that is no row."""
+
+def _shape(rows: int, size: int) -> tuple[int, int]:
+    """Of a launch over rows of that size: how many parts they have, and how long those are."""
+    return rows * max(1, -(-size // _RUN)), min(size, _RUN)
+
+
+def embed(x, table, out, remedy: str = "check input_dim or the data") -> None:
+    """out[r] = table[x[r]]; x holds M numbers, table (words, size), out (M, size).
+
+    Raises ValueError, which ends with the remedy, for a number that is no row.
+    """
     strange = array_module(x).empty(x.size, np.int32)
-    launch("embed_forward", x.size, table.shape[1], x, table, out, strange, x.size, *table.shape)
+    words, size = table.shape
+    launch("embed_forward", *_shape(x.size, size), x, table, out, strange, x.size, words, size, _RUN)
     if int(strange.sum()):
         number = to_host(x).ravel()[int(to_host(strange).argmax())]
-        raise ValueError(
-            f"{number:g} is not one of the {len(table)} numbers 0 to {len(table) - 1}: check input_dim or the data"
-        )
+        raise ValueError(f"{number:g} is not one of the {words} numbers 0 to {words - 1}: {remedy}")
 
 
 def embed_backward(dy, x, dtable) -> None:
     """dtable[k] += the sum of dy[r] over the r with x[r] = k."""
-    launch("embed_backward", len(dtable), dtable.shape[1], dy, x, dtable, x.size, *dtable.shape)
+    words, size = dtable.shape
+    launch("embed_backward", *_shape(words, size), dy, x, dtable, x.size, words, size, _RUN)

@@ -23,6 +23,7 @@ from . import (
     reduction,
     scale,
     seg_data,
+    selection,
     shape,
     softmax,
     structure,

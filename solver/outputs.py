@@ -3,6 +3,8 @@
 from collections import Counter
 from typing import NamedTuple
 
+from .errors import SolverError
+
 
 class Output(NamedTuple):
     """One value of a net's output blob; loss_weight is its factor in the loss, 0 for accuracies and the like."""
@@ -50,17 +52,22 @@ def test_name(number: int) -> str:
 
 
 def mean_outputs(net, batches: int, progress=iter) -> tuple[float, list[Output]]:
-    """(mean loss, mean of each output value) over so many forward passes; `progress` wraps the range of batches."""
-    loss, sums, outputs = 0.0, [], []
+    """(mean loss, mean of each output value) over so many forward passes; `progress` wraps the range of batches.
+
+    Raises SolverError where a pass has more or fewer values than another.
+    """
+    loss, sums, outputs = 0.0, None, []
     for _ in progress(range(batches)):
         loss += net.forward_loss()
         outputs = outputs_of(net)
-        sums = (
-            [sum_ + output.value for sum_, output in zip(sums, outputs, strict=True)]
-            if sums
-            else [o.value for o in outputs]
-        )
-    means = [output._replace(value=sum_ / batches) for sum_, output in zip(sums, outputs, strict=True)]
+        values = [output.value for output in outputs]
+        if sums is not None and len(sums) != len(values):
+            raise SolverError(
+                f"the test net's outputs ({', '.join(net.outputs)}) have {len(sums)} values in one batch and {len(values)} in another, "
+                "so they have no mean: let a Silence layer take those whose size changes"
+            )
+        sums = values if sums is None else [sum_ + value for sum_, value in zip(sums, values, strict=True)]
+    means = [output._replace(value=sum_ / batches) for sum_, output in zip(sums or [], outputs, strict=True)]
     return loss / max(1, batches), means
 
 

@@ -152,12 +152,15 @@ def _contrastive(dtype):
 
 
 def _embed(dtype):
-    """Rows that several numbers name."""
-    x, table = put((np.arange(9) % 4).astype(dtype)), _numbers(dtype, 5, WIDE)
-    y, dtable = empty(9, WIDE, dtype=dtype), _numbers(dtype, 5, WIDE, seed=1)
-    kernels.embed(x, table, y)
-    kernels.embed_backward(_numbers(dtype, 9, WIDE, seed=2), x, dtable)
-    return [y, dtable]
+    """Rows that several numbers name; the longer ones are taken in two parts."""
+    results = []
+    for rows, words, size in ((9, 5, WIDE), (3, 2, 4100)):
+        x, table = put((np.arange(rows) % (words - 1)).astype(dtype)), _numbers(dtype, words, size)
+        y, dtable = empty(rows, size, dtype=dtype), _numbers(dtype, words, size, seed=1)
+        kernels.embed(x, table, y)
+        kernels.embed_backward(_numbers(dtype, rows, size, seed=2), x, dtable)
+        results += [y, dtable]
+    return results
 
 
 def _recurrent(dtype):

@@ -1,7 +1,7 @@
 """The mistakes that the tests of BVLC Caffe's further layers must notice; a part of mutate_kernels.py."""
 
 TESTS = {
-    "embed": ["layers/test_embed.py"],
+    "embed": ["layers/test_embed.py", "layers/test_selection.py"],
     "losses": ["layers/test_losses.py"],
     "lrn": ["layers/test_normalization.py"],
     "recurrent": ["layers/test_recurrent.py"],
@@ -89,7 +89,12 @@ CHANGES = [
     ("contrastive_backward", "distance + (acc)1e-4", "distance + (acc)1"),
     ("embed_forward", "x[r] < words", "x[r] <= words"),
     ("embed_forward", "known ? from[i] : 0", "from[0]"),
+    ("embed_forward", "part % runs * run", "0"),
+    ("embed_forward", "max(1, (size", "max(0, (size"),
+    ("embed_forward", "first == 0", "first != 0"),
     ("embed_backward", "i] += dy", "i] = dy"),
+    ("embed_backward", "part % runs * run", "0"),
+    ("embed_backward", "(int)x[r] == k", "(int)x[r] >= k"),
     ("carried", "cont == 0 ? 0 :", "cont < 0 ? 0 :"),
     ("carried", "cont * v", "v"),
     ("logistic", "exp(-v)", "exp(v)"),

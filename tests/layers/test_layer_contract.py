@@ -61,6 +61,8 @@ def bvlc_layers(x, images, height, width):
         "Im2col": ('type: "Im2col" convolution_param { kernel_size: 3 stride: 2 pad: 1 }', [x], 1),
         "SPP": ('type: "SPP" spp_param { pyramid_height: 1 pool: AVE }', [x], 1),
         "HingeLoss": ('type: "HingeLoss"', [x, labels(images)], 1),
+        "BatchReindex": ('type: "BatchReindex"', [x, np.arange(images)[::-1] // 2], 1),
+        "Filter": ('type: "Filter"', [x, x[:, 0, 0], np.arange(images) % 2], 2),
     }
 
 
@@ -226,6 +228,7 @@ def test_backward_leaves_data_and_the_tops_gradients_alone(device, name):
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_a_batch_of_no_items_costs_and_teaches_nothing(device, name):
+    """A Filter may select none."""
     case = example(name)
     case.forward()
     case.reshape(*[values[:0] if len(values) == 2 else values for values in case.inputs])
