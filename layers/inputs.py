@@ -1,5 +1,6 @@
-"""Layers without bottoms that hold what is put into them: Input and DummyData."""
+"""Layers without bottoms: Input and DummyData, which hold what is put into them, and Parameter."""
 
+from .. import kernels
 from ..blob import fill, generator
 from ..proto import caffe_pb2
 from .layer import Layer, register
@@ -70,3 +71,30 @@ class DummyData(Layer):
             if self.fillers[number].type != "constant":
                 self._fill(number, blob)
         self.position += 1
+
+
+@register("Parameter")
+class Parameter(Layer):
+    """A parameter as a blob, which other layers read (Caffe's Parameter).
+
+    top: its values, of parameter_param.shape; blobs: the parameter, which starts at 0
+    """
+
+    only_launches = True
+    bottoms = (0, 0)
+
+    def setup(self, bottom, top):
+        param = self.param.parameter_param
+        if not param.HasField("shape"):
+            raise ValueError("parameter_param.shape is missing: write shape { } for a single value")
+        self.add_parameter(tuple(param.shape.dim), caffe_pb2.FillerParameter())
+
+    def reshape(self, bottom, top):
+        top[0].reshape(*self.blobs[0].shape)
+
+    def forward(self, bottom, top):
+        kernels.scale_add(self.blobs[0].data, 1, top[0].data, 0)
+
+    def backward(self, top, propagate_down, bottom):
+        if self.gradient_of(0) is not None:
+            kernels.scale_add(top[0].diff, 1, self.gradient_of(0), 1)

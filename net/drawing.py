@@ -1,5 +1,7 @@
 """A net as a graph in the DOT language, for graphviz to draw: layers are boxes, blobs the arrows between them."""
 
+from .input_shapes import makes_data
+
 _COLORS = {
     "Convolution": "#c6dbef",
     "Deconvolution": "#fdd0a2",
@@ -83,7 +85,7 @@ def _pair(param, name: str) -> tuple[int, int]:
 
 
 def _color(layer) -> str:
-    if not layer.bottom:
+    if makes_data(layer):
         return _COLORS["data"]
     if "Loss" in layer.type or "Accuracy" in layer.type:
         return _COLORS["loss"]

@@ -9,23 +9,28 @@ from .errors import NetError
 _KEPT = ("name", "type", "top", "include", "exclude")
 
 
+def makes_data(layer) -> bool:
+    """Whether a layer's tops are inputs or data of the net."""
+    return not layer.bottom and layer.type != "Parameter"
+
+
 def with_inputs(param, shapes: dict[str, tuple[int, ...]], name: str = "net"):
     """A copy of a NetParameter in which the blobs of those names are inputs of those shapes.
 
     An Input layer takes the shapes; a data layer is replaced by an Input, and all its tops must be given.
-    name: of the file, for messages. Raises NetError for a name that no layer without bottoms makes.
+    name: of the file, for messages. Raises NetError for a name that is neither.
     """
     changed = caffe_pb2.NetParameter()
     changed.CopyFrom(param)
     unknown = set(shapes)
     for layer in changed.layer:
         given = [top for top in layer.top if top in shapes]
-        if not given or layer.bottom:
+        if not given or not makes_data(layer):
             continue
         unknown.difference_update(given)
         _make_input(layer, shapes, name)
     if unknown:
-        known = sorted({top for layer in param.layer if not layer.bottom for top in layer.top})
+        known = sorted({top for layer in param.layer if makes_data(layer) for top in layer.top})
         raise NetError(
             f"{name}: '{min(unknown)}' is no input or data of the net: "
             f"{'those are ' + ', '.join(known) if known else 'it has none'}"
@@ -34,13 +39,13 @@ def with_inputs(param, shapes: dict[str, tuple[int, ...]], name: str = "net"):
 
 
 def data_shapes(param, batch: int | None = None, name: str = "net") -> dict[str, tuple[int, ...]]:
-    """The shapes of what layers without bottoms make, as far as the NetParameter says them, with another batch if one is given.
+    """The shapes of inputs and data, as far as the NetParameter says them, with another batch if one is given.
 
     Raises NetError for a layer whose shapes are known from its files only.
     """
     shapes = {}
     for layer in param.layer:
-        if layer.bottom:
+        if not makes_data(layer):
             continue
         made = _shapes_made(layer)
         if len(made) < len(layer.top) or not all(made):

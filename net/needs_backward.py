@@ -19,7 +19,7 @@ def find_passes(net) -> Passes:
     _downwards(net, passes)
     if net._param.force_backward:
         for number, layer in enumerate(net.layers):
-            passes.layers[number] = bool(net._bottoms[number])
+            passes.layers[number] = bool(net._bottoms[number]) or bool(layer.blobs)
             passes.bottoms[number] = [i not in layer.without_gradient for i in range(len(net._bottoms[number]))]
             layer.param_propagate_down = [True] * len(layer.blobs)
     return passes
