@@ -83,7 +83,15 @@ from .reduction import (
     standardize_rows_backward,
 )
 from .resampling import map_taps, merge_maps, resize_windows, window_taps
-from .softmax import rank_labels, softmax, softmax_backward, softmax_loss, softmax_loss_backward
+from .softmax import (
+    infogain_loss,
+    infogain_loss_backward,
+    rank_labels,
+    softmax,
+    softmax_backward,
+    softmax_loss,
+    softmax_loss_backward,
+)
 from .solver_rules import RULES, rule_update, rule_update_all
 from .tensor_product import PRECISIONS, require_precision
 from .update import ArrayTable, clear_all, sgd_update, sgd_update_all, sum_of_squares, sum_of_squares_all

@@ -1,10 +1,12 @@
 // Softmax over the middle axis of (outer, classes, inner): p[c] = exp(x[c] - max) / sum of exp(x - max); dx = p * (dy - sum of dy * p).
 // Softmax loss at each place: -log(max(p[label], FLT_MIN)), dx = p - [c = label]; ignored places count for nothing.
 // A row is a run of at most `run` places of one outer index; a thread owns TOGETHER neighbouring places and walks their classes.
-// Compulsory bytes per value: forward read and write once; the loss's backward likewise.
+// Infogain loss: -sum over c of H[label][c] log(max(p[c], 1e-20)), dx = p * sum of H[label] - H[label][c].
+// Compulsory bytes per value: forward read and write once; the losses' backward likewise.
 #include "kernel.h"
 
 #define SMALLEST_PROBABILITY 1.17549435e-38f
+#define LEAST_WEIGHED 1e-20  // the least probability of the infogain loss, Caffe's
 
 #if defined(__CUDACC__)
 #define TOGETHER 1
@@ -119,6 +121,50 @@ KERNEL(softmax_loss_backward, const real* __restrict__ p, const real* __restrict
       const real label = own[i];
       const acc kept = has_ignored && label == ignored ? 0 : weight;
       dx[(index)r * inner + i] = kept == 0 ? 0 : kept * (p[(index)r * inner + i] - ((int)label == c ? 1 : 0));
+    }
+  }
+}
+
+// Per row, from the probabilities: the loss by the rows of `gain` (classes, classes), the places that count, and the labels that are no class
+KERNEL(infogain_loss_forward, const real* __restrict__ p, const real* __restrict__ labels, const real* __restrict__ gain,
+       double* __restrict__ loss, int* __restrict__ counted, int* __restrict__ strange, int has_ignored, int ignored, int outer, int classes,
+       int inner, int run) {
+  const int runs = (inner + run - 1) / run;
+  for_blocks(r, outer * runs) {
+    const int first = r % runs * run;
+    const index at = (index)(r / runs) * classes * inner + first, at_label = (index)(r / runs) * inner + first;
+    double sum = 0;
+    int count = 0, bad = 0;
+    for_threads_in_order(i, min(run, inner - first)) {
+      const real label = labels[at_label + i];
+      if (has_ignored && label == ignored) continue;
+      ++count;
+      if (!(label >= 0 && label < classes)) {
+        ++bad;
+        continue;
+      }
+      const real* __restrict__ weights = gain + (index)(int)label * classes;
+      for (int c = 0; c < classes; ++c) {
+        const double likely = p[at + i + (index)c * inner];
+        sum -= weights[c] * log(likely < LEAST_WEIGHED ? LEAST_WEIGHED : likely);  // a NaN stays one
+      }
+    }
+    sum = block_sum(sum), count = block_sum(count), bad = block_sum(bad);
+    for_threads(once, 1) loss[r] = sum, counted[r] = count, strange[r] = bad;
+  }
+}
+
+// dx = weight * (p * sums[label] - gain[label][c]), sums those of the rows of `gain`; 0 where the label is ignored
+KERNEL(infogain_loss_backward, const real* __restrict__ p, const real* __restrict__ labels, const real* __restrict__ gain,
+       const real* __restrict__ sums, real* __restrict__ dx, acc weight, int has_ignored, int ignored, int outer, int classes, int inner) {
+  for_blocks(r, outer * classes) {
+    const int c = r % classes;
+    const real* __restrict__ own = labels + (index)(r / classes) * inner;
+    for_threads(i, inner) {
+      const real label = own[i];
+      const acc kept = has_ignored && label == ignored ? 0 : weight;
+      const index to = (index)r * inner + i;
+      dx[to] = kept == 0 ? 0 : kept * (p[to] * sums[(int)label] - gain[(index)(int)label * classes + c]);
     }
   }
 }

@@ -1,10 +1,11 @@
-"""Softmax over one axis, its loss over labels, and whether a label is among the best scores."""
+"""Softmax over one axis, its losses over labels, and whether a label is among the best scores."""
 
 import math
 
 import numpy as np
 
 from .device import array_module, launch, to_host
+from .reduction import SUM, reduce_rows
 
 _RUN = 256  # places that one block takes
 
@@ -89,6 +90,33 @@ def softmax_loss_backward(probabilities, labels, axis: int, ignored: int | None,
         classes,
         inner,
     )
+
+
+def infogain_loss(probabilities, labels, gain, axis: int, ignored: int | None) -> tuple[float, int]:
+    """The sum of -gain[label] . log(probabilities of the place) over the places that are not ignored, and their number.
+
+    gain (classes, classes); labels have the shape of the probabilities without the axis. Raises ValueError for a label that is neither
+    a class nor ignored.
+    """
+    outer, classes, inner = _split(probabilities.shape, axis)
+    xp, rows = array_module(probabilities), _rows(outer, inner)
+    loss, counted, strange = xp.empty(rows), xp.empty(rows, np.int32), xp.empty(rows, np.int32)
+    arrays = (probabilities, labels, gain, loss, counted, strange)
+    ignore = (0, -1) if ignored is None else (1, ignored)
+    launch("infogain_loss_forward", rows, _RUN * classes, *arrays, *ignore, outer, classes, inner, _RUN)
+    if int(strange.sum()):
+        raise ValueError(_strange_label(labels, classes, ignored))
+    return float(loss.sum()), int(counted.sum())
+
+
+def infogain_loss_backward(probabilities, labels, gain, axis: int, ignored: int | None, weight: float, out) -> None:
+    """out = weight * the gradient of `infogain_loss` by the scores that the probabilities are the softmax of."""
+    outer, classes, inner = _split(probabilities.shape, axis)
+    sums = array_module(gain).empty(classes, gain.dtype)
+    reduce_rows(gain, SUM, 1, sums)
+    ignore = (0, -1) if ignored is None else (1, ignored)
+    arrays = (probabilities, labels, gain, sums, out)
+    launch("infogain_loss_backward", outer * classes, inner, *arrays, weight, *ignore, outer, classes, inner)
 
 
 def rank_labels(x, labels, axis: int, top_k: int, ignored: int | None, ties_are_errors: bool):

@@ -1,15 +1,13 @@
 """What the layers that read examples from files share: threads that read ahead, a position to go on from, the mean to subtract."""
 
 import functools
-import math
 from contextlib import contextmanager
 
 import cv2
 import numpy as np
-from google.protobuf.message import DecodeError
 
+from ..blob import read_blob
 from ..kernels import threads
-from ..proto import caffe_pb2
 from .example import Transform
 from .layer import Layer
 from .prefetch import Prefetch
@@ -154,17 +152,9 @@ class ClassifiedImages(ReadingLayer):
 
 def read_mean(path: str, channels: int) -> np.ndarray:
     """The mean image of a BlobProto file (.binaryproto), (channels, H, W). Raises ValueError for anything else."""
-    blob = caffe_pb2.BlobProto()
-    try:
-        with open(path, "rb") as file:
-            blob.ParseFromString(file.read())
-    except (OSError, DecodeError):
-        raise ValueError(f"{path}: not a mean file; a BlobProto (.binaryproto) is expected") from None
-    values = np.array(blob.double_data or blob.data)
-    shape = tuple(blob.shape.dim) or (blob.num, blob.channels, blob.height, blob.width)
-    shape = shape[1:] if len(shape) == 4 and shape[0] == 1 else shape
-    if len(shape) != 3 or shape[0] != channels or not values.size or math.prod(shape) != values.size:
-        raise ValueError(
-            f"{path}: a mean of shape (1, {channels}, H, W) is expected, not {shape} with {values.size} values"
-        )
+    what = f"a mean of shape (1, {channels}, H, W)"
+    values = read_blob(path, what)
+    shape = values.shape[1:] if values.ndim == 4 and len(values) == 1 else values.shape
+    if len(shape) != 3 or shape[0] != channels:
+        raise ValueError(f"{path}: {what} is expected, not {values.shape}")
     return values.reshape(shape)

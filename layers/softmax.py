@@ -1,7 +1,7 @@
-"""Softmax, and its loss over labels."""
+"""Softmax, and its losses over labels."""
 
 from .. import kernels
-from ..blob import Blob
+from ..blob import Blob, read_blob
 from ..proto import caffe_pb2
 from .layer import Layer, register
 
@@ -60,13 +60,16 @@ class SoftmaxWithLoss(Layer):
         self._probabilities = Blob(dtype=self.dtype)
 
     def reshape(self, bottom, top):
-        self.axis = self.canonical_axis(self.param.softmax_param.axis, bottom[0])
+        self.axis = self.canonical_axis(self._axis(), bottom[0])
         require_labels(bottom, self.axis)
         top[0].reshape()
         self._probabilities.reshape(*bottom[0].shape)
         for blob in top[1:]:
             blob.reshape(*bottom[0].shape)
             blob.share_data(self._probabilities)
+
+    def _axis(self) -> int:
+        return self.param.softmax_param.axis
 
     def forward(self, bottom, top):
         scores, labels = bottom[0].data, bottom[1].data
@@ -90,3 +93,62 @@ class SoftmaxWithLoss(Layer):
 
     def buffers(self):
         return [self._probabilities]
+
+
+@register("InfogainLoss")
+class InfogainLoss(SoftmaxWithLoss):
+    """The mean of -H[label] . log(probabilities), the softmax over one axis of scores of C classes (Caffe's InfogainLoss).
+
+    With the unit matrix it is SoftmaxWithLoss; other rows weigh classes, or say which mistakes cost less. 1e-20 is the least probability.
+    bottoms: scores (N, C, ...), labels as SoftmaxWithLoss takes them; optionally H, any shape of C * C values, without a gradient
+    tops:    the loss, (); optionally the probabilities, shaped as the scores, without a gradient
+    infogain_loss_param: axis (1 by default); source, the file of H where there is no third bottom. loss_param: as SoftmaxWithLoss's.
+    """
+
+    bottoms = (2, 3)
+    without_gradient = (1, 2)
+
+    def setup(self, bottom, top):
+        if self.param.loss_param.HasField("normalize"):
+            raise ValueError("knows no loss_param.normalize: write normalization: VALID for true, BATCH_SIZE for false")
+        super().setup(bottom, top)
+        self._read = None if len(bottom) > 2 else self._read_gain()
+
+    def _read_gain(self) -> Blob:
+        source = self.param.infogain_loss_param.source
+        if not source:
+            raise ValueError("needs its matrix: name a file in infogain_loss_param.source, or give a third bottom")
+        values = read_blob(self.find(source), "a matrix with a row for each class")
+        gain = Blob(values.shape, self.dtype)
+        gain.host_data[...] = values
+        return gain
+
+    def reshape(self, bottom, top):
+        super().reshape(bottom, top)
+        classes = bottom[0].shape[self.axis]
+        gain = bottom[2] if self._read is None else self._read
+        if gain.count != classes * classes:
+            given = "third bottom" if self._read is None else f"file {self.param.infogain_loss_param.source}"
+            raise ValueError(
+                f"its {given} has the shape {gain.shape}: a matrix of {classes} x {classes} is expected, a row for each class"
+            )
+
+    def _axis(self):
+        return self.param.infogain_loss_param.axis
+
+    def _gain(self, bottom):
+        gain, classes = bottom[2] if self._read is None else self._read, bottom[0].shape[self.axis]
+        return gain.data.reshape(classes, classes)
+
+    def forward(self, bottom, top):
+        probabilities, gain = self._probabilities.data, self._gain(bottom)
+        kernels.softmax(bottom[0].data, self.axis, probabilities)
+        loss, counted = kernels.infogain_loss(probabilities, bottom[1].data, gain, self.axis, self.ignored)
+        self._divisor = self._normalizer(bottom, counted)
+        top[0].host_data[...] = loss / self._divisor
+
+    def backward(self, top, propagate_down, bottom):
+        if propagate_down[0]:
+            weight = float(top[0].host_diff) / self._divisor
+            arrays = (self._probabilities.data, bottom[1].data, self._gain(bottom))
+            kernels.infogain_loss_backward(*arrays, self.axis, self.ignored, weight, bottom[0].diff)

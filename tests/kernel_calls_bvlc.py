@@ -151,6 +151,16 @@ def _contrastive(dtype):
     return results
 
 
+def _infogain_loss(dtype):
+    """More places than one run, some of them ignored."""
+    p, labels = put(np.abs(numbers(2, 3, 259, dtype=dtype))), np.random.default_rng(0).integers(0, 3, (2, 259))
+    labels[:, ::5] = 255
+    labels, gain, dx = put(labels.astype(dtype)), _numbers(dtype, 3, 3, seed=1), empty(2, 3, 259, dtype=dtype)
+    loss, counted = kernels.infogain_loss(p, labels, gain, 1, 255)
+    kernels.infogain_loss_backward(p, labels, gain, 1, 255, 0.5, dx)
+    return [np.array(loss), np.array(counted), dx]
+
+
 def _embed(dtype):
     """Rows that several numbers name; the longer ones are taken in two parts."""
     results = []
@@ -213,6 +223,8 @@ CALLS = {
     "multinomial_backward": _multinomial,
     "contrastive_forward": _contrastive,
     "contrastive_backward": _contrastive,
+    "infogain_loss_forward": _infogain_loss,
+    "infogain_loss_backward": _infogain_loss,
     "embed_forward": _embed,
     "embed_backward": _embed,
     "rnn_step": _recurrent,

@@ -46,7 +46,7 @@ TESTS = {
     "elementwise": ["layers/test_eltwise.py", "layers/test_structure.py", "kernels/test_update.py"],
     "pooling": ["layers/test_pooling.py"],
     "solver_rules": ["solver/test_update_rules.py"],
-    "softmax": ["layers/test_softmax.py", "kernels/test_softmax_exp.py"],
+    "softmax": ["layers/test_softmax.py", "layers/test_infogain.py", "kernels/test_softmax_exp.py"],
     "unpooling": ["layers/test_unpooling.py", "layers/test_pooling.py"],
     "table": ["kernels/test_update.py", "solver/test_update_rules.py"],
     "update": ["kernels/test_update.py"],

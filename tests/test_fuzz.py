@@ -68,6 +68,12 @@ layer { name: "columns" type: "Im2col" bottom: "x" top: "columns" convolution_pa
 layer { name: "embed" type: "Embed" bottom: "label" top: "embed" embed_param { input_dim: 5 num_output: 3 bias_term: true } }
 layer { name: "ip" type: "InnerProduct" bottom: "sum" top: "ip" inner_product_param { num_output: 2 axis: 1 transpose: false } }
 layer { name: "soft" type: "Softmax" bottom: "ip" top: "soft" softmax_param { axis: -1 } }
+layer { name: "two" type: "Parameter" top: "two" parameter_param { shape { dim: 2 } } }
+layer { name: "four" type: "Parameter" top: "four" parameter_param { shape { dim: 2 dim: 2 } } }
+layer { name: "order" type: "BatchReindex" bottom: "x" bottom: "two" top: "order" }
+layer { name: "filter" type: "Filter" bottom: "order" bottom: "ip" bottom: "two" top: "kept" top: "scores" }
+layer { name: "gain" type: "InfogainLoss" bottom: "ip" bottom: "two" bottom: "four" top: "gain" top: "q" loss_weight: 1 loss_weight: 0
+  infogain_loss_param { axis: 1 } loss_param { ignore_label: 255 normalization: FULL } }
 """
 
 

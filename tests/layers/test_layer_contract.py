@@ -61,6 +61,11 @@ def bvlc_layers(x, images, height, width):
         "Im2col": ('type: "Im2col" convolution_param { kernel_size: 3 stride: 2 pad: 1 }', [x], 1),
         "SPP": ('type: "SPP" spp_param { pyramid_height: 1 pool: AVE }', [x], 1),
         "HingeLoss": ('type: "HingeLoss"', [x, labels(images)], 1),
+        "InfogainLoss": (
+            'type: "InfogainLoss"',
+            [x, labels(images, 1, height, width), spaced(4, 4, seed=1)],
+            2,
+        ),
         "BatchReindex": ('type: "BatchReindex"', [x, np.arange(images)[::-1] // 2], 1),
         "Filter": ('type: "Filter"', [x, x[:, 0, 0], np.arange(images) % 2], 2),
     }

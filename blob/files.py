@@ -1,0 +1,26 @@
+"""An array that stands alone in a file (.binaryproto): the mean of images, the matrix of a loss."""
+
+import math
+
+import numpy as np
+from google.protobuf.message import DecodeError
+
+from ..proto import caffe_pb2
+
+
+def read_blob(path: str, what: str) -> np.ndarray:
+    """The array of a BlobProto file; of four axes where the file is of the old kind.
+
+    what: the file is to hold, for messages. Raises ValueError for anything else than a BlobProto with values.
+    """
+    blob = caffe_pb2.BlobProto()
+    try:
+        with open(path, "rb") as file:
+            blob.ParseFromString(file.read())
+    except (OSError, DecodeError):
+        raise ValueError(f"{path}: {what} is expected, in a BlobProto (.binaryproto); this file is none") from None
+    values = np.array(blob.double_data or blob.data)
+    shape = tuple(blob.shape.dim) or (blob.num, blob.channels, blob.height, blob.width)
+    if not values.size or min(shape) < 0 or math.prod(shape) != values.size:
+        raise ValueError(f"{path}: {what} is expected, not {shape} with {values.size} values")
+    return values.reshape(shape)
