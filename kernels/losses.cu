@@ -1,6 +1,6 @@
 // Losses beside the softmax: sigmoid cross entropy, hinge, multinomial logistic and contrastive.
 // Compulsory bytes per value: read x (and its target), write the gradient.
-#include "kernel.h"
+#include "exponential.h"
 
 #define LEAST_LIKELY (acc)1e-20
 
@@ -28,7 +28,7 @@ KERNEL(sigmoid_loss_backward, const real* __restrict__ x, const real* __restrict
        int has_ignored, int ignored, index n) {
   for_each(i, n) {
     const acc kept = has_ignored && targets[i] == ignored ? 0 : weight;
-    dx[i] = kept == 0 ? 0 : kept * (1 / (1 + exp(-x[i])) - targets[i]);
+    dx[i] = kept == 0 ? 0 : kept * (logistic(x[i]) - targets[i]);
   }
 }
 

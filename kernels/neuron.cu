@@ -1,18 +1,18 @@
 // Caffe's neurons: maps y = f(x) of single values, and dx = dy * f'(x). y may be x, dx may be dy; where the derivative is written in y
 // alone, x may be overwritten before backward. A kernel takes those of x, y and the constants a, b, c that its formula needs.
 // Compulsory bytes: read x, write y; backward read dy and x or y, write dx.
-#include "kernel.h"
+#include "exponential.h"
 
 // y = 1 / (1 + e^-x)
 KERNEL(sigmoid_forward, const real* x, real* y, index n) {
-  for_each(i, n) y[i] = 1 / (1 + exp(-x[i]));
+  for_each(i, n) y[i] = logistic(x[i]);
 }
 KERNEL(sigmoid_backward, const real* dy, const real* y, real* dx, index n) {
   for_each(i, n) dx[i] = dy[i] * y[i] * (1 - y[i]);
 }
 
 KERNEL(tanh_forward, const real* x, real* y, index n) {
-  for_each(i, n) y[i] = tanh(x[i]);
+  for_each(i, n) y[i] = hyperbolic_tangent(x[i]);
 }
 KERNEL(tanh_backward, const real* dy, const real* y, real* dx, index n) {
   for_each(i, n) dx[i] = dy[i] * (1 - y[i] * y[i]);
@@ -88,11 +88,11 @@ KERNEL(clip_backward, const real* dy, const real* x, real* dx, acc a, acc b, ind
 
 // y = x s with s = 1 / (1 + e^-ax)
 KERNEL(swish_forward, const real* x, real* y, acc a, index n) {
-  for_each(i, n) y[i] = x[i] / (1 + exp(-a * x[i]));
+  for_each(i, n) y[i] = x[i] * logistic(a * x[i]);
 }
 KERNEL(swish_backward, const real* dy, const real* x, real* dx, acc a, index n) {
   for_each(i, n) {
-    const acc s = 1 / (1 + exp(-a * x[i]));
+    const acc s = logistic(a * x[i]);
     dx[i] = dy[i] * s * (1 + a * x[i] * (1 - s));
   }
 }

@@ -4,12 +4,11 @@
 //   lstm   (i, f, o, g) = x + b + cont p, the first three through a sigmoid and g through tanh;  c = cont f c' + i g;  h = o tanh(c)
 // Compulsory bytes of a value, in reals: rnn reads x, p and writes h; backward reads dh, what comes from later and h, writes dh.
 // lstm reads 4 of x, 4 of p and c', writes 4 gates, c and h; backward reads them, dh, dc and what comes from later, writes 4 of dx and dc.
-#include "kernel.h"
+#include "exponential.h"
 
 #define RECURRENT_RUN 256  // values of a stream that one block takes
 
 DEVICE acc carried(acc cont, acc v) { return cont == 0 ? 0 : cont * v; }  // not 0 * NaN
-DEVICE acc logistic(acc v) { return 1 / (1 + exp(-v)); }
 
 KERNEL(rnn_step, real* __restrict__ h, const real* __restrict__ base, const real* __restrict__ product, const real* __restrict__ cont,
        int base_step, int streams, int size) {
@@ -19,7 +18,7 @@ KERNEL(rnn_step, real* __restrict__ h, const real* __restrict__ base, const real
     const index n = r / runs, at = n * size + first;
     const real* __restrict__ b = base + n * base_step + first;
     const acc kept = cont[n];
-    for_threads(d, count) h[at + d] = tanh(h[at + d] + b[d] + carried(kept, product[at + d]));
+    for_threads(d, count) h[at + d] = hyperbolic_tangent(h[at + d] + b[d] + carried(kept, product[at + d]));
   }
 }
 
@@ -52,10 +51,10 @@ KERNEL(lstm_step, real* __restrict__ gates, const real* __restrict__ base, const
       i[d] = logistic(i[d] + b[d] + carried(kept, p[d]));
       f[d] = logistic(f[d] + b[size + d] + carried(kept, p[size + d]));
       o[d] = logistic(o[d] + b[2 * size + d] + carried(kept, p[2 * size + d]));
-      g[d] = tanh(g[d] + b[3 * size + d] + carried(kept, p[3 * size + d]));
+      g[d] = hyperbolic_tangent(g[d] + b[3 * size + d] + carried(kept, p[3 * size + d]));
       const acc c = carried(kept, f[d] * before[at + d]) + i[d] * g[d];
       cell[at + d] = c;
-      h[at + d] = o[d] * tanh(c);
+      h[at + d] = o[d] * hyperbolic_tangent(c);
     }
   }
 }
@@ -72,7 +71,7 @@ KERNEL(lstm_step_backward, const real* __restrict__ dh, const real* __restrict__
     const acc kept = cont[n], passed = later_cont ? later_cont[n] : 1;
     real* __restrict__ to = dx + all;
     for_threads(d, count) {
-      const acc t = tanh(cell[at + d]), s = dh[at + d] + (later ? carried(passed, later[at + d]) : 0);
+      const acc t = hyperbolic_tangent(cell[at + d]), s = dh[at + d] + (later ? carried(passed, later[at + d]) : 0);
       const acc dc = dcell[at + d] + s * o[d] * (1 - t * t);
       to[d] = dc * g[d] * i[d] * (1 - i[d]);
       to[size + d] = carried(kept, dc * before[at + d]) * f[d] * (1 - f[d]);

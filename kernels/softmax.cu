@@ -3,31 +3,15 @@
 // A row is a run of at most `run` places of one outer index; a thread owns TOGETHER neighbouring places and walks their classes.
 // Infogain loss: -sum over c of H[label][c] log(max(p[c], 1e-20)), dx = p * sum of H[label] - H[label][c].
 // Compulsory bytes per value: forward read and write once; the losses' backward likewise.
-#include "kernel.h"
+#include "exponential.h"
 
 #define SMALLEST_PROBABILITY 1.17549435e-38f
 #define LEAST_WEIGHED 1e-20  // the least probability of the infogain loss, Caffe's
 
 #if defined(__CUDACC__)
 #define TOGETHER 1
-DEVICE acc exp_below(acc x) { return exp(x); }
 #else
 #define TOGETHER 16  // a vector or two
-DEVICE double exp_below(double x) { return exp(x); }
-// exp of x <= 0 without a call, so that the compiler makes vectors of it: 2^n e^r, |r| <= log(2) / 2, by Taylor's polynomial (2e-7 at most,
-// relative). Below -87 the result would lose its digits and is 0; a NaN stays one.
-DEVICE float exp_below(float x) {
-  const float kept = x < -87.f ? -87.f : x;
-  const float shifted = kept * 1.44269504f + 12582912.f;  // 1.5 * 2^23: the low bits are n, rounded
-  const float n = shifted - 12582912.f, r = kept - n * 0.693359375f + n * 2.12194440e-4f;
-  const float e = 1 + r * (1 + r * (1.f / 2 + r * (1.f / 6 + r * (1.f / 24 + r * (1.f / 120 + r * (1.f / 720 + r * (1.f / 5040)))))));
-  unsigned bits;
-  __builtin_memcpy(&bits, &shifted, sizeof bits);
-  bits = (bits << 23) + (127u << 23);
-  float power;
-  __builtin_memcpy(&power, &bits, sizeof power);
-  return x < -87.f ? 0 : e * power;
-}
 #endif
 
 // `count` places, TOGETHER of them where `all`

@@ -11,9 +11,9 @@ TESTS = {
 
 # (kernel or device function, what stands there, what it becomes)
 CHANGES = [
-    ("sigmoid_forward", "exp(-x[i])", "exp(x[i])"),
+    ("sigmoid_forward", "logistic(x[i])", "logistic(-x[i])"),
     ("sigmoid_backward", "1 - y[i]", "1 + y[i]"),
-    ("tanh_forward", "tanh(x[i])", "tanh(-x[i])"),
+    ("tanh_forward", "hyperbolic_tangent(x[i])", "hyperbolic_tangent(-x[i])"),
     ("tanh_backward", "1 - y[i] * y[i]", "1 + y[i] * y[i]"),
     ("absolute_forward", "fabs(x[i])", "x[i]"),
     ("absolute_backward", "(x[i] > 0) - (x[i] < 0)", "(x[i] > 0) + (x[i] < 0)"),
@@ -33,7 +33,7 @@ CHANGES = [
     ("bnll_backward", "expm1(-y[i])", "expm1(y[i])"),
     ("clip_forward", "x[i] > b ? b", "x[i] > b ? a"),
     ("clip_backward", "x[i] >= a && x[i] <= b", "x[i] <= b"),
-    ("swish_forward", "-a * x[i]", "a * x[i]"),
+    ("swish_forward", "logistic(a * x[i])", "logistic(-a * x[i])"),
     ("swish_backward", "1 - s", "1 + s"),
     ("threshold_forward", "x[i] > a", "x[i] >= a"),
     ("prelu_forward", "slope[r % channels * step]", "slope[r / images * step]"),
@@ -116,7 +116,6 @@ CHANGES = [
     ("infogain_loss_backward", "(index)(r / classes) * inner", "(index)(r % classes) * inner"),
     ("carried", "cont == 0 ? 0 :", "cont < 0 ? 0 :"),
     ("carried", "cont * v", "v"),
-    ("logistic", "exp(-v)", "exp(v)"),
     ("rnn_step", "r % runs * RECURRENT_RUN", "r / streams * RECURRENT_RUN"),
     ("rnn_step", "n * base_step", "n * 0"),
     ("rnn_step", "+ b[d]", "- b[d]"),
@@ -134,7 +133,7 @@ CHANGES = [
     ("lstm_step", "r % runs", "r % 1"),
     ("lstm_step", "carried(kept, f[d] * before[at + d])", "f[d] * before[at + d]"),
     ("lstm_step", "+ i[d] * g[d]", "- i[d] * g[d]"),
-    ("lstm_step", "o[d] * tanh(c)", "o[d] * c"),
+    ("lstm_step", "o[d] * hyperbolic_tangent(c)", "o[d] * c"),
     ("lstm_step_backward", "later_cont[n] : 1", "later_cont[n] : 0"),
     ("lstm_step_backward", "dcell[at + d] + s", "s"),
     ("lstm_step_backward", "1 - t * t", "1 + t * t"),

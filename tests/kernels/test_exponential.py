@@ -1,4 +1,4 @@
-"""The exponential that softmax computes in vectors, against NumPy's in float64."""
+"""exp, tanh and the logistic function, which the host computes in vectors, against NumPy's in float64."""
 
 import numpy as np
 import pytest
@@ -37,3 +37,29 @@ def test_softmax_may_be_in_place(places):
     kernels.softmax(x, 1, p)
     kernels.softmax(x, 1, x)
     assert np.array_equal(x, p)
+
+
+def computed(kind, x):
+    y = np.empty_like(x)
+    kernels.neuron(kind, x, y)
+    return y
+
+
+# to where float32 still holds all digits of the result, and the small numbers around 0
+VALUES = np.concatenate([np.linspace(-86, 86, 100_003), np.linspace(-1, 1, 100_003), np.geomspace(1e-37, 1, 1001)])
+
+
+@pytest.mark.parametrize("dtype, tolerance", [(np.float32, 3e-7), (np.float64, 1e-15)])
+@pytest.mark.parametrize("kind", ["tanh", "sigmoid"])
+def test_tanh_and_sigmoid_keep_their_digits(kind, dtype, tolerance):
+    x = VALUES.astype(dtype)
+    exact = np.tanh(x.astype(float)) if kind == "tanh" else 1 / (1 + np.exp(-x.astype(float)))
+    np.testing.assert_allclose(computed(kind, x), exact, rtol=tolerance)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_tanh_and_sigmoid_have_their_limits(dtype):
+    x = np.array([-np.inf, -1e9, -0.0, 0, 1e9, np.inf, np.nan], dtype)
+    np.testing.assert_array_equal(computed("tanh", x), [-1, -1, 0, 0, 1, 1, np.nan])
+    np.testing.assert_array_equal(computed("sigmoid", x), [0, 0, 0.5, 0.5, 1, 1, np.nan])
+    assert np.signbit(computed("tanh", x)[2])
