@@ -4,6 +4,7 @@ import os
 import threading
 import weakref
 from array import array
+from contextlib import contextmanager
 
 import cv2
 import numpy as np
@@ -15,8 +16,8 @@ from .example import Example, Transform, decode_image
 from .layer import register
 from .reading import ClassifiedImages, located
 
-# of the data bases that are open, by their true path: LMDB allows a process to open each once
-_open: weakref.WeakValueDictionary[str, "Records"] = weakref.WeakValueDictionary()
+# of the data bases that are open, by device and inode of the file: LMDB allows a process to open each once
+_open: weakref.WeakValueDictionary[tuple[int, int] | str, "Records"] = weakref.WeakValueDictionary()
 _opening = threading.Lock()
 
 
@@ -27,11 +28,11 @@ class Records:
     """
 
     def __init__(self, path: str):
-        """Raises ValueError where the file is no LMDB, is cut off, or the package that reads it is missing."""
+        """Raises ValueError where the file is no LMDB, is cut off or damaged, or the package that reads it is missing."""
         self.path = path
         self._environment = _environment(path)
         self._keys, self._ends = bytearray(), array("Q")
-        with self._environment.begin() as transaction:
+        with _lmdb(path), self._environment.begin() as transaction:
             for key in transaction.cursor().iternext(keys=True, values=False):
                 self._keys += key
                 self._ends.append(len(self._keys))
@@ -40,12 +41,12 @@ class Records:
 
     @classmethod
     def of(cls, path: str) -> "Records":
-        """The data base at a path; that which is open already, if one is."""
-        true_path = os.path.realpath(path)
+        """The data base at a path; that which is open already, if one is, unless another has taken its place."""
         with _opening:
-            records = _open.get(true_path)
+            identity = _identity(path)
+            records = _open.get(identity)
             if records is None:
-                records = _open[true_path] = cls(path)
+                records = _open[identity] = cls(path)
         return records
 
     def __len__(self) -> int:
@@ -56,26 +57,46 @@ class Records:
         return bytes(self._keys[self._ends[number - 1] if number else 0 : self._ends[number]])
 
     def __getitem__(self, number: int) -> bytes:
-        with self._environment.begin() as transaction:
+        with _lmdb(self.path), self._environment.begin() as transaction:
             return transaction.get(self.key(number))
+
+
+def _file(path: str) -> str:
+    """The file that holds the LMDB at a path."""
+    return os.path.join(path, "data.mdb") if os.path.isdir(path) else path
+
+
+def _identity(path: str) -> tuple[int, int] | str:
+    """What tells an LMDB from one that takes its place; the path where there is none."""
+    try:
+        status = os.stat(_file(path))
+    except OSError:
+        return path
+    return status.st_dev, status.st_ino
+
+
+@contextmanager
+def _lmdb(path: str):
+    """The package, whose errors become ValueErrors that name the data base."""
+    try:
+        import lmdb  # here: nets without a data base run where there is no lmdb
+    except ImportError as error:
+        raise ValueError(f"{path}: lmdb cannot be imported ({error}): pip install 'deconvnet[lmdb]'") from None
+    try:
+        yield lmdb
+    except lmdb.Error as error:
+        raise ValueError(f"{path}: not an LMDB that can be read ({error})") from None
 
 
 def _environment(path: str):
     """The LMDB at a path, open for reading without a lock file, so that it may lie where nothing can be written."""
     if os.path.exists(os.path.join(path, "CURRENT")):
         raise ValueError(f"{path}: a LevelDB, which is not read here: copy its records into an LMDB (docs/data.md)")
-    try:
-        import lmdb  # here: nets without a data base run where there is no lmdb
-    except ImportError as error:
-        raise ValueError(f"{path}: lmdb cannot be imported ({error}): pip install 'deconvnet[lmdb]'") from None
-    folder = os.path.isdir(path)
-    try:
-        environment = lmdb.open(path, subdir=folder, readonly=True, lock=False)
-    except lmdb.Error as error:
-        raise ValueError(f"{path}: not an LMDB that can be read ({error})") from None
+    with _lmdb(path) as lmdb:
+        environment = lmdb.open(path, subdir=os.path.isdir(path), readonly=True, lock=False)
     # LMDB maps the file, and what is missing at its end would kill the process
     wanted = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
-    size = os.path.getsize(os.path.join(path, "data.mdb") if folder else path)
+    size = os.path.getsize(_file(path))
     if size < wanted:
         environment.close()
         raise ValueError(f"{path}: the data base is cut off: {size} bytes of {wanted}")

@@ -3,6 +3,7 @@
 import builtins
 import gc
 import os
+import shutil
 
 import cv2
 import numpy as np
@@ -214,6 +215,15 @@ def test_a_data_base_is_closed_with_its_last_reader(tmp_path):
     lmdb.open(str(tmp_path / "base"), readonly=True, lock=False).close()
 
 
+def test_a_data_base_that_took_the_place_of_an_open_one_is_read(layer_of, tmp_path):
+    first = layer_of(THREE)
+    assert first.forward()[1].tolist() == [3, 1000]
+    shutil.rmtree(tmp_path / "base0")
+    write(tmp_path / "base0", {"a": datum(plain(1), 7), "b": datum(plain(2), 8)})
+    assert layer_of(None).forward()[1].tolist() == [7, 8]
+    assert first.forward()[1].tolist() == [-1, 3]  # its file is there until it is closed
+
+
 def test_a_data_base_may_be_a_single_file_where_nothing_can_be_written(tmp_path):
     write(tmp_path / "base.mdb", THREE, subdir=False)
     os.chmod(tmp_path, 0o555)
@@ -241,6 +251,17 @@ def test_a_data_base_that_was_cut_off_is_refused(tmp_path):
     file = tmp_path / "base" / "data.mdb"
     os.truncate(file, file.stat().st_size // 2)
     with pytest.raises(ValueError, match=r"base: the data base is cut off: \d+ bytes of \d+"):
+        Records.of(str(tmp_path / "base"))
+
+
+def test_a_damaged_page_is_said(tmp_path):
+    write(tmp_path / "base", {f"{i:05}": datum(plain(i, (4, 4))) for i in range(200)})
+    file = tmp_path / "base" / "data.mdb"
+    size, page = file.stat().st_size, 4096
+    with open(file, "r+b") as stored:
+        stored.seek(2 * page)  # behind the two pages that say where all others are
+        stored.write(b"\xa5" * (size - 2 * page))
+    with pytest.raises(ValueError, match="base: not an LMDB that can be read"):
         Records.of(str(tmp_path / "base"))
 
 
