@@ -11,7 +11,8 @@ class Classifier(Net):
     """A net in TEST over images of any size.
 
     image_dims: (height, width) that images are resized to before they are cropped to the net's input; that of the input by default.
-    mean, input_scale, raw_scale, channel_swap: as io.Transformer's. Raises what Net raises, and ValueError.
+    mean, input_scale, raw_scale, channel_swap: as io.Transformer's. Raises what Net raises, and ValueError, also for image_dims smaller
+    than the input.
     """
 
     def __init__(
@@ -39,6 +40,10 @@ class Classifier(Net):
             self.transformer.set_channel_swap(name, channel_swap)
         self.crop_dims = np.array(shape[2:])
         self.image_dims = tuple(image_dims) if image_dims is not None else shape[2:]
+        if (np.array(self.image_dims) < self.crop_dims).any():
+            raise ValueError(
+                f"image_dims {self.image_dims} are smaller than the net's input, {shape[2:]} (height, width)"
+            )
 
     def predict(self, inputs, oversample: bool = True) -> np.ndarray:
         """The net's first output for each image (H, W, K): (N, classes), the mean over ten crops, or of the centre alone."""

@@ -99,7 +99,8 @@ class Transformer:
     def deprocess(self, in_: str, data: np.ndarray) -> np.ndarray:
         """What an input holds, (K, h, w) or (1, K, h, w), as an image again: preprocess undone, but for the resizing."""
         self._shape(in_)
-        image = np.array(data, np.float32).squeeze()
+        image = np.array(data, np.float32)
+        image = image.reshape(image.shape[-3:])
         if in_ in self.input_scale:
             image /= self.input_scale[in_]
         if in_ in self.mean:

@@ -54,5 +54,11 @@ def test_images_take_the_inputs_size_by_default(files):
     assert classifier.predict(IMAGES, oversample=False).shape == (3, 5)
 
 
+@pytest.mark.parametrize("dims", [(5, 8), (8, 5)])
+def test_images_smaller_than_the_input_are_refused(files, dims):
+    with pytest.raises(ValueError, match=r"image_dims \(\d, \d\) are smaller than the net's input, \(6, 6\)"):
+        caffe.Classifier(*files, image_dims=dims)
+
+
 def test_the_types_of_layers_are_listed():
     assert {"Convolution", "Unpooling"} <= set(caffe.layer_type_list())

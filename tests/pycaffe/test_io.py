@@ -105,6 +105,15 @@ def test_deprocessing_undoes_preprocessing(transformer):
     np.testing.assert_allclose(image, IMAGE, atol=1e-5)
 
 
+@pytest.mark.parametrize("size", [(6, 8), (1, 8), (6, 1)])
+def test_deprocessing_keeps_the_axes_of_a_single_channel_row_or_column(size):
+    made = caffe.io.Transformer({"data": (1, 1, *size)})
+    made.set_transpose("data", (2, 0, 1))
+    made.set_mean("data", np.full(1, 0.25))
+    grey = IMAGE[: size[0], : size[1], :1]
+    np.testing.assert_allclose(made.deprocess("data", made.preprocess("data", grey)), grey, atol=1e-6)
+
+
 def test_orders_that_are_not_their_own_inverse_are_undone_too():
     made = caffe.io.Transformer({"data": (1, 3, 6, 8)})
     made.set_transpose("data", (2, 0, 1))
