@@ -62,8 +62,11 @@ class Reshape(_SameValues):
                     )
                 wanted[place] = shape[first + place]
         if -1 in wanted:
-            known = math.prod(size for size in (*shape[:first], *wanted, *shape[end:]) if size != -1)
-            wanted[wanted.index(-1)] = bottom.count // known if known else 0
+            # axes that are copied cancel out, also where there are no items
+            copied = {first + place for place, size in enumerate(param.shape.dim) if size == 0} & set(range(first, end))
+            left = math.prod(shape[axis] for axis in range(first, end) if axis not in copied)
+            known = math.prod(size for place, size in enumerate(wanted) if size != -1 and first + place not in copied)
+            wanted[wanted.index(-1)] = left // known if known else 0
         result = (*shape[:first], *wanted, *shape[end:])
         if math.prod(result) != bottom.count:
             raise ValueError(f"cannot give the {bottom.count} values of a bottom of shape {shape} the shape {result}")

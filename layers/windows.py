@@ -1,5 +1,7 @@
 """Im2col and SPP: the windows of a map, as channels or pooled into a vector."""
 
+import math
+
 from .. import kernels
 from ..blob import Blob
 from ..kernels import Geometry, Window
@@ -82,7 +84,7 @@ class SPP(Layer):
             for blob in (self._pooled[level], self._switches[level]):
                 blob.reshape(images, channels, *bins)
         self._gradient.reshape(*bottom[0].shape)
-        top[0].reshape(images, sum(blob.count for blob in self._pooled) // max(1, images))
+        top[0].reshape(images, sum(math.prod(blob.shape[1:]) for blob in self._pooled))
 
     @staticmethod
     def _window(size, bins: int) -> Window:
@@ -100,7 +102,7 @@ class SPP(Layer):
         """The columns of (N, ...) that each level fills, as views (N, C, bins, bins)."""
         first = 0
         for blob in self._pooled:
-            last = first + blob.count // max(1, blob.shape[0])
+            last = first + math.prod(blob.shape[1:])
             yield array[:, first:last].reshape(blob.shape)
             first = last
 
