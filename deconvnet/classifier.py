@@ -26,6 +26,10 @@ class Classifier(Net):
         channel_swap=None,
     ):
         super().__init__(model_file, caffe_pb2.TEST, pretrained_file)
+        if not self.inputs:
+            raise ValueError(
+                f"{model_file}: a Classifier is given images, and this net has no input: use its deploy form"
+            )
         name = self.inputs[0]
         shape = self.blobs[name].shape
         self.transformer = io.Transformer({name: shape})

@@ -38,7 +38,12 @@ def backward_in_batches(net, blobs, diffs, arrays: dict[str, np.ndarray]) -> tup
 def _batch_size(net) -> int:
     if not net.inputs:
         raise NetError("the net has no inputs: its data layers say what a batch is, so run forward() for each")
-    return net.blobs[net.inputs[0]].shape[0]
+    shape = net.blobs[net.inputs[0]].shape
+    if not shape or not shape[0]:
+        raise NetError(
+            f"the input '{net.inputs[0]}' has the shape {shape}, which says no batch: reshape it to one first"
+        )
+    return shape[0]
 
 
 def _length(arrays: dict[str, np.ndarray]) -> int:

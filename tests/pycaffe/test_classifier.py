@@ -60,5 +60,12 @@ def test_images_smaller_than_the_input_are_refused(files, dims):
         caffe.Classifier(*files, image_dims=dims)
 
 
+def test_a_net_without_an_input_is_refused(files, tmp_path):
+    data = 'layer { name: "data" type: "DummyData" top: "data" dummy_data_param { shape { dim: 4 dim: 108 } } }'
+    (tmp_path / "train.prototxt").write_text(data + "".join(NET.splitlines(keepends=True)[2:]))
+    with pytest.raises(ValueError, match="train.prototxt: a Classifier is given images, and this net has no input"):
+        caffe.Classifier(str(tmp_path / "train.prototxt"), files[1])
+
+
 def test_the_types_of_layers_are_listed():
     assert {"Convolution", "Unpooling"} <= set(caffe.layer_type_list())

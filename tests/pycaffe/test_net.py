@@ -59,6 +59,13 @@ def test_wrong_arrays_are_refused():
         )
 
 
+@pytest.mark.parametrize("param, shape", [("", r"\(\)"), ("input_param { shape { dim: 0 dim: 3 } }", r"\(0, 3\)")])
+def test_forward_all_needs_an_input_with_a_batch(param, shape):
+    net = build(f'layer {{ name: "data" type: "Input" top: "data" {param} }}')
+    with pytest.raises(NetError, match=f"the input 'data' has the shape {shape}, which says no batch"):
+        net.forward_all(data=DATA)
+
+
 def test_share_with_uses_the_other_nets_parameters(device):
     first, second = build(), build(seed=2)
     second.share_with(first)
