@@ -39,7 +39,7 @@ def main():
         return training_need(param, arguments.solver, batch, own, arguments.precision)
 
     batch = arguments.batch or own_batch(arguments, param, shapes)
-    print_parts(need(batch), batch)
+    print_parts(need(arguments.batch), batch)
     print_batches(need)
     if arguments.fit:
         print_fit(

@@ -79,3 +79,17 @@ def test_a_file_that_is_not_there_is_named_in_one_line(arguments, said):
 def test_what_makes_no_sense_is_refused(arguments):
     done = call("memory", ROOT, "--solver", STAGE_2, *arguments)
     assert done.returncode == 2 and "error: " in done.stderr
+
+
+def test_a_net_that_takes_no_other_batch_is_told_its_own_need(tmp_path):
+    """The first axes of its data are not one: here the steps of sequences, and all their labels."""
+    shapes = "shape { dim: 3 dim: 2 dim: 4 } shape { dim: 3 dim: 2 } shape { dim: 6 }"
+    (tmp_path / "net.prototxt").write_text(f"""
+    layer {{ name: "d" type: "DummyData" top: "x" top: "cont" top: "label" dummy_data_param {{ {shapes} }} }}
+    layer {{ name: "l" type: "LSTM" bottom: "x" bottom: "cont" top: "h" recurrent_param {{ num_output: 5 }} }}
+    layer {{ name: "r" type: "Reshape" bottom: "h" top: "flat" reshape_param {{ shape {{ dim: -1 dim: 5 }} }} }}
+    layer {{ name: "loss" type: "SoftmaxWithLoss" bottom: "flat" bottom: "label" top: "loss" }}
+    """)
+    done = call("memory", ROOT, "--model", tmp_path / "net.prototxt")
+    assert done.stdout.startswith("batch 3\n") and "arrays at the peak" in done.stdout
+    assert done.stderr.startswith("memory: error: net: layer 'loss'")  # the table's
