@@ -57,9 +57,9 @@ def _share(blob: Blob, spec, owner: Blob, owner_name: str) -> None:
 
 def share_trained(layer: Layer, trained: list[Blob]) -> None:
     """Make the parameters of the layer of the same name one's own."""
-    if trained and [blob.count for blob in trained] != [blob.count for blob in layer.blobs]:
-        shapes = ([blob.shape for blob in blobs] for blobs in (layer.blobs, trained))
-        raise ValueError("its parameters have the shapes {} here and {} in the other net".format(*shapes))
+    here, there = ([blob.shape for blob in blobs] for blobs in (layer.blobs, trained))
+    if trained and here != there:
+        raise ValueError(f"its parameters have the shapes {here} here and {there} in the other net")
     for blob, source in zip(layer.blobs, trained, strict=False):
         blob.share_data(source)
     layer.shared.update(range(len(trained)))

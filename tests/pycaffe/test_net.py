@@ -73,6 +73,8 @@ def test_share_with_uses_the_other_nets_parameters(device):
     assert (second.params["ip"][0].data == 7).all()
     with pytest.raises(NetError, match=r"layer 'ip' .*\(3, 3\).* here and .*\(2, 3\).* in the other net"):
         build(NET.replace("num_output: 2", "num_output: 3")).share_with(first)
+    with pytest.raises(NetError, match=r"layer 'ip' .*\(3, 2\).* here and .*\(2, 3\).* in the other net"):
+        build(NET.replace("num_output: 2", "num_output: 2 transpose: true")).share_with(first)
 
 
 def test_the_names_of_layers_and_blobs_are_lists():
