@@ -56,6 +56,10 @@ class Records:
         """The key of record `number`, from 0 on."""
         return bytes(self._keys[self._ends[number - 1] if number else 0 : self._ends[number]])
 
+    def place(self, number: int) -> str:
+        """Data base and key of record `number`, for messages."""
+        return f"{self.path}, key {self.key(number).decode(errors='backslashreplace')}"
+
     def __getitem__(self, number: int) -> bytes:
         with _lmdb(self.path), self._environment.begin() as transaction:
             return transaction.get(self.key(number))
@@ -125,50 +129,47 @@ def read_datum(stored: bytes, flags: int) -> tuple[np.ndarray, int]:
     return values.reshape(shape).transpose(1, 2, 0), datum.label
 
 
+def _decoding(param) -> int:
+    """cv2.imdecode's flags for images that are files. Raises ValueError where they are to be both in colour and grey."""
+    transform = param.transform_param
+    if transform.force_color and transform.force_gray:
+        raise ValueError("force_color and force_gray exclude each other")
+    if transform.force_color or param.data_param.force_encoded_color:
+        return cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    if transform.force_gray:
+        return cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION
+    return cv2.IMREAD_UNCHANGED
+
+
 class DatumExamples:
     """Example i, for any i from 0 on, made from the records, the parameters, the seed and i alone, so that threads may share this."""
 
-    def __init__(self, records: Records, param, seed: int):
-        transform = param.transform_param
-        if transform.force_color and transform.force_gray:
-            raise ValueError("force_color and force_gray exclude each other")
-        color = transform.force_color or param.data_param.force_encoded_color
-        self._flags = (
-            cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-            if color
-            else cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION
-            if transform.force_gray
-            else cv2.IMREAD_UNCHANGED
-        )
+    def __init__(self, records: Records, param, transform: Transform, flags: int, seed: int):
         self._records = records
+        self._transform = transform
+        self._flags = flags
         self._seed, self._stream = seed, param.name
         rand_skip = param.data_param.rand_skip
         self._skipped = int(generator(seed, f"{param.name}/skip").integers(rand_skip)) if rand_skip else 0
-        with located(self.place(0)):
-            self.channels = self._read(0)[0].shape[2]
-        self.transform: Transform
 
     def _record(self, number):
         return (number + self._skipped) % len(self._records)
 
     def place(self, number: int) -> str:
         """Data base and key of example `number`, for messages."""
-        key = self._records.key(self._record(number)).decode(errors="backslashreplace")
-        return f"{self._records.path}, key {key}"
-
-    def _read(self, number):
-        return read_datum(self._records[self._record(number)], self._flags)
+        return self._records.place(self._record(number))
 
     def __call__(self, number: int) -> Example:
         """Raises ValueError naming data base and key."""
         with located(self.place(number)):
-            image, label = self._read(number)
-            if image.shape[2] != self.channels:
+            image, label = read_datum(self._records[self._record(number)], self._flags)
+            channels = len(self._transform.mean)
+            if image.shape[2] != channels:
                 raise ValueError(
-                    f"an image of {image.shape[2]} channels where the first has {self.channels}: give force_color or force_gray"
+                    f"an image of {image.shape[2]} channels where the first has {channels}: give force_color or force_gray"
                 )
-            draw = generator(self._seed, self._stream, number) if self.transform.draws else None
-            return Example(self.transform.of_image(image, draw), label, image.shape[:2])
+            draw = generator(self._seed, self._stream, number) if self._transform.draws else None
+            return Example(self._transform.of_image(image, draw), label, image.shape[:2])
 
 
 @register("Data")
@@ -184,6 +185,8 @@ class Data(ClassifiedImages):
     def setup(self, bottom, top):
         param = self._settings("data_param")
         self.batch_size, self._workers, self.batches_ahead = param.batch_size, param.workers, max(param.prefetch, 1)
-        self.examples = DatumExamples(Records.of(self.find(param.source)), self.param, self.seed)
-        mean = self._mean(self.examples.channels)
-        self._transform = self.examples.transform = Transform(self.param, mean, self.dtype)
+        records, flags = Records.of(self.find(param.source)), _decoding(self.param)
+        with located(records.place(0)):
+            channels = read_datum(records[0], flags)[0].shape[2]
+        self._transform = Transform(self.param, self._mean(channels), self.dtype)
+        self.examples = DatumExamples(records, self.param, self._transform, flags, self.seed)
