@@ -37,26 +37,17 @@ def softmax_loss(x, labels, axis: int, ignored: int | None, probabilities) -> tu
     x and probabilities share a shape, labels have it without the axis; probabilities are written.
     Raises ValueError for a label that is neither a class nor ignored.
     """
-    outer, classes, inner = _split(x.shape, axis)
-    xp, rows = array_module(x), _rows(outer, inner)
+    return _summed("softmax_loss_forward", (x, labels, probabilities), axis, ignored)
+
+
+def _summed(name: str, arrays, axis: int, ignored: int | None) -> tuple[float, int]:
+    """What a loss kernel over scores, labels and a third array sums up: the loss, and the places that count."""
+    scores, labels, _ = arrays
+    outer, classes, inner = _split(scores.shape, axis)
+    xp, rows = array_module(scores), _rows(outer, inner)
     loss, counted, strange = xp.empty(rows), xp.empty(rows, np.int32), xp.empty(rows, np.int32)
     ignore = (0, -1) if ignored is None else (1, ignored)
-    launch(
-        "softmax_loss_forward",
-        rows,
-        _RUN * classes,
-        x,
-        labels,
-        probabilities,
-        loss,
-        counted,
-        strange,
-        *ignore,
-        outer,
-        classes,
-        inner,
-        _RUN,
-    )
+    launch(name, rows, _RUN * classes, *arrays, loss, counted, strange, *ignore, outer, classes, inner, _RUN)
     if int(strange.sum()):
         raise ValueError(_strange_label(labels, classes, ignored))
     return float(loss.sum()), int(counted.sum())
@@ -98,15 +89,7 @@ def infogain_loss(probabilities, labels, gain, axis: int, ignored: int | None) -
     gain (classes, classes); labels have the shape of the probabilities without the axis. Raises ValueError for a label that is neither
     a class nor ignored.
     """
-    outer, classes, inner = _split(probabilities.shape, axis)
-    xp, rows = array_module(probabilities), _rows(outer, inner)
-    loss, counted, strange = xp.empty(rows), xp.empty(rows, np.int32), xp.empty(rows, np.int32)
-    arrays = (probabilities, labels, gain, loss, counted, strange)
-    ignore = (0, -1) if ignored is None else (1, ignored)
-    launch("infogain_loss_forward", rows, _RUN * classes, *arrays, *ignore, outer, classes, inner, _RUN)
-    if int(strange.sum()):
-        raise ValueError(_strange_label(labels, classes, ignored))
-    return float(loss.sum()), int(counted.sum())
+    return _summed("infogain_loss_forward", (probabilities, labels, gain), axis, ignored)
 
 
 def infogain_loss_backward(probabilities, labels, gain, axis: int, ignored: int | None, weight: float, out) -> None:
