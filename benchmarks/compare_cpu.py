@@ -1,4 +1,5 @@
-"""DeconvNet at 224x224 on the CPU, ours beside PyTorch: processes in turn, ratio of the best iterations, median of the rounds.
+"""DeconvNet at 224x224 and well-known nets on the CPU, ours beside PyTorch: processes in turn, ratio of the best iterations, median of
+the rounds.
 
     python benchmarks/compare_cpu.py [--peer PYTHON_WITH_TORCH] [--check] [--out benchmarks/results/cpu.json]
 
@@ -25,6 +26,10 @@ THREADS = (4, 2, 1)  # as far as there are processors
 # (work, batch, iterations, rounds) for each number of threads, and for the largest only
 CASES = (("forward", 1, 5, 3), ("training", 2, 2, 3))
 IMAGE_CASES = (("image", 1, 1, 1), ("image", 5, 1, 1), ("image", 10, 1, 3), ("image", 25, 1, 1), ("image", 50, 1, 1))
+CLASSICS = ("AlexNet", "VGG-16", "GoogLeNet", "ResNet-50", "MobileNet")
+CLASSIC_CASES = tuple(
+    (f"{net} {work}", *rest) for net in CLASSICS for work, *rest in (("forward", 1, 5, 3), ("training", 8, 2, 3))
+)
 SLOWER = 1.1
 
 
@@ -37,7 +42,7 @@ def processor() -> str:
 
 def measure(python: str, script: str, work: str, batch: int, iterations: int, threads: int) -> dict:
     """Run one measurement in a process of its own."""
-    command = [python, str(HERE / script), work, "--batch", str(batch), "--iterations", str(iterations)]
+    command = [python, str(HERE / script), *work.split(), "--batch", str(batch), "--iterations", str(iterations)]
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     run = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if run.returncode:
@@ -57,10 +62,13 @@ def measure_case(case, threads: int, peer: str | None) -> dict:
     """A row of the results: every run of both, and the median of the rounds' ratios."""
     work, batch, iterations, rounds = case
     ours, theirs = [], []
+    own, other = (
+        ("measured_classics.py", "peer_classics.py") if " " in work else ("measured_deconvnet.py", "peer_pytorch.py")
+    )
     for _ in range(rounds):
-        ours.append(measure(sys.executable, "measured_deconvnet.py", work, batch, iterations, threads))
+        ours.append(measure(sys.executable, own, work, batch, iterations, threads))
         if peer:
-            theirs.append(measure(peer, "peer_pytorch.py", work, batch, iterations, threads))
+            theirs.append(measure(peer, other, work, batch, iterations, threads))
     row = {"work": work, "batch": batch, "threads": threads, "ours": ours, "peer": theirs}
     if peer:
         row["ratio"] = statistics.median(a["best_s"] / b["best_s"] for a, b in zip(ours, theirs, strict=True))
@@ -86,12 +94,19 @@ def table(rows: list[dict], title: str) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
+def title_of(work: str) -> str:
+    """Of the table that shows this work."""
+    if " " in work:
+        return "well-known nets"
+    return "images of 50 proposals each" if work == "image" else "DeconvNet at 224x224"
+
+
 def tables(result: dict) -> str:
-    """Both tables, and what this machine is too small for."""
-    images = [row for row in result["rows"] if row["work"] == "image"]
-    parts = [table([row for row in result["rows"] if row["work"] != "image"], "DeconvNet at 224x224")]
-    if images:
-        parts.append(table(images, "images of 50 proposals each"))
+    """The tables, and what this machine is too small for."""
+    sections = {}
+    for row in result["rows"]:
+        sections.setdefault(title_of(row["work"]), []).append(row)
+    parts = [table(rows, title) for title, rows in sections.items()]
     measured = {row["threads"] for row in result["rows"]}
     if missing := [str(threads) for threads in reversed(THREADS) if threads not in measured]:
         parts.append(f"Not measured, for want of processors: {', '.join(missing)} threads.")
@@ -141,7 +156,7 @@ def measure_all(peer: str | None) -> dict:
     result["rows"] = []
     counts = [threads for threads in THREADS if threads <= len(os.sched_getaffinity(0))]
     for threads in counts:
-        for case in (*CASES, *(IMAGE_CASES if threads == counts[0] else ())):
+        for case in (*CASES, *((*IMAGE_CASES, *CLASSIC_CASES) if threads == counts[0] else ())):
             result["rows"].append(measure_case(case, threads, peer))
             print(" ".join(cells(result["rows"][-1])), flush=True)
     return result

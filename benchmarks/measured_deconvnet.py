@@ -117,7 +117,6 @@ def iterate(net, training: bool, times: dict | None = None) -> None:
 def measure(net, work: str, batch: int, iterations: int) -> list[float]:
     """The seconds of each iteration, after one that does not count."""
     draw = np.random.default_rng(1)
-    seconds = []
     if work == "image":
         crops = draw.normal(0, 50, (PROPOSALS, 3, 224, 224)).astype(np.float32)
         net.forward(data=crops[:batch])
@@ -128,9 +127,15 @@ def measure(net, work: str, batch: int, iterations: int) -> list[float]:
     net.blobs["data"].data[...] = draw.normal(0, 50, net.blobs["data"].shape)
     if work == "training":
         net.blobs["label"].data[...] = draw.integers(0, 21, net.blobs["label"].shape)
-    for _ in range(iterations + 1):
+    return timed(lambda: iterate(net, work == "training"), iterations)
+
+
+def timed(iteration, count: int) -> list[float]:
+    """The seconds of each of so many iterations, after one that does not count."""
+    seconds = []
+    for _ in range(count + 1):
         begin = time.perf_counter()
-        iterate(net, work == "training")
+        iteration()
         seconds.append(time.perf_counter() - begin)
     return seconds[1:]
 
