@@ -9,11 +9,10 @@ a deconvolution is the same map with forward and backward-data exchanged.
 import os
 from typing import NamedTuple
 
-from . import dense, tensor_product, winograd, winograd_batched
+from . import dense, gather, tensor_product, winograd, winograd_batched
 from .activation import relu
 from .bias import add_bias, bias_backward
 from .device import launch, matrix_product, on_gpu, workspace
-from .gather import gather_backward_data, gather_backward_weights, gather_forward
 from .normalization import channel_affine_forward
 from .taps import add_columns, to_columns
 from .winograd import After
@@ -223,7 +222,7 @@ def add_product(a, b, out) -> None:
 
 
 def prefers_gather(geometry: Geometry, in_channels: int, out_channels: int) -> bool:
-    """Whether a deconvolution takes the direct gather: few channels a group, as grouped bilinear upsampling has."""
+    """Whether no product is made: few channels a group, as depthwise convolution and grouped bilinear upsampling have."""
     return geometry.group > 1 and max(in_channels, out_channels) // geometry.group <= _GATHER_TAPS
 
 
@@ -236,13 +235,13 @@ def algorithm(
     environment's DECONVNET_CONVOLUTION, product or winograd, overrules what was measured to be faster; what cannot be computed that way
     takes the product. Raises ValueError for another word there.
     """
-    if transposed and prefers_gather(geometry, bottom[1], top[1]):
-        return "gather"
     if tensor_product.serves(geometry):
         return "tensor"
     asked = geometry.engine or os.environ.get("DECONVNET_CONVOLUTION")
     if asked and asked not in ("product", "winograd"):
         raise ValueError(f"DECONVNET_CONVOLUTION is {asked!r}: it must be product or winograd, or not be set")
+    if asked != "product" and prefers_gather(geometry, bottom[1], top[1]):
+        return "gather"
     if asked == "product" or geometry.dilation != (1, 1) or geometry.group != 1:
         return "product"
     whole, single = (top, bottom) if transposed else (bottom, top)
@@ -281,7 +280,7 @@ def _forward(chosen: str, x, weights, bias, geometry: Geometry, out, after: Afte
         tensor_product.correlate(x, weights, geometry, out, bias, after)
         return
     if chosen == "gather":
-        gather_backward_data(x, weights, geometry, out)
+        gather.correlate(x, weights, geometry, out)
     elif chosen == "dense":
         dense.correlate(x, weights, out)
     else:
@@ -298,7 +297,7 @@ def _adjoint(chosen: str, dy, weights, bias, geometry: Geometry, dx, after: Afte
         tensor_product.correlate_backward_data(dy, weights, geometry, dx, bias, after)
         return
     if chosen == "gather":
-        gather_forward(dy, weights, geometry, dx)
+        gather.correlate_backward_data(dy, weights, geometry, dx)
     elif chosen == "dense":
         dense.correlate_backward_data(dy, weights, dx)
     else:
@@ -313,7 +312,7 @@ def _weights_gradient(chosen: str, x, dy, geometry: Geometry, dweights) -> None:
     elif chosen == "tensor":
         tensor_product.correlate_backward_weights(x, dy, geometry, dweights)
     elif chosen == "gather":
-        gather_backward_weights(dy, x, geometry, dweights)
+        gather.correlate_backward_weights(x, dy, geometry, dweights)
     elif chosen == "dense":
         dense.correlate_backward_weights(x, dy, dweights)
     else:

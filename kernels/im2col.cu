@@ -1,14 +1,7 @@
 // Columns of a convolution: col[(c, i, j), (n, oh, ow)] = x[n, c, oh * stride - pad + i * dilation, ow * stride - pad + j * dilation],
 // zero outside the image; col2im is its adjoint. One call covers `images` whole images, or `rows` output rows of one image from `first` on.
 // Compulsory bytes: im2col reads x and writes col once; col2im reads col and adds into x.
-#include "kernel.h"
-
-// The output columns first..last-1 of a tap see the image, those beside them its padding.
-struct Span { int first, last; };
-DEVICE Span span_of(int shift, int stride, int width, int out_width) {
-  const int first = shift < 0 ? (-shift + stride - 1) / stride : 0, last = shift < width ? (width - shift + stride - 1) / stride : 0;
-  return {min(first, out_width), max(min(first, out_width), min(last, out_width))};
-}
+#include "bands.h"
 
 // A block owns the plane of columns of one (channel, tap) and image.
 KERNEL(im2col, const real* __restrict__ x, real* __restrict__ col, int images, int channels, int height, int width, int first, int rows,

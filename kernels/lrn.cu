@@ -32,19 +32,27 @@ KERNEL(sum_within_plane, const real* __restrict__ x, real* __restrict__ sums, in
   }
 }
 
+// q^-beta; `roots`: beta is Caffe's default, whose roots a CPU takes of many values at once
+DEVICE acc power(acc q, acc beta, bool roots) {
+  const acc root = 1 / sqrt(q);
+  return roots ? root * sqrt(root) : pow(q, -beta);
+}
+
 // q holds the sums of squares and becomes q; part is alpha over the number of values of a window
 KERNEL(lrn_forward, const real* __restrict__ x, real* __restrict__ q, real* __restrict__ y, acc k, acc part, acc beta, index n) {
+  const bool roots = beta == (acc).75;
   for_each(i, n) {
     q[i] = k + part * q[i];
-    y[i] = x[i] * pow(q[i], -beta);
+    y[i] = x[i] * power(q[i], beta, roots);
   }
 }
 
 // dx = dy q^-beta, the first term; ratio = dy x q^-(beta+1), to be summed over the windows
 KERNEL(lrn_ratio, const real* __restrict__ dy, const real* __restrict__ x, const real* __restrict__ q, real* __restrict__ dx,
        real* __restrict__ ratio, acc beta, index n) {
+  const bool roots = beta == (acc).75;
   for_each(i, n) {
-    const acc own = dy[i] * pow(q[i], -beta);
+    const acc own = dy[i] * power(q[i], beta, roots);
     dx[i] = own;
     ratio[i] = own * x[i] / q[i];
   }

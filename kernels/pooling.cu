@@ -2,12 +2,28 @@
 // The first maximum in scan order wins a tie; a NaN beats every number, so that it is not lost on the way to the loss.
 // Average pooling divides by the window's size, its padding counted, as Caffe does.
 // Compulsory bytes per plane: forward reads H * W, writes one (max: two) values per window; backward reads those and writes H * W.
+#include "bands.h"
 #include "rows.h"
 
 // what Caffe gives for a window beyond the map (a stride larger than the kernel, rounded up); its switch is -1
 #define LOWEST -3.402823466e38f
 
 DEVICE bool beats(real value, real best) { return value > best || (value != value && best == best); }
+
+struct Best {
+  real value;
+  int place;
+};
+DEVICE Best better(Best a, real value, int place) { return beats(value, a.value) ? Best{value, place} : a; }
+
+// of a window over rows top..end-1 and columns left..right-1
+DEVICE Best best_of(const real* __restrict__ plane, int top, int end, int left, int right, int width) {
+  const int corner = top < end && left < right ? top * width + left : -1;
+  Best best = {corner < 0 ? (real)LOWEST : plane[corner], corner};
+  for (int h = top; h < end; ++h)
+    for (int w = left; w < right; ++w) best = better(best, plane[h * width + w], h * width + w);
+  return best;
+}
 
 // kernel 2, stride 2, no padding, the window whole: the case of the paper's net, free of inner loops so that it vectorises
 DEVICE void pool_pairs(const real* __restrict__ upper, const real* __restrict__ lower, real* __restrict__ y, real* __restrict__ switches,
@@ -37,23 +53,65 @@ KERNEL(max_pool_forward, const real* __restrict__ x, real* __restrict__ y, real*
     }
     for_threads(rest, out_width - done) {
       const int ow = done + rest, left = max(ow * stride_w - pad_w, 0), right = min(ow * stride_w - pad_w + kernel_w, width);
-      int place = top < end && left < right ? top * width + left : -1;
-      for (int h = top; h < end; ++h)
-        for (int w = left; w < right; ++w)
-          if (beats(plane[h * width + w], plane[place])) place = h * width + w;
-      to[ow] = place < 0 ? LOWEST : plane[place];
-      to_switches[ow] = place;
+      const Best best = best_of(plane, top, end, left, right, width);
+      to[ow] = best.value, to_switches[ow] = best.place;
+    }
+  }
+}
+
+// The same for a CPU: each tap passes once over a band of windows (bands.h). `place` counts from a window's corner, -1: nothing above LOWEST.
+KERNEL(max_pool_bands, const real* __restrict__ x, real* __restrict__ y, real* __restrict__ switches, int planes, int height, int width,
+       int out_height, int out_width, int kernel_h, int kernel_w, int stride_h, int stride_w, int pad_h, int pad_w, int rows, int columns) {
+  SHARED(Buffer, seen);
+  SHARED(Buffer, most);
+  SHARED(Buffer, places);
+  real* __restrict__ best = most.of;
+  real* __restrict__ place = places.of;
+  const int down_pieces = (out_height + rows - 1) / rows, pieces = down_pieces * ((out_width + columns - 1) / columns);
+  for_blocks(r, planes * pieces) {
+    const int p = r / pieces, piece = r - p * pieces;
+    const real* __restrict__ plane = x + (index)p * height * width;
+    const Slide down = windows_of({height, kernel_h, stride_h, pad_h, 1, 0, 0}, out_height, piece % down_pieces, rows);
+    const Slide across = windows_of({width, kernel_w, stride_w, pad_w, 1, 0, 0}, out_width, piece / down_pieces, columns);
+    const Band band = band_of(down, across);
+    fill_band(band, plane, LOWEST, seen);
+    const int vectors = (band.windows + LANES - 1) / LANES;
+    for_threads(q, vectors) at(best + q * LANES) = lanes{} + (real)LOWEST, at(place + q * LANES) = lanes{} - 1;
+    for (int tap = 0; tap < kernel_h * kernel_w; ++tap) {
+      const int i = tap / kernel_w, j = tap - i * kernel_w;
+      const real* __restrict__ from = seen.of + distance(band, i, j);
+      const real beyond = i * width + j;
+      // vectors by name: left to itself the compiler makes branches of it
+      for_threads(q, vectors) {
+        const lanes value = at(from + q * LANES), held = at(best + q * LANES), from_where = at(place + q * LANES);
+        const auto take = (value > held) | ((value != value) & (held == held));
+        at(best + q * LANES) = take ? value : held;
+        at(place + q * LANES) = take ? lanes{} + beyond : from_where;
+      }
+    }
+    sync_block();
+    for (int row = 0; row < down.count; ++row) {
+      const int top = (down.first + row) * stride_h - pad_h, first = across.first * stride_w - pad_w;
+      const index to = ((index)p * out_height + down.first + row) * out_width + across.first;
+      const int number = row * band.pitch;
+      int lost = 0;
+      for_threads_sum(w, across.count, lost) {
+        y[to + w] = best[number + w];
+        switches[to + w] = place[number + w] + (top * width + first + w * stride_w);
+        lost += place[number + w] < 0 ? 1 : 0;
+      }
+      if (!lost) continue;
+      for_threads(w, across.count) {
+        if (place[number + w] >= 0) continue;
+        const int left = first + w * stride_w;
+        const Best found = best_of(plane, max(top, 0), min(top + kernel_h, height), max(left, 0), min(left + kernel_w, width), width);
+        y[to + w] = found.value, switches[to + w] = found.place;
+      }
     }
   }
 }
 
 // The same for a GPU: a block owns `together` rows of a plane's windows, teams of its threads a row each, so that narrow maps fill a warp too.
-struct Best {
-  real value;
-  int place;
-};
-DEVICE Best better(Best a, real value, int place) { return beats(value, a.value) ? Best{value, place} : a; }
-
 KERNEL(max_pool_rows, const real* __restrict__ x, real* __restrict__ y, real* __restrict__ switches, int planes, int height, int width,
        int out_height, int out_width, int kernel_h, int kernel_w, int stride_h, int stride_w, int pad_h, int pad_w, int together) {
   const int groups = (out_height + together - 1) / together;
@@ -78,32 +136,30 @@ KERNEL(max_pool_rows, const real* __restrict__ x, real* __restrict__ y, real* __
       }
       for_team(ow, team, out_width) {
         const int left = max(ow * stride_w - pad_w, 0), right = min(ow * stride_w - pad_w + kernel_w, width);
-        const int corner = top < end && left < right ? top * width + left : -1;
-        Best best = {corner < 0 ? (real)LOWEST : plane[corner], corner};
-        for (int h = top; h < end; ++h)
-          for (int w = left; w < right; ++w) best = better(best, plane[h * width + w], h * width + w);
+        const Best best = best_of(plane, top, end, left, right, width);
         y[to + ow] = best.value, switches[to + ow] = best.place;
       }
     }
   }
 }
 
-// dx = dy at the switches, for windows that do not overlap; a switch outside the plane writes nothing
+// dx = the sum of dy over the windows that chose a place; a switch outside the plane writes nothing. One thread adds, as windows may share places.
 KERNEL(max_pool_backward, const real* __restrict__ dy, const real* __restrict__ switches, real* __restrict__ dx, int planes, int windows,
        int size) {
   for_blocks(p, planes) {
     real* __restrict__ to = dx + (index)p * size;
     for_threads(i, size) to[i] = 0;
     sync_block();
-    for_threads(i, windows) {
-      const index from = (index)p * windows + i;
-      const int at = (int)switches[from];
-      if (0 <= at && at < size) to[at] = dy[from];
+    for_threads(once, 1) {
+      for (index from = (index)p * windows; from < (index)(p + 1) * windows; ++from) {
+        const int at = (int)switches[from];
+        if (0 <= at && at < size) to[at] += dy[from];
+      }
     }
   }
 }
 
-// the same for windows that may overlap: each place sums over the windows that reach it and chose it
+// the same for a GPU, where windows overlap: each place sums over the windows that reach it and chose it
 KERNEL(max_pool_backward_overlapping, const real* __restrict__ dy, const real* __restrict__ switches, real* __restrict__ dx, int planes,
        int height, int width, int out_height, int out_width, int kernel_h, int kernel_w, int stride_h, int stride_w, int pad_h, int pad_w) {
   for_blocks(r, planes * height) {

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from . import bands
 from .device import launch, on_gpu, workspace
 
 MOST_SWITCHES = 1 << 24  # the integers that float32 holds exactly
@@ -35,6 +36,9 @@ class Window(NamedTuple):
         )
 
 
+_PAIRS = Window((2, 2), (2, 2))  # as in the paper's net: two values at a time, no inner loop
+
+
 def _windows(size: int, kernel: int, stride: int, pad: int, floor: bool) -> int:
     room = size + 2 * pad - kernel
     count = (room // stride if floor else -(-room // stride)) + 1
@@ -43,35 +47,44 @@ def _windows(size: int, kernel: int, stride: int, pad: int, floor: bool) -> int:
     return count
 
 
-def max_pool(x, window: Window, out, switches, in_runs: bool | None = None) -> None:
+def max_pool(x, window: Window, out, switches, order: str | None = None) -> None:
     """out (N, C, h, w) = the maximum of each window of x (N, C, H, W); switches, alike, its flat index in the plane.
 
-    in_runs: let a block take many windows of a plane instead of a row of them, as a GPU does by itself; results are the same.
+    order: "rows" of windows, which 2x2 windows and the largest ones take on a CPU, "bands" of them (bands.h), which others take, or "runs"
+    of many windows a block, which a GPU takes; None for that; results are the same.
     Raises ValueError for a plane too large for float32 switches.
     """
     n, c, height, width = x.shape
     if switches.dtype == np.float32 and height * width > MOST_SWITCHES:
         raise ValueError(f"a plane of {height} x {width} has more places than float32 switches can name (2^24)")
     arguments = (x, out, switches, n * c, height, width, *out.shape[2:], *window.kernel, *window.stride, *window.pad)
-    if on_gpu(x) if in_runs is None else in_runs:
+    band = bands.of_windows(out.shape[2:], window.kernel, window.stride, (1, 1), x.itemsize)
+    if order is None:
+        order = "runs" if on_gpu(x) else "rows" if window == _PAIRS or band is None else "bands"
+    if order == "runs":
         together = _together(out)
         launch("max_pool_rows", _runs(out), together * out.shape[3] // _OWN, *arguments, together)
+    elif order == "bands":
+        launch("max_pool_bands", n * c * out.shape[2], out.shape[3], *arguments, *band)
     else:
         launch("max_pool_forward", n * c * out.shape[2], out.shape[3], *arguments)
 
 
 def max_pool_backward(dy, switches, window: Window, out, in_cells: bool | None = None) -> None:
-    """out (N, C, H, W) = the gradient of `max_pool`: dy (N, C, h, w) at the switches, summed where windows overlap; in_cells as in `unpool`."""
+    """out (N, C, H, W) = the gradient of `max_pool`: dy (N, C, h, w) at the switches, summed where windows overlap.
+
+    in_cells: let a thread own places or windows, as a GPU does, instead of a plane; results are the same.
+    """
     n, c, height, width = out.shape
-    if window.overlaps:
+    if not (on_gpu(dy) if in_cells is None else in_cells):
+        windows = dy.shape[2] * dy.shape[3]
+        launch("max_pool_backward", n * c, height * width, dy, switches, out, n * c, windows, height * width)
+    elif window.overlaps:
         sizes = (n * c, height, width, *dy.shape[2:])
         arguments = (*sizes, *window.kernel, *window.stride, *window.pad)
         launch("max_pool_backward_overlapping", n * c * height, width, dy, switches, out, *arguments)
-    elif on_gpu(dy) if in_cells is None else in_cells:
-        _unpool_cells(dy, switches, window, out, workspace(dy, _runs(dy), "outside", np.int32))
     else:
-        windows = dy.shape[2] * dy.shape[3]
-        launch("max_pool_backward", n * c, height * width, dy, switches, out, n * c, windows, height * width)
+        _unpool_cells(dy, switches, window, out, workspace(dy, _runs(dy), "outside", np.int32))
 
 
 def average_pool(x, window: Window, out) -> None:

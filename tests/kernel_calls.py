@@ -239,11 +239,14 @@ def _gathers(dtype):
         kernels.Geometry((3, 2), (1, 2), (1, 0), group=2),
     ):
         shape = (1, 4, 10, WIDE // 4)
-        x, weights, dx = _numbers(dtype, *shape), _numbers(dtype, 4, 2, *window.kernel), empty(*shape, dtype=dtype)
-        y = empty(1, 4, *window.transposed_size(*shape[2:]), dtype=dtype)
-        gather.gather_forward(x, weights, window, y, by_place=True)
-        gather.gather_backward_data(y, weights, window, dx, by_place=True)
-        results += [y, dx]
+        x, weights = _numbers(dtype, *shape), _numbers(dtype, 4, 2, *window.kernel)
+        for order in ("rows", "bands", "places"):
+            y = empty(1, 4, *window.transposed_size(*shape[2:]), dtype=dtype)
+            dx, dweights = empty(*shape, dtype=dtype), _numbers(dtype, *weights.shape)
+            gather.correlate_backward_data(x, weights, window, y, order=order)
+            gather.correlate(y, weights, window, dx, order=order)
+            gather.correlate_backward_weights(y, x, window, dweights, order=order)
+            results += [y, dx, dweights]
     return [
         *results,
         *_convolutions(dtype, (1, 2, 2, WIDE // 2 + 1), 2, kernels.Geometry((4, 4), (2, 2), (1, 1), group=2)),
@@ -262,10 +265,11 @@ def _max_pools(dtype):
         window = _window(kernel, stride, pad)
         x = put(spaced(1, 2, *size, dtype=dtype))
         out = (1, 2, *window.output_size(*size))
-        y, switches, dx = empty(*out, dtype=dtype), empty(*out, dtype=dtype), empty(*x.shape, dtype=dtype)
-        kernels.max_pool(x, window, y, switches, in_runs=False)
-        kernels.max_pool_backward(_numbers(dtype, *out), switches, window, dx, in_cells=False)
-        results += [y, switches, dx]
+        for order in ("rows", "bands"):
+            y, switches, dx = empty(*out, dtype=dtype), empty(*out, dtype=dtype), empty(*x.shape, dtype=dtype)
+            kernels.max_pool(x, window, y, switches, order=order)
+            kernels.max_pool_backward(_numbers(dtype, *out), switches, window, dx, in_cells=order == "bands")
+            results += [y, switches, dx]
     return results
 
 
@@ -409,7 +413,11 @@ CALLS = {
     "deconv_gather_backward_data": _gathers,
     "deconv_gather_backward_data_places": _gathers,
     "deconv_gather_backward_weights": _gathers,
+    "correlate_bands": _gathers,
+    "correlate_bands_backward_data": _gathers,
+    "correlate_bands_backward_weights": _gathers,
     "max_pool_forward": _max_pools,
+    "max_pool_bands": _max_pools,
     "max_pool_backward": _max_pools,
     "max_pool_backward_overlapping": _max_pools,
     "average_pool_forward": _average_pools,

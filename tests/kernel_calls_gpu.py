@@ -102,7 +102,7 @@ def _unpool_in_cells(dtype):
             window = kernels.Window(*sizes)
             shape = (1, 2, *window.output_size(*size))
             y, switches = empty(*shape, dtype=dtype), empty(*shape, dtype=dtype)
-            kernels.max_pool(put(spaced(1, 2, *size, dtype=dtype)), window, y, switches, in_runs=True)
+            kernels.max_pool(put(spaced(1, 2, *size, dtype=dtype)), window, y, switches, order="runs")
             back, up = empty(1, 2, *size, dtype=dtype), empty(1, 2, *size, dtype=dtype)
             kernels.max_pool_backward(y, switches, window, back, in_cells=True)
             changed = host(switches).copy()

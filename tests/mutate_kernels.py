@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import kernel_calls
+import mutations_bands
 import mutations_bvlc
 import mutations_gpu
 import mutations_tensor
@@ -53,6 +54,7 @@ TESTS = {
     "update": ["kernels/test_update.py"],
     "winograd": ["kernels/test_winograd.py"],
     "winograd_batched": ["kernels/test_winograd.py"],
+    **mutations_bands.TESTS,
     **mutations_bvlc.TESTS,
     **mutations_gpu.TESTS,
     **mutations_tensor.TESTS,
@@ -67,7 +69,7 @@ class Mutation(NamedTuple):
     new: str
 
 
-CHANGES = [*mutations_bvlc.CHANGES, *mutations_gpu.CHANGES, *mutations_tensor.CHANGES]
+CHANGES = [*mutations_bands.CHANGES, *mutations_bvlc.CHANGES, *mutations_gpu.CHANGES, *mutations_tensor.CHANGES]
 MUTATIONS = [
     Mutation("rank_places", "c > own", "c < own"),
     Mutation("rank_places", "above[l] < top_k", "above[l] <= top_k"),
@@ -163,11 +165,11 @@ MUTATIONS = [
     Mutation("beats", "value != value", "value == value"),
     Mutation("pool_pairs", "at + width + 2 * i + 1", "at + width + 2 * i"),
     Mutation("pool_pairs", "beats(lower[2 * i], best)", "beats(lower[2 * i + 1], best)"),
-    Mutation("max_pool_forward", "place = h * width + w;", "place = h * height + w;"),
+    Mutation("best_of", "h * width + w);", "h * height + w);"),
     Mutation("max_pool_forward", "ow * stride_w - pad_w, 0", "ow * stride_w + pad_w, 0"),
     Mutation("max_pool_forward", "done = min(width / 2, out_width)", "done = out_width"),
-    Mutation("max_pool_backward", "to[at] = dy[from]", "to[at] = -dy[from]"),
-    Mutation("max_pool_backward", "(index)p * windows + i", "(index)p * size + i"),
+    Mutation("max_pool_backward", "to[at] += dy[from]", "to[at] = dy[from]"),
+    Mutation("max_pool_backward", "from = (index)p * windows", "from = (index)p * size"),
     Mutation("max_pool_backward", "to[i] = 0", "to[i] += 0"),
     Mutation("max_pool_backward_overlapping", "sum += dy[", "sum -= dy["),
     Mutation("max_pool_backward_overlapping", "sum += dy[", "sum = dy["),

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from one_layer import OneLayer
 
-from deconvnet.core.kernels import Geometry, convolution, gather
+from deconvnet.core.kernels import Geometry, bands, convolution, gather
 
 FILLERS = 'weight_filler { type: "gaussian" std: 0.5 } bias_filler { type: "gaussian" std: 0.5 }'
 REFERENCES = {"Convolution": reference.conv, "Deconvolution": reference.deconv}
@@ -177,6 +177,7 @@ def _backward(case, dy):
 
 def test_gradients_through_bands(device, monkeypatch):
     """The same paths in the small: the smallest band that can be, one output row."""
+    monkeypatch.setattr(convolution, "_GATHER_TAPS", 0)
     monkeypatch.setattr(convolution, "_chunks", lambda like, images, depth, rows, width: _row_by_row(images, rows))
     for kind in REFERENCES:
         for window in CUTS.values():
@@ -189,57 +190,104 @@ def _row_by_row(images, rows):
     return [convolution._Chunk(image, 1, row, 1) for image in range(images) for row in range(rows)]
 
 
-def test_the_direct_deconvolution_gives_what_the_product_gives(device, monkeypatch):
-    """Grouped upsampling by gathering (kernels/deconvolution.cu), beside GEMM + col2im."""
+@pytest.mark.parametrize("kind", REFERENCES)
+def test_without_a_product_few_channels_a_group_give_the_same(device, monkeypatch, kind):
+    """Depthwise convolution and grouped upsampling (kernels/gather.py), beside im2col or col2im and GEMM."""
     shape, window = (2, 4, 5, 4), dict(kernel=(4, 3), stride=(2, 3), pad=(1, 1), dilation=(1, 2), group=2)
-    assert convolution.prefers_gather(convolution.Geometry((4, 3), group=2), 4, 2)
-    case, expected = layer_of("Deconvolution", numbers(*shape), 2, **window)
+    case, expected = layer_of(kind, numbers(*shape), 2, **window)
+    assert case.layer.algorithm(case.bottom, case.top) == "gather"
     (gathered,) = case.forward()
     dy = numbers(*gathered.shape, seed=1)
     gradients = _backward(case, dy)
     np.testing.assert_allclose(gathered, expected, rtol=0, atol=1e-12)
     monkeypatch.setattr(convolution, "_GATHER_TAPS", 0)
+    assert case.layer.algorithm(case.bottom, case.top) == "product"
     np.testing.assert_allclose(case.forward()[0], gathered, rtol=0, atol=1e-12)
     for product, direct in zip(_backward(case, dy), gradients, strict=True):
         np.testing.assert_allclose(product, direct, rtol=0, atol=1e-12)
 
 
-UPSAMPLINGS = {
+# the smaller maps, channels of both, how the window moves: over upsampling's results or a depthwise convolution's bottom
+GROUPED = {
     "bilinear": ((2, 4, 5, 6), 4, Geometry((4, 4), (2, 2), (1, 1), group=4)),
     "bilinear, odd": ((1, 3, 4, 9), 3, Geometry((5, 5), (3, 3), (1, 1), group=3)),
+    "depthwise": ((2, 3, 7, 7), 3, Geometry((3, 3), (1, 1), (1, 1), group=3)),
+    "depthwise, stride 2": ((2, 3, 4, 5), 3, Geometry((3, 3), (2, 2), (1, 1), group=3)),
     "rows for several blocks": ((1, 2, 20, 17), 2, Geometry((4, 4), (2, 2), (1, 1), group=2)),
+    "columns for several blocks": ((1, 2, 3, 70), 2, Geometry((3, 4), (1, 2), (1, 1), group=2)),
     "one value a place": ((2, 2, 3, 17), 2, Geometry((2, 2), (2, 2), group=2)),
     "places that nothing reaches": ((1, 2, 3, 4), 2, Geometry((2, 1), (3, 2), group=2)),
     "three taps a place": ((1, 4, 5, 4), 4, Geometry((5, 3), (2, 1), (2, 1), group=4)),
     "channels in groups": ((2, 4, 5, 3), 6, Geometry((4, 3), (2, 2), (1, 0), group=2)),
     "rows and columns differ": ((1, 2, 7, 3), 2, Geometry((4, 6), (2, 3), (1, 2), group=2)),
     "padding beyond the first row": ((1, 2, 6, 6), 2, Geometry((4, 4), (2, 2), (3, 3), group=2)),
+    "dilated": ((1, 2, 5, 6), 4, Geometry((3, 2), (1, 1), (2, 1), (2, 3), group=2)),
+    "dilated with stride": ((2, 2, 4, 3), 2, Geometry((3, 2), (2, 4), (1, 1), (3, 3), group=2)),
 }
 
 
-@pytest.mark.parametrize("case", UPSAMPLINGS, ids=lambda name: name.replace(" ", "-"))
-def test_threads_may_own_places_of_the_direct_deconvolution(device, case):
-    """The shape of work that a GPU gets gives what the rows of a CPU give."""
-    shape, outputs, geometry = UPSAMPLINGS[case]
-    x = put(numbers(*shape))
-    weights = put(numbers(shape[1], outputs // geometry.group, *geometry.kernel, seed=1))
-    dy_shape = (shape[0], outputs, *geometry.transposed_size(*shape[2:]))
-    dy, results = put(numbers(*dy_shape, seed=2)), []
-    for by_place in (False, True):
-        y, dx = empty(*dy_shape), empty(*shape)
-        y[...], dx[...] = np.nan, np.nan
-        gather.gather_forward(x, weights, geometry, y, by_place=by_place)
-        gather.gather_backward_data(dy, weights, geometry, dx, by_place=by_place)
-        results.append((host(y), host(dx)))
-    for rows, places in zip(*results, strict=True):
-        np.testing.assert_allclose(places, rows, rtol=0, atol=1e-13)
+@pytest.mark.parametrize("order", ["bands", "narrow bands", "places"])
+@pytest.mark.parametrize("case", GROUPED, ids=lambda name: name.replace(" ", "-"))
+def test_each_order_of_a_gather_gives_what_rows_give(device, case, order, monkeypatch):
+    """Bands of windows, as a CPU's vectors like them, and places that threads own, as a GPU's do; nothing that was there stays."""
+    shape, outputs, geometry = GROUPED[case]
+    if order == "places" and geometry.dilation != (1, 1):
+        pytest.skip("rows serve dilated windows there")
+    if order == "narrow bands":
+        monkeypatch.setattr(bands, "_BYTES", 8 * 80)
+    small, weights = put(numbers(*shape)), put(numbers(shape[1], outputs // geometry.group, *geometry.kernel, seed=1))
+    large = put(numbers(shape[0], outputs, *geometry.transposed_size(*shape[2:]), seed=2))
+    results = []
+    for one in ("rows", order.removeprefix("narrow ")):
+        up, down, dweights = empty(*large.shape), empty(*shape), put(np.ones(weights.shape))
+        up[...], down[...] = np.nan, np.nan
+        gather.correlate_backward_data(small, weights, geometry, up, order=one)
+        gather.correlate(large, weights, geometry, down, order=one)
+        gather.correlate_backward_weights(large, small, geometry, dweights, order=one)
+        results.append((host(up), host(down), host(dweights)))
+    for rows, found in zip(*results, strict=True):
+        np.testing.assert_allclose(found, rows, rtol=1e-13, atol=1e-13)
 
 
-def test_a_nan_of_a_gathered_map_reaches_its_window_alone(device):
+def test_what_fits_no_band_goes_row_by_row(device):
+    """FCN-32s's upsampling has 32 x 32 phases; a window of 12 x 12 has more taps than a gradient's band counts."""
+    assert bands.of_windows((20, 20), (64, 64), (32, 32), (1, 1), 8) is None
+    assert bands.of_windows((20, 20), (12, 12), (1, 1), (1, 1), 8) is not None
+    for geometry in (Geometry((64, 64), (32, 32), (16, 16), group=2), Geometry((12, 12), (1, 1), (3, 3), group=2)):
+        dy, x = numbers(1, 2, 3, 2), numbers(1, 2, *geometry.transposed_size(3, 2), seed=1)
+        dweights = empty(2, 1, *geometry.kernel)
+        dweights[...] = 0
+        gather.correlate_backward_weights(put(x), put(dy), geometry, dweights)
+        y = empty(*dy.shape)
+        gather.correlate(put(x), dweights, geometry, y)
+        total = float((host(y) * dy).sum())  # <w, w>, as the one is the other's adjoint
+        assert total == pytest.approx(float((host(dweights) ** 2).sum()), rel=1e-12)
+
+
+@given(
+    windows=st.tuples(st.integers(1, 2000), st.integers(1, 2000)),
+    window=st.tuples(*[st.tuples(st.integers(1, 12), st.integers(1, 12))] * 3),
+    itemsize=st.sampled_from([4, 8]),
+)
+def test_a_band_holds_what_its_windows_see(windows, window, itemsize):
+    """Whatever is asked for, what the kernels write into a band lies within it."""
+    kernel, stride, dilation = window
+    band = bands.of_windows(windows, kernel, stride, dilation, itemsize)
+    if band is None:
+        return
+    spans = [(k - 1) * d for k, d in zip(kernel, dilation, strict=True)]
+    places = [count + span // s for count, span, s in zip(band, spans, stride, strict=True)]
+    phases = [min(s, span + 1) for s, span in zip(stride, spans, strict=True)]
+    assert np.prod(places) * np.prod(phases) * itemsize <= 8192
+    assert all(1 <= part <= count for part, count in zip(band, windows, strict=True))
+
+
+@pytest.mark.parametrize("order", ["bands", "places"])
+def test_a_nan_of_a_gathered_map_reaches_its_window_alone(device, order):
     x, y = np.zeros((1, 2, 5, 5)), empty(1, 2, 11, 11)
     x[0, 0, 2, 2] = np.nan
     weights = np.ones((2, 1, 3, 3))
-    gather.gather_forward(put(x), put(weights), Geometry((3, 3), (2, 2), group=2), y, by_place=True)
+    gather.correlate_backward_data(put(x), put(weights), Geometry((3, 3), (2, 2), group=2), y, order=order)
     wrong = np.zeros(y.shape, bool)
     wrong[0, 0, 4:7, 4:7] = True
     np.testing.assert_array_equal(np.isnan(host(y)), wrong)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from one_layer import OneLayer
 
 from deconvnet.core import kernels
-from deconvnet.core.kernels import pooling
+from deconvnet.core.kernels import bands, pooling
 
 
 def layer_of(method, x, kernel, stride=(1, 1), pad=(0, 0), tops=1, dtype=np.float64):
@@ -57,30 +57,30 @@ def test_the_maximum_and_its_switch(device, case):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("run", [3, 7, 16, 1024])
 def test_blocks_may_share_the_windows_of_a_plane(device, case, run, dtype, monkeypatch):
-    """Any run of windows gives the very values and switches, ties, NaN and infinity included; the way back by switches likewise."""
+    """Any run or band of windows gives the very values and switches, ties, NaN and infinity included; the way back by switches likewise."""
     monkeypatch.setattr(pooling, "_RUN", run)
+    monkeypatch.setattr(bands, "_BYTES", min(8192, 100 * run))
     x, window = case[0].astype(dtype), kernels.Window(**case[1])
     x.flat[::3], x.flat[1::7], x.flat[2::11] = 0.5, np.nan, -np.inf
     shape = (*x.shape[:2], *window.output_size(*x.shape[2:]))
     results = []
-    for in_runs in (False, True):
+    for order in ("rows", "runs", "bands"):
         y, switches = (empty(*shape, dtype=dtype) for _ in range(2))
         back = put(np.full((shape[0] + 2, *shape[1:]), 7, dtype))  # two images more than are asked for
-        kernels.max_pool(put(x), window, y, switches, in_runs=in_runs)
-        kernels.unpool_backward(put(x), switches, back[: shape[0]], in_runs=in_runs)
+        kernels.max_pool(put(x), window, y, switches, order=order)
+        kernels.unpool_backward(put(x), switches, back[: shape[0]], in_runs=order == "runs")
         results.append([host(array) for array in (y, switches, back)])
         assert np.all(results[-1][-1][shape[0] :] == 7)
-    for whole, runs in zip(*results, strict=True):
+    for whole, runs, in_bands in zip(*results, strict=True):
         np.testing.assert_array_equal(runs, whole)
+        np.testing.assert_array_equal(in_bands, whole)
 
 
-@pytest.mark.parametrize("in_runs", [False, True])
-def test_a_window_beyond_the_map_has_the_lowest_number_and_no_switch(device, in_runs):
+@pytest.mark.parametrize("order", ["rows", "runs", "bands"])
+def test_a_window_beyond_the_map_has_the_lowest_number_and_no_switch(device, order):
     """A stride larger than the kernel, rounded up: as Caffe does."""
     y, switches = empty(1, 1, 1, 3), empty(1, 1, 1, 3)
-    kernels.max_pool(
-        put(np.array([[[[1.0, 2, 3, 4, 5]]]])), kernels.Window((1, 1), (1, 3)), y, switches, in_runs=in_runs
-    )
+    kernels.max_pool(put(np.array([[[[1.0, 2, 3, 4, 5]]]])), kernels.Window((1, 1), (1, 3)), y, switches, order=order)
     np.testing.assert_allclose(host(y)[0, 0, 0], [1, 4, -3.402823466e38], rtol=1e-7)
     assert host(switches)[0, 0, 0].tolist() == [0, 3, -1]
 

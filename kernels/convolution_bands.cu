@@ -1,0 +1,139 @@
+// Convolution with few channels a group, as a depthwise one has, and its adjoints, for a CPU (bands.h):
+//   y[n, g, o, h, w] = sum over (c, i, j) of x[n, g, c, h * stride - pad + i * dilation, ...] * weights[g, o, c, i, j].
+// A product of matrices would have a single row, and columns several times as large as the map. Here each tap passes once over a band of
+// windows that stays in the first cache. Compulsory bytes: read x and the weights once, write y once.
+#include "bands.h"
+
+#define MOST_TAPS 128  // of a window; kernels/bands.py knows it
+struct Totals { double of[MOST_TAPS]; };
+
+// sums[n] += what window n sees times the taps of a row of the window
+DEVICE void add_row_of_taps(const Band& band, int i, const real* __restrict__ taps, const Buffer& seen, Buffer& sums) {
+  real* __restrict__ to = sums.of;
+  int j = 0;
+  for (; j + 3 <= band.across.kernel; j += 3) {
+    const real* __restrict__ one = seen.of + distance(band, i, j);
+    const real* __restrict__ two = seen.of + distance(band, i, j + 1);
+    const real* __restrict__ three = seen.of + distance(band, i, j + 2);
+    const acc first = taps[j], second = taps[j + 1], third = taps[j + 2];
+    for_threads(n, band.windows) to[n] += first * one[n] + second * two[n] + third * three[n];
+  }
+  for (; j < band.across.kernel; ++j) {
+    const real* __restrict__ one = seen.of + distance(band, i, j);
+    const acc tap = taps[j];
+    for_threads(n, band.windows) to[n] += tap * one[n];
+  }
+}
+
+// in, out: channels of x and of y in a group
+KERNEL(correlate_bands, const real* __restrict__ x, const real* __restrict__ weights, real* __restrict__ y, int images, int groups, int in,
+       int out, int height, int width, int out_height, int out_width, int kernel_h, int kernel_w, int stride_h, int stride_w, int pad_h,
+       int pad_w, int dilation_h, int dilation_w, int rows, int columns) {
+  SHARED(Buffer, seen);
+  SHARED(Buffer, sums);
+  const int down_pieces = (out_height + rows - 1) / rows, pieces = down_pieces * ((out_width + columns - 1) / columns);
+  for_blocks(r, images * groups * out * pieces) {
+    const int plane = r / pieces, piece = r - plane * pieces;
+    const Slide down = windows_of({height, kernel_h, stride_h, pad_h, dilation_h, 0, 0}, out_height, piece % down_pieces, rows);
+    const Slide across = windows_of({width, kernel_w, stride_w, pad_w, dilation_w, 0, 0}, out_width, piece / down_pieces, columns);
+    const Band band = band_of(down, across);
+    for_threads(n, band.windows) sums.of[n] = 0;
+    for (int c = 0; c < in; ++c) {
+      fill_band(band, x + ((index)(plane / out) * in + c) * height * width, 0, seen);
+      const real* taps = weights + ((index)(plane % (groups * out)) * in + c) * kernel_h * kernel_w;
+      for (int i = 0; i < kernel_h; ++i) add_row_of_taps(band, i, taps + i * kernel_w, seen, sums);
+    }
+    sync_block();
+    for (int row = 0; row < down.count; ++row) {
+      real* __restrict__ to = y + ((index)plane * out_height + down.first + row) * out_width + across.first;
+      const real* __restrict__ from = sums.of + row * band.pitch;
+      for_threads(w, across.count) to[w] = from[w];
+    }
+    sync_block();
+  }
+}
+
+// The windows that reach a place of x, phase by phase: a band has rows of x `stride` apart, and sees dy; back = the number of windows that reach
+// back from a place, so the padding of dy. rows, columns: of a phase of x.
+KERNEL(correlate_bands_backward_data, const real* __restrict__ dy, const real* __restrict__ weights, real* __restrict__ dx, int images,
+       int groups, int in, int out, int height, int width, int out_height, int out_width, int kernel_h, int kernel_w, int stride_h,
+       int stride_w, int pad_h, int pad_w, int dilation_h, int dilation_w, int rows, int columns) {
+  SHARED(Buffer, seen);
+  SHARED(Buffer, sums);
+  const int back_h = (kernel_h - 1) * dilation_h / stride_h, back_w = (kernel_w - 1) * dilation_w / stride_w;
+  const int phase_height = (height + pad_h - 1) / stride_h + 1, phase_width = (width + pad_w - 1) / stride_w + 1;
+  const int down_pieces = (phase_height + rows - 1) / rows, pieces = down_pieces * ((phase_width + columns - 1) / columns);
+  for_blocks(r, images * groups * in * pieces) {
+    const int plane = r / pieces, piece = r - plane * pieces;
+    const Slide down = windows_of({out_height, back_h + 1, 1, back_h, 1, 0, 0}, phase_height, piece % down_pieces, rows);
+    const Slide across = windows_of({out_width, back_w + 1, 1, back_w, 1, 0, 0}, phase_width, piece / down_pieces, columns);
+    const Band band = band_of(down, across);
+    for (int phase = 0; phase < stride_h * stride_w; ++phase) {
+      const int a = phase / stride_w, b = phase % stride_w;
+      for_threads(n, band.windows) sums.of[n] = 0;
+      for (int o = 0; o < out; ++o) {
+        const int channel = plane / in % groups * out + o;
+        if (out > 1 || !phase) fill_band(band, dy + ((index)(plane / in / groups) * groups * out + channel) * out_height * out_width, 0, seen);
+        const real* taps = weights + ((index)channel * in + plane % in) * kernel_h * kernel_w;
+        for (int i = 0; i < kernel_h; ++i)
+          for (int j = 0; j < kernel_w; ++j) {
+            const int h = i * dilation_h, w = j * dilation_w;
+            if (h % stride_h != a || w % stride_w != b) continue;
+            const real* __restrict__ from = seen.of + distance(band, back_h - h / stride_h, back_w - w / stride_w);
+            const acc tap = taps[i * kernel_w + j];
+            for_threads(n, band.windows) sums.of[n] += tap * from[n];
+          }
+      }
+      sync_block();
+      const int shift = across.first * stride_w + b - pad_w;
+      const Span span = span_of(shift, stride_w, width, across.count);
+      for (int row = 0; row < down.count; ++row) {
+        const int h = (down.first + row) * stride_h + a - pad_h;
+        if (h < 0 || h >= height) continue;
+        real* __restrict__ to = dx + ((index)plane * height + h) * width + shift + span.first * stride_w;
+        const real* __restrict__ from = sums.of + row * band.pitch + span.first;
+        for_strided(span.last - span.first, stride_w, [=](int q, int place) { to[place] = from[q]; });
+      }
+      sync_block();
+    }
+  }
+}
+
+KERNEL(correlate_bands_backward_weights, const real* __restrict__ x, const real* __restrict__ dy, real* __restrict__ dweights, int images,
+       int groups, int in, int out, int height, int width, int out_height, int out_width, int kernel_h, int kernel_w, int stride_h,
+       int stride_w, int pad_h, int pad_w, int dilation_h, int dilation_w, int rows, int columns) {
+  SHARED(Buffer, seen);
+  SHARED(Buffer, above);
+  SHARED(Totals, totals);
+  const int down_pieces = (out_height + rows - 1) / rows, pieces = down_pieces * ((out_width + columns - 1) / columns);
+  const int taps = kernel_h * kernel_w;
+  for_blocks(r, groups * out * in) {
+    const int channel = r / in, group = channel / out, c = r % in;
+    for_threads(t, taps) totals.of[t] = 0;
+    for (int part = 0; part < images * pieces; ++part) {
+      const int image = part / pieces, piece = part - image * pieces;
+      const Slide down = windows_of({height, kernel_h, stride_h, pad_h, dilation_h, 0, 0}, out_height, piece % down_pieces, rows);
+      const Slide across = windows_of({width, kernel_w, stride_w, pad_w, dilation_w, 0, 0}, out_width, piece / down_pieces, columns);
+      const Band band = band_of(down, across);
+      fill_band(band, x + ((index)(image * groups + group) * in + c) * height * width, 0, seen);
+      // the windows' own gradients, nothing behind the last window of a row
+      const real* __restrict__ gradients = dy + ((index)image * groups * out + channel) * out_height * out_width;
+      for (int row = 0; row < down.count; ++row) {
+        const real* __restrict__ from = gradients + (index)(down.first + row) * out_width + across.first;
+        real* __restrict__ to = above.of + row * band.pitch;
+        for_threads(w, across.count) to[w] = from[w];
+        for_threads(w, band.pitch - across.count) to[across.count + w] = 0;
+      }
+      sync_block();
+      for (int t = 0; t < taps; ++t) {
+        const real* __restrict__ from = seen.of + distance(band, t / kernel_w, t % kernel_w);
+        acc sum = 0;
+        for_threads_sum(n, band.windows, sum) sum += above.of[n] * from[n];
+        sum = block_sum(sum);
+        for_threads(once, 1) totals.of[t] += sum;
+      }
+    }
+    sync_block();
+    for_threads(t, taps) dweights[(index)r * taps + t] += totals.of[t];
+  }
+}

@@ -1,0 +1,46 @@
+"""The mistakes that the tests of bands of windows must notice; a part of mutate_kernels.py."""
+
+TESTS = {
+    "bands": ["layers/test_convolution.py", "layers/test_pooling.py"],
+    "convolution_bands": ["layers/test_convolution.py"],
+}
+
+# (kernel or device function, what stands there, what it becomes)
+CHANGES = [
+    ("reach", "(s.kernel - 1) * s.dilation", "(s.kernel - 1)"),
+    ("distance", "h % band.down.stride * phases(band.across)", "h % band.down.stride"),
+    ("distance", "w / band.across.stride", "w"),
+    ("distance", "phase * band.rows", "phase"),
+    ("windows_of", "piece * together", "piece"),
+    ("windows_of", "min(together, windows - slide.first)", "together"),
+    ("for_strided", "use(q, 2 * q)", "use(q, q)"),
+    ("for_strided", "use(q, q * stride)", "use(q, q)"),
+    ("fill_band", "across.first * across.stride + b", "across.first + b"),
+    ("fill_band", "(down.first + row) * down.stride + a", "(down.first + row) * down.stride"),
+    ("fill_band", "h < down.size", "h <= down.size"),
+    ("fill_band", "to[before + inside + q] = outside", "to[before + inside + q] += outside"),
+    ("fill_band", "+ span.first * across.stride", "+ span.first"),
+    ("add_row_of_taps", "second * two[n]", "second * one[n]"),
+    ("add_row_of_taps", "to[n] += tap * one[n]", "to[n] = tap * one[n]"),
+    ("correlate_bands", "(plane / out) * in + c", "(plane / out) * in"),
+    ("correlate_bands", "plane % (groups * out)) * in + c", "plane % (groups * out)) * in"),
+    ("correlate_bands", "piece / down_pieces, columns", "0, columns"),
+    ("correlate_bands", "down.first + row) * out_width + across.first", "down.first + row) * out_width"),
+    ("correlate_bands_backward_data", "back_h - h / stride_h", "h / stride_h"),
+    ("correlate_bands_backward_data", "w % stride_w != b", "w % stride_w != a"),
+    ("correlate_bands_backward_data", "out > 1 || !phase", "!phase"),
+    ("correlate_bands_backward_data", "(height + pad_h - 1)", "(height - 1)"),
+    ("correlate_bands_backward_data", "shift + span.first * stride_w", "shift + span.first"),
+    ("correlate_bands_backward_data", "(index)channel * in + plane % in", "(index)channel * in"),
+    ("correlate_bands_backward_weights", "(image * groups + group) * in + c", "(image * groups + group) * in"),
+    ("correlate_bands_backward_weights", "to[across.count + w] = 0", "to[across.count + w] = 1"),
+    ("correlate_bands_backward_weights", "totals.of[t] += sum", "totals.of[t] = sum"),
+    ("correlate_bands_backward_weights", "taps + t] += totals", "taps + t] = totals"),
+    ("max_pool_bands", "(value > held) |", "(value >= held) |"),
+    ("max_pool_bands", "& (held == held)", "& (held == value)"),
+    ("max_pool_bands", "i * width + j", "i * height + j"),
+    ("max_pool_bands", "first + w * stride_w)", "first + w)"),
+    ("max_pool_bands", "if (!lost) continue;", "continue;"),
+    ("max_pool_bands", "fill_band(band, plane, LOWEST, seen)", "fill_band(band, plane, 0, seen)"),
+    ("best_of", "plane[corner], corner", "(real)LOWEST, corner"),
+]
