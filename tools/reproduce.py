@@ -48,7 +48,7 @@ def main():
     arguments = parse()
     os.chdir(ROOT)
     if not arguments.render:
-        command_line.optional("pydensecrf.densecrf", "pip install 'deconvnet[crf]'")
+        command_line.optional("pydensecrf.densecrf", "pip install 'deconvnet[crf]' (Python 3.12 at most)")
         results = reproduce(arguments)
         arguments.results.parent.mkdir(parents=True, exist_ok=True)
         arguments.results.write_text(json.dumps(results, indent=1) + "\n")

@@ -100,7 +100,9 @@ def build(arguments):
         classes, size = theirs, arguments.fcn_size or None
         fcn = partial(fcn_scores, beside, input=beside.inputs[0], output=output, size=size, on_device=True, **transform)
     if arguments.crf:
-        command_line.optional("pydensecrf.densecrf", "pip install 'deconvnet[crf]', or go without --crf")
+        command_line.optional(
+            "pydensecrf.densecrf", "pip install 'deconvnet[crf]' (Python 3.12 at most), or go without --crf"
+        )
     if arguments.boxes:
         propose = StoredBoxes(arguments.boxes)
     else:

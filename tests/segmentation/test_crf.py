@@ -3,6 +3,8 @@ import pytest
 
 from deconvnet.core.segmentation.crf import DenseCrf
 
+pytest.importorskip("pydensecrf.densecrf", reason="Python 3.13 has none", exc_type=ImportError)
+
 
 def half_and_half(height=12, width=16):
     """An image dark on the left and light on the right, and probabilities that follow it weakly."""
