@@ -25,13 +25,13 @@ class _Syntax(NamedTuple):
     name: int
     type: int
     blobs: int
-    bn_param: int
+    bn_param: tuple[int, ...]  # SegNet has it at 45 in both syntaxes
     bn_type: object
 
 
-_LAYER = _Syntax(1, 2, 7, 200, b"BN")
-_V1_LAYER = _Syntax(4, 5, 6, 45, caffe_pb2.V1LayerParameter.LayerType.Value("BN"))
-_V0_LAYER = _Syntax(1, 2, 50, 0, b"")
+_LAYER = _Syntax(1, 2, 7, (200, 45), b"BN")
+_V1_LAYER = _Syntax(4, 5, 6, (45,), caffe_pb2.V1LayerParameter.LayerType.Value("BN"))
+_V0_LAYER = _Syntax(1, 2, 50, (), b"")
 _V1_WRAPPED = 1  # the V0 layer inside a V1 layer
 _BN_MODE = 3
 _STATES_ITER = 1  # a SolverState's first field is a number where a NetParameter's is its name
@@ -75,7 +75,7 @@ def _read_layer(file: BinaryIO, view: memoryview, place: slice, syntax: _Syntax)
             name = str(view[value], "utf-8")
         elif field == syntax.blobs:
             blobs.append(_stored(file, view, find_blob(view, value)))
-        elif field == syntax.bn_param:
+        elif field in syntax.bn_param:
             mode = dict(read_fields(view, value)).get(_BN_MODE, mode)
         elif field == _V1_WRAPPED and syntax is _V1_LAYER:
             name, wrapped, _ = _read_layer(file, view, value, _V0_LAYER)

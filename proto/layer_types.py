@@ -59,4 +59,8 @@ V1_TYPES = {
     "WINDOW_INST_SEG_DATA": "WindowInstSegData",
     "WINDOW_SEG_BINARY": "WindowSegBinary",
     "WINDOW_SEG_DATA": "WindowSegData",
+    # DeepLab
+    "INTERP": "Interp",
+    "MAT_WRITE": "MatWrite",
+    "SEG_ACCURACY": "SegAccuracy",
 }

@@ -1,6 +1,6 @@
 """Old nets and solvers in today's syntax: V0 (2013) and V1 (`layers`, 2014) layers, `input` fields, `solver_type`.
 
-The rules are those of BVLC Caffe's upgrade; V1 has the DeconvNet release's layers as well.
+The rules are those of BVLC Caffe's upgrade; V1 has the DeconvNet release's layers and DeepLab's as well.
 """
 
 from . import caffe_pb2
@@ -20,7 +20,8 @@ _SOLVER_TYPES = {
     "ADAM": "Adam",
 }
 # V1 fields that today's LayerParameter says with other words; all others have the same name in both.
-_V1_ONLY = {"type", "param", "blob_share_mode", "blobs_lr", "weight_decay", "layer"}
+_V1_ONLY = {"type", "param", "blob_share_mode", "blobs_lr", "weight_decay", "layer", "softmaxloss_param", "strict_dim"}
+_HOLES = ("hole", "hole_h", "hole_w")
 _DATA_PARAMS = ("data_param", "image_data_param", "window_data_param")
 _TRANSFORM_FIELDS = ("scale", "mean_file", "crop_size", "mirror")
 
@@ -31,8 +32,9 @@ def upgrade_net(net, name="net"):
     V0 and V1 layers become LayerParameters with today's type names, param { name lr_mult decay_mult share_mode } and
     transform_param; their blobs are copied as they are. `input` with input_shape or input_dim becomes an Input layer
     named "input", placed first. A V1 CROP becomes a Crop with crop_param.computed: its offset is for the net to compute.
+    DeepLab's `hole` becomes `dilation`.
     name: what errors call the net. Raises PrototxtError for `layer` and `layers` in one net, a layer that mixes V0 and
-    V1, an unknown V0 type, and input sizes that do not match the inputs.
+    V1, an unknown V0 type, input sizes that do not match the inputs, and `hole` beside `dilation`.
     """
     if net.layer and net.layers:
         raise PrototxtError(
@@ -40,7 +42,7 @@ def upgrade_net(net, name="net"):
             "write all layers in one syntax"
         )
     has_inputs = net.input or net.input_shape or net.input_dim
-    if not has_inputs and not net.layers and not any(_has_three_batch_norm_params(layer) for layer in net.layer):
+    if not has_inputs and not net.layers and not any(_is_old(layer) for layer in net.layer):
         return net
     upgraded = caffe_pb2.NetParameter()
     for field, value in net.ListFields():
@@ -56,6 +58,8 @@ def upgrade_net(net, name="net"):
         if _has_three_batch_norm_params(layer):
             # Statistics are not learned; old files had to say so by lr_mult: 0, the layer now knows.
             del layer.param[:]
+        if _has_holes(layer):
+            _dilate(layer, name)
     return upgraded
 
 
@@ -119,6 +123,8 @@ def _add_old_layer(upgraded, old, name):
     for field, value in old.ListFields():
         if field.name not in _V1_ONLY:
             copy_field(new, field.name, value)
+    if old.HasField("softmaxloss_param"):
+        new.loss_param.CopyFrom(old.softmaxloss_param)
     _add_param_specs(new, old)
     if old.HasField("layer"):
         mixed = [field.name for field, _ in old.ListFields() if field.name not in ("layer", "bottom", "top")]
@@ -158,6 +164,26 @@ def _move_transformation(layer):
                 if message.HasField(field):
                     setattr(layer.transform_param, field, getattr(message, field))
                     message.ClearField(field)
+
+
+def _is_old(layer):
+    return _has_three_batch_norm_params(layer) or _has_holes(layer)
+
+
+def _has_holes(layer):
+    return any(layer.convolution_param.HasField(field) for field in _HOLES)
+
+
+def _dilate(layer, name):
+    """DeepLab's hole, or hole_h and hole_w, in today's word."""
+    param = layer.convolution_param
+    if param.dilation or (param.HasField("hole") and (param.HasField("hole_h") or param.HasField("hole_w"))):
+        raise PrototxtError(
+            f"{name}: layer '{layer.name}': give dilation, or hole, or hole_h and hole_w; not more than one of them"
+        )
+    param.dilation.extend([param.hole] if param.HasField("hole") else [param.hole_h, param.hole_w])
+    for field in _HOLES:
+        param.ClearField(field)
 
 
 def _has_three_batch_norm_params(layer):

@@ -263,6 +263,35 @@ def test_a_v1_training_snapshot_of_the_release_is_recognised_too(tmp_path):
     assert net.loaded.unfolded == [layer.name for layer in net.layers if layer.param.type == "BN"]
 
 
+def field(number, content):
+    """A field of bytes, or of a small number, in protobuf's wire form."""
+    if isinstance(content, int):
+        return bytes(_varint(number << 3)) + bytes(_varint(content))
+    return bytes(_varint(number << 3 | 2)) + bytes(_varint(len(content))) + content
+
+
+def _varint(value):
+    while value > 127:
+        yield value & 127 | 128
+        value >>= 7
+    yield value
+
+
+@pytest.mark.parametrize("mode, unfolded", [(b"", ["block/bn"]), (field(3, 1), [])])
+def test_the_bn_mode_in_a_file_of_segnets_caffe_is_understood(tmp_path, mode, unfolded):
+    """There bn_param is field 45 of a layer in today's syntax."""
+    build(NET).save(tmp_path / "ours.caffemodel")
+    model = caffe_pb2.NetParameter.FromString((tmp_path / "ours.caffemodel").read_bytes())
+    layers = b""
+    for layer in model.layer:
+        layer.ClearField("bn_param")
+        layers += field(100, layer.SerializeToString() + (field(45, mode) if layer.type == "BN" else b""))
+    (tmp_path / "segnet.caffemodel").write_bytes(layers)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert build(INFERENCE, tmp_path / "segnet.caffemodel").loaded.unfolded == unfolded
+
+
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("saved, loaded", [(NET, NET), (INFERENCE, INFERENCE)])
 def test_weights_that_fit_are_loaded_without_a_word(tmp_path, form, saved, loaded):

@@ -76,14 +76,50 @@ def test_layers_of_the_release_keep_their_settings():
     )
 
 
+def test_deeplabs_layers_keep_their_settings():
+    assert_upgrades(
+        """
+        layers { name: "fc6" type: CONVOLUTION strict_dim: false convolution_param { num_output: 4096 pad: 6 hole: 4 kernel_size: 4 } }
+        layers { name: "fc7" type: CONVOLUTION convolution_param { kernel_size: 3 hole_w: 2 } }
+        layers { name: "shrink" type: INTERP interp_param { shrink_factor: 8 pad_beg: -1 } }
+        layers { name: "loss" type: SOFTMAX_LOSS softmaxloss_param { ignore_label: 255 } }
+        layers { name: "accuracy" type: SEG_ACCURACY seg_accuracy_param { ignore_label: 255 ignore_label: 0 reset: false } }
+        layers { name: "mat" type: MAT_WRITE mat_write_param { prefix: "fc8/" source: "ids.txt" strip: 0 period: 1 } }
+        """,
+        """
+        layer { name: "fc6" type: "Convolution" convolution_param { num_output: 4096 pad: 6 dilation: 4 kernel_size: 4 } }
+        layer { name: "fc7" type: "Convolution" convolution_param { kernel_size: 3 dilation: 1 dilation: 2 } }
+        layer { name: "shrink" type: "Interp" interp_param { shrink_factor: 8 pad_beg: -1 } }
+        layer { name: "loss" type: "SoftmaxWithLoss" loss_param { ignore_label: 255 } }
+        layer { name: "accuracy" type: "SegAccuracy" seg_accuracy_param { ignore_label: 255 ignore_label: 0 reset: false } }
+        layer { name: "mat" type: "MatWrite" mat_write_param { prefix: "fc8/" source: "ids.txt" strip: 0 period: 1 } }
+        """,
+    )
+
+
+def test_a_hole_is_a_dilation_in_todays_syntax_too():
+    assert_upgrades(
+        'layer { type: "Convolution" convolution_param { hole: 2 } }',
+        'layer { type: "Convolution" convolution_param { dilation: 2 } }',
+    )
+
+
+@pytest.mark.parametrize("fields", ["hole: 2 dilation: 2", "hole: 2 hole_h: 2"])
+def test_a_dilation_is_given_in_one_word(fields):
+    text = f'layer {{ name: "fc6" type: "Convolution" convolution_param {{ {fields} }} }}'
+    with pytest.raises(PrototxtError, match="layer 'fc6': give dilation, or hole, or hole_h and hole_w"):
+        upgrade_net(net(text))
+
+
 def test_every_v1_message_arrives_in_the_field_of_the_same_name():
     for field in caffe_pb2.V1LayerParameter.DESCRIPTOR.fields:
         if field.name.endswith("_param"):
             old = caffe_pb2.NetParameter()
             message = getattr(old.layers.add(), field.name)
             message.SetInParent()
-            assert getattr(upgrade_net(old).layer[0], field.name) == message
-            assert upgrade_net(old).layer[0].HasField(field.name)
+            today = "loss_param" if field.name == "softmaxloss_param" else field.name
+            assert getattr(upgrade_net(old).layer[0], today) == message
+            assert upgrade_net(old).layer[0].HasField(today)
 
 
 @pytest.mark.parametrize("v1, today", V1_TYPES.items())
