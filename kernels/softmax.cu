@@ -1,5 +1,6 @@
 // Softmax over the middle axis of (outer, classes, inner): p[c] = exp(x[c] - max) / sum of exp(x - max); dx = p * (dy - sum of dy * p).
-// Softmax loss at each place: -log(max(p[label], FLT_MIN)), dx = p - [c = label]; ignored places count for nothing.
+// Softmax loss at each place: -log(max(p[label], FLT_MIN)), dx = p - [c = label]; both times weights[label] where there are weights (SegNet).
+// Ignored places count for nothing.
 // A row is a run of at most `run` places of one outer index; a thread owns TOGETHER neighbouring places and walks their classes.
 // Infogain loss: -sum over c of H[label][c] log(max(p[c], 1e-20)), dx = p * sum of H[label] - H[label][c].
 // Compulsory bytes per value: forward read and write once; the losses' backward likewise.
@@ -67,8 +68,9 @@ KERNEL(softmax_backward, const real* dy, const real* __restrict__ p, real* dx, i
 }
 
 // Per row: the loss, the places that count, and the labels that are no class. `ignored` is the label to leave out; -1 with has_ignored 0.
-KERNEL(softmax_loss_forward, const real* __restrict__ x, const real* __restrict__ labels, real* __restrict__ p, double* __restrict__ loss,
-       int* __restrict__ counted, int* __restrict__ strange, int has_ignored, int ignored, int outer, int classes, int inner, int run) {
+KERNEL(softmax_loss_forward, const real* __restrict__ x, const real* __restrict__ labels, real* __restrict__ p,
+       const real* __restrict__ weights, double* __restrict__ loss, int* __restrict__ counted, int* __restrict__ strange, int has_ignored,
+       int ignored, int outer, int classes, int inner, int run) {
   const int runs = (inner + run - 1) / run;
   for_blocks(r, outer * runs) {
     const int first = r % runs * run;
@@ -87,7 +89,8 @@ KERNEL(softmax_loss_forward, const real* __restrict__ x, const real* __restrict_
           continue;
         }
         const acc likely = p[at + i + (index)(int)label * inner];
-        sum -= log((double)(likely < SMALLEST_PROBABILITY ? SMALLEST_PROBABILITY : likely));  // a NaN stays one
+        const double gain = weights ? (double)weights[(int)label] : 1;
+        sum -= gain * log((double)(likely < SMALLEST_PROBABILITY ? SMALLEST_PROBABILITY : likely));  // a NaN stays one
       }
     }
     sum = block_sum(sum), count = block_sum(count), bad = block_sum(bad);
@@ -96,14 +99,14 @@ KERNEL(softmax_loss_forward, const real* __restrict__ x, const real* __restrict_
 }
 
 // dx = weight * (p - [c = label]), 0 where the label is ignored
-KERNEL(softmax_loss_backward, const real* __restrict__ p, const real* __restrict__ labels, real* __restrict__ dx, acc weight,
-       int has_ignored, int ignored, int outer, int classes, int inner) {
+KERNEL(softmax_loss_backward, const real* __restrict__ p, const real* __restrict__ labels, const real* __restrict__ weights,
+       real* __restrict__ dx, acc weight, int has_ignored, int ignored, int outer, int classes, int inner) {
   for_blocks(r, outer * classes) {
     const int c = r % classes;
     const real* __restrict__ own = labels + (index)(r / classes) * inner;
     for_threads(i, inner) {
       const real label = own[i];
-      const acc kept = has_ignored && label == ignored ? 0 : weight;
+      const acc kept = has_ignored && label == ignored ? 0 : weights ? weight * weights[(int)label] : weight;
       dx[(index)r * inner + i] = kept == 0 ? 0 : kept * (p[(index)r * inner + i] - ((int)label == c ? 1 : 0));
     }
   }

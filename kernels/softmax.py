@@ -31,18 +31,18 @@ def softmax_backward(dy, probabilities, axis: int, out) -> None:
     launch("softmax_backward", _rows(outer, inner), _RUN * classes, dy, probabilities, out, outer, classes, inner, _RUN)
 
 
-def softmax_loss(x, labels, axis: int, ignored: int | None, probabilities) -> tuple[float, int]:
+def softmax_loss(x, labels, axis: int, ignored: int | None, probabilities, weights=None) -> tuple[float, int]:
     """The sum of -log(probability of the label) over the places that are not ignored, and their number.
 
-    x and probabilities share a shape, labels have it without the axis; probabilities are written.
-    Raises ValueError for a label that is neither a class nor ignored.
+    x and probabilities share a shape, labels have it without the axis; probabilities are written. weights (classes,): what a place of
+    each label counts in the sum. Raises ValueError for a label that is neither a class nor ignored.
     """
-    return _summed("softmax_loss_forward", (x, labels, probabilities), axis, ignored)
+    return _summed("softmax_loss_forward", (x, labels, probabilities, weights), axis, ignored)
 
 
 def _summed(name: str, arrays, axis: int, ignored: int | None) -> tuple[float, int]:
-    """What a loss kernel over scores, labels and a third array sums up: the loss, and the places that count."""
-    scores, labels, _ = arrays
+    """What a loss kernel over scores, labels and further arrays sums up: the loss, and the places that count."""
+    scores, labels, *_ = arrays
     outer, classes, inner = _split(scores.shape, axis)
     xp, rows = array_module(scores), _rows(outer, inner)
     loss, counted, strange = xp.empty(rows), xp.empty(rows, np.int32), xp.empty(rows, np.int32)
@@ -64,23 +64,14 @@ def _strange_label(labels, classes: int, ignored: int | None) -> str:
     return f"label {wrong[0]:g} is not one of the {classes} classes (0 to {classes - 1}); {hint}"
 
 
-def softmax_loss_backward(probabilities, labels, axis: int, ignored: int | None, weight: float, out) -> None:
-    """out = weight * (probability - [class is the label]), 0 where the label is ignored."""
+def softmax_loss_backward(
+    probabilities, labels, axis: int, ignored: int | None, weight: float, out, weights=None
+) -> None:
+    """out = weight * (probability - [class is the label]), 0 where the label is ignored; weights: as in `softmax_loss`."""
     outer, classes, inner = _split(probabilities.shape, axis)
     ignore = (0, -1) if ignored is None else (1, ignored)
-    launch(
-        "softmax_loss_backward",
-        outer * classes,
-        inner,
-        probabilities,
-        labels,
-        out,
-        weight,
-        *ignore,
-        outer,
-        classes,
-        inner,
-    )
+    arrays = (probabilities, labels, weights, out)
+    launch("softmax_loss_backward", outer * classes, inner, *arrays, weight, *ignore, outer, classes, inner)
 
 
 def infogain_loss(probabilities, labels, gain, axis: int, ignored: int | None) -> tuple[float, int]:

@@ -43,6 +43,7 @@ class SoftmaxWithLoss(Layer):
     bottoms: scores (N, C, ...), labels (N, 1, ...) or any shape with one label for each place
     tops:    the loss, (); optionally the probabilities, shaped as the scores, without a gradient
     loss_param: ignore_label leaves places out; normalization divides by VALID (counted places, at least 1), FULL, BATCH_SIZE or NONE.
+    weight_by_label_freqs (SegNet): what a place adds is times the class_weighting of its label; it is not divided by the weights.
     """
 
     bottoms = (2, 2)
@@ -57,11 +58,20 @@ class SoftmaxWithLoss(Layer):
         self.normalization = param.normalization
         if not param.HasField("normalization") and param.HasField("normalize"):
             self.normalization = modes.VALID if param.normalize else modes.BATCH_SIZE
+        self._weights = None
+        if param.weight_by_label_freqs:
+            self._weights = Blob((len(param.class_weighting),), self.dtype)
+            self._weights.host_data[...] = param.class_weighting
         self._probabilities = Blob(dtype=self.dtype)
 
     def reshape(self, bottom, top):
         self.axis = self.canonical_axis(self._axis(), bottom[0])
         require_labels(bottom, self.axis)
+        classes = bottom[0].shape[self.axis]
+        if self._weights and self._weights.count != classes:
+            raise ValueError(
+                f"has {self._weights.count} class_weighting for {classes} classes: weight_by_label_freqs needs one for each"
+            )
         top[0].reshape()
         self._probabilities.reshape(*bottom[0].shape)
         for blob in top[1:]:
@@ -73,7 +83,8 @@ class SoftmaxWithLoss(Layer):
 
     def forward(self, bottom, top):
         scores, labels = bottom[0].data, bottom[1].data
-        loss, counted = kernels.softmax_loss(scores, labels, self.axis, self.ignored, self._probabilities.data)
+        probabilities, weights = self._probabilities.data, self._weights.data if self._weights else None
+        loss, counted = kernels.softmax_loss(scores, labels, self.axis, self.ignored, probabilities, weights)
         self._divisor = self._normalizer(bottom, counted)
         top[0].host_data[...] = loss / self._divisor
 
@@ -89,7 +100,8 @@ class SoftmaxWithLoss(Layer):
         if propagate_down[0]:
             weight = float(top[0].host_diff) / self._divisor
             probabilities, labels = self._probabilities.data, bottom[1].data
-            kernels.softmax_loss_backward(probabilities, labels, self.axis, self.ignored, weight, bottom[0].diff)
+            ignored, weights = self.ignored, self._weights.data if self._weights else None
+            kernels.softmax_loss_backward(probabilities, labels, self.axis, ignored, weight, bottom[0].diff, weights)
 
     def buffers(self):
         return [self._probabilities]
@@ -111,6 +123,8 @@ class InfogainLoss(SoftmaxWithLoss):
     def setup(self, bottom, top):
         if self.param.loss_param.HasField("normalize"):
             raise ValueError("knows no loss_param.normalize: write normalization: VALID for true, BATCH_SIZE for false")
+        if self.param.loss_param.weight_by_label_freqs:
+            raise ValueError("its matrix weighs the classes: loss_param.weight_by_label_freqs is SoftmaxWithLoss's")
         super().setup(bottom, top)
         self._read = None if len(bottom) > 2 else self._read_gain()
 

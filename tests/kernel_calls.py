@@ -341,7 +341,11 @@ def _softmax_loss(dtype):
     labels, p, dx = _labels(dtype, 2, 1, 263), empty(*shape, dtype=dtype), empty(*shape, dtype=dtype)
     loss, counted = kernels.softmax_loss(_numbers(dtype, *shape), labels, 1, 255, p)
     kernels.softmax_loss_backward(p, labels, 1, 255, 0.5, dx)
-    return [p, dx, np.array(loss), np.array(counted)]
+    results = [p, dx, np.array(loss), np.array(counted)]
+    weights, dx = put(np.array([0.5, 0, 3], dtype)), empty(*shape, dtype=dtype)
+    loss, _ = kernels.softmax_loss(_numbers(dtype, *shape), labels, 1, 255, p, weights)
+    kernels.softmax_loss_backward(p, labels, 1, 255, 0.5, dx, weights)
+    return [*results, dx, np.array(loss)]
 
 
 def _rank_labels(dtype):

@@ -129,6 +129,39 @@ def test_any_number_of_places(device, images, classes, inner, ignored):
     np.testing.assert_allclose(layer.backward(np.array(1.0))[0], gradient / max(1, counted), rtol=0, atol=1e-14)
 
 
+@pytest.mark.parametrize("ignored", [None, 2])
+def test_class_weighting_weighs_places_but_not_their_number(device, ignored):
+    """SegNet's: the sum of the weighted losses is divided by how many places count."""
+    x, weights = numbers(2, 3, 4, 5), np.array([0.25, 3, 1.5])
+    labels = labels_of((2, 1, 4, 5), 3)
+    param = f"{f'ignore_label: {ignored}' if ignored else ''} weight_by_label_freqs: true " + " ".join(
+        f"class_weighting: {weight}" for weight in weights
+    )
+    layer = loss_layer(x, labels, param)
+    places = -np.log(np.take_along_axis(reference.softmax(x, 1), labels.astype(int), 1))
+    counted = labels != ignored
+    expected = (weights[labels.astype(int)] * places)[counted].sum() / counted.sum()
+    np.testing.assert_allclose(layer.forward()[0], expected, rtol=1e-13)
+    check_gradients(layer)
+
+
+def test_class_weighting_does_nothing_unless_it_is_asked_for(device):
+    x, labels = numbers(2, 3, 4, 5), labels_of((2, 1, 4, 5), 3)
+    plain = loss_layer(x, labels).forward()[0]
+    assert loss_layer(x, labels, "class_weighting: 7").forward()[0] == plain
+
+
+def test_there_is_one_class_weighting_a_class():
+    with pytest.raises(
+        ValueError, match="has 2 class_weighting for 3 classes: weight_by_label_freqs needs one for each"
+    ):
+        loss_layer(
+            numbers(1, 3, 2, 2),
+            np.zeros((1, 1, 2, 2)),
+            "weight_by_label_freqs: true class_weighting: 1 class_weighting: 2",
+        )
+
+
 def test_the_second_top_holds_the_probabilities(device):
     x = numbers(2, 3, 2, 2)
     layer = loss_layer(x, labels_of((2, 2, 2), 3), tops=2)
