@@ -42,6 +42,7 @@ class ReLU(Elementwise):
 class Dropout(Elementwise):
     """In TRAIN, zero a share dropout_ratio of the values and scale up the rest (Caffe's Dropout); the identity in TEST.
 
+    sample_weights_test (Bayesian SegNet): in TEST as in TRAIN.
     bottom and top: any shape, may be one blob. What is dropped follows from (seed, layer name, number of forwards) alone.
     """
 
@@ -52,10 +53,12 @@ class Dropout(Elementwise):
         self.ratio = self.param.dropout_param.dropout_ratio
         if not 0 < self.ratio < 1:
             raise ValueError(f"dropout_ratio must lie between 0 and 1, not be {self.ratio:g}")
+        self._drops = self.phase == caffe_pb2.TRAIN or self.param.dropout_param.sample_weights_test
+        self.only_launches = not self._drops  # each forward draws anew
         self._draw = 0
 
     def forward(self, bottom, top):
-        if self.phase == caffe_pb2.TRAIN:
+        if self._drops:
             self._draw = number(self.seed, self.name, self.position)
             self.position += 1
             kernels.dropout(bottom[0].data, self._draw, self.ratio, top[0].data)
@@ -65,7 +68,7 @@ class Dropout(Elementwise):
     def backward(self, top, propagate_down, bottom):
         if not propagate_down[0]:
             return
-        if self.phase == caffe_pb2.TRAIN:
+        if self._drops:
             kernels.dropout(top[0].diff, self._draw, self.ratio, bottom[0].diff)
         elif top[0] is not bottom[0]:
             bottom[0].diff[...] = top[0].diff

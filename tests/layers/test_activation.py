@@ -112,6 +112,16 @@ def test_dropout_is_the_identity_in_test(device, in_place):
     check_gradients(layer)
 
 
+def test_dropout_that_samples_in_test_drops_there_as_in_train_and_anew_each_time(device):
+    """Bayesian SegNet's."""
+    x, param = np.ones((40, 50)), "dropout_ratio: 0.5 sample_weights_test: true"
+    train, test = (OneLayer(f'type: "Dropout" dropout_param {{ {param} }}', x, phase=p) for p in (TRAIN, TEST))
+    first, second = test.forward()[0], test.forward()[0]
+    np.testing.assert_array_equal(train.forward()[0], first)
+    assert not np.array_equal(first, second) and not test.layer.only_launches
+    np.testing.assert_array_equal(test.backward(x)[0], second)
+
+
 @pytest.mark.parametrize("ratio", [-0.1, 0, 1, 1.5])
 def test_a_ratio_lies_between_0_and_1(ratio):
     with pytest.raises(ValueError, match="dropout_ratio must lie between 0 and 1"):
