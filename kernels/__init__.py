@@ -82,7 +82,7 @@ from .reduction import (
     standardize_rows,
     standardize_rows_backward,
 )
-from .resampling import map_taps, merge_maps, resize_windows, window_taps
+from .resampling import corner_taps, map_taps, merge_maps, resize_windows, window_taps
 from .softmax import (
     infogain_loss,
     infogain_loss_backward,

@@ -36,6 +36,7 @@ KERNEL(axis_taps, real* __restrict__ weights, int* __restrict__ first, const int
 // the sum, or the greatest; what is not a number stays
 DEVICE real merged(real old, real value, int greatest) { return !greatest ? old + value : old >= value || old != old ? old : value; }
 
+// (Interp gives tables by another rule: corner_taps in resampling.py.)
 // canvas (classes, rows, columns) is merged with each of n maps (classes, height, width) in the place of its box, box after box. A block owns
 // a row of the canvas. axes: of each box down and across, the part of it that lies on the canvas.
 KERNEL(merge_maps, const real* __restrict__ maps, const int* __restrict__ axes, const int* __restrict__ first,

@@ -1,4 +1,4 @@
-"""Resizing by MATLAB's rule: windows of an image into a net's input, score maps into their boxes of an image."""
+"""Resizing: windows of an image into a net's input and score maps into their boxes of an image by MATLAB's rule, maps by DeepLab's."""
 
 from typing import Any, NamedTuple
 
@@ -66,6 +66,43 @@ def merge_maps(maps, taps: Taps, canvas, greatest: bool = False) -> None:
     n, classes, height, width = maps.shape
     sizes = (n, classes, height, width, *canvas.shape[1:])
     launch("merge_maps", classes * canvas.shape[1], n * canvas.shape[2], maps, *taps, canvas, *sizes, int(greatest))
+
+
+def corner_taps(size: tuple[int, int], begin: int, end: int, wanted: tuple[int, int], like) -> tuple[Taps, Taps]:
+    """For `merge_maps` of one map of `size`, resized to `wanted` so that the corner pixels' middles stay where they are, and for its gradient.
+
+    The map is what remains of `size` without its first `begin` and last `end` rows and columns. Value j of an axis of W, made of one of
+    length L, lies at j (L - 1) / (W - 1), and takes of its two neighbours what they are near. The taps lie as in `window_taps`.
+    """
+    forward, backward = [], []
+    for whole, made in zip(size, wanted, strict=True):
+        length, steps = whole - begin - end, max(made - 1, 1)
+        j, i = np.arange(made), np.arange(length)
+
+        def shares(
+            j, i, length=length, steps=steps
+        ):  # in whole numbers, so that a value at a neighbour is the neighbour's
+            return np.maximum(steps - abs(j * (length - 1) - i * steps), 0) / steps
+
+        taps = min(2, length)
+        first = np.minimum(j * (length - 1) // steps, length - taps)
+        forward.append((0, first + begin, shares(j, first + np.arange(taps)[:, None])))
+        # neighbour i is taken of by the values nearer than one step, all where it is the only one
+        taps = min(made, -(-2 * steps // (length - 1))) if length > 1 else made
+        first = np.clip((i - 1) * steps // max(length - 1, 1) + 1, 0, made - taps)
+        backward.append((begin, first, shares(first + np.arange(taps)[:, None], i)))
+    return _laid_out(forward, like), _laid_out(backward, like)
+
+
+def _laid_out(axes, like) -> Taps:
+    """The table of axes (where it begins on the canvas, first (n,), weights (taps, n))."""
+    rows, values, weights = [], 0, 0
+    for at, first, shares in axes:
+        rows.append((0, 0, 0, len(first), len(shares), at, values, weights))
+        values, weights = values + first.size, weights + shares.size
+    first, shares = (np.concatenate([axis[part].ravel() for axis in axes]) for part in (1, 2))
+    arrays = (np.array(rows, np.int32), first.astype(np.int32), shares.astype(like.dtype))
+    return Taps(*(beside(like, array) for array in arrays))
 
 
 def _corners(boxes) -> tuple[np.ndarray, np.ndarray]:

@@ -1,6 +1,9 @@
-"""How many labels the scores get right: Caffe's Accuracy and the release's EltwiseAccuracy."""
+"""How many labels the scores get right: Caffe's Accuracy, the release's EltwiseAccuracy and DeepLab's SegAccuracy."""
+
+import numpy as np
 
 from .. import kernels
+from ..blob import Blob
 from .layer import Layer, register
 from .softmax import require_labels
 
@@ -79,3 +82,68 @@ class EltwiseAccuracy(_Ranked):
             raise ValueError(f"needs scores (N, C, ...), not {bottom[0].shape}")
         self._check(bottom)
         top[0].reshape(1, 1, 1, 1)
+
+
+@register("SegAccuracy")
+class SegAccuracy(Layer):
+    """Pixel accuracy, mean recall and mean intersection over union of a batch, or with reset: false of all so far (DeepLab's Caffe).
+
+    bottoms: scores (N, C, H, W), labels (N, 1, H, W); of equal scores the larger class index ranks first
+    top:     (1, 1, 1, 3). The recall is the mean over the classes that have labels; a class that is neither labelled nor found counts as
+             an intersection over union of 1
+    """
+
+    bottoms = (2, 2)
+    without_gradient = (0, 1)
+
+    def setup(self, bottom, top):
+        if len(bottom[0].shape) < 2:
+            raise ValueError(f"needs scores (N, C, ...), not {bottom[0].shape}")
+        classes = bottom[0].shape[1]
+        self._confusion = Blob((classes, classes), np.float64)  # label, found
+        self._before = np.zeros((classes, classes))
+        self._found = Blob(dtype=self.dtype)
+        if not self.param.seg_accuracy_param.reset:
+            self.carried = [self._confusion]
+
+    def reshape(self, bottom, top):
+        require_labels(bottom, 1)
+        if bottom[0].shape[1] != len(self._before):
+            raise ValueError(
+                f"was made for {len(self._before)} classes; its bottom now has the shape {bottom[0].shape}"
+            )
+        top[0].reshape(1, 1, 1, 3)
+        self._found.reshape(bottom[0].shape[0], 1, *bottom[0].shape[2:])
+
+    def buffers(self):
+        return [self._found]
+
+    def forward(self, bottom, top):
+        kernels.best_classes(bottom[0].data, 1, 1, self._found.data, True, False)
+        labels, found = bottom[1].host_data.ravel(), self._found.host_data.ravel()
+        counted, classes = ~np.isin(labels, self.param.seg_accuracy_param.ignore_label), len(self._before)
+        labels, found = labels[counted], found[counted]
+        strange = labels[~((labels >= 0) & (labels < classes))]
+        if strange.size:
+            raise ValueError(
+                f"label {strange[0]:g} is not one of the {classes} classes (0 to {classes - 1}): "
+                "name it in seg_accuracy_param { ignore_label } if it is to be left out"
+            )
+        counts = np.bincount((labels.astype(int) * classes + found.astype(int)), minlength=classes * classes)
+        confusion = self._confusion.host_data
+        self._before[...] = confusion
+        if self.param.seg_accuracy_param.reset:
+            confusion[...] = 0
+        confusion += counts.reshape(classes, classes)
+        right, labelled, either = np.diag(confusion), confusion.sum(1), confusion.sum(1) + confusion.sum(0)
+        recalls = (right / np.maximum(labelled, 1))[labelled > 0]
+        union = either - right
+        overlaps = np.where(union > 0, right / np.maximum(union, 1), 1)
+        recall = recalls.mean() if recalls.size else 0
+        top[0].host_data[...] = np.array([right.sum() / max(1, labelled.sum()), recall, overlaps.mean()])
+
+    def rewind(self):
+        self._confusion.host_data[...] = self._before
+
+    def backward(self, top, propagate_down, bottom):
+        """No gradient flows through an accuracy."""

@@ -1,11 +1,20 @@
-"""BN, the batch normalisation layer of the authors' Caffe."""
+"""BN: the batch normalisation layer of the authors' Caffe, and the one of PSPNet's that bears the same name."""
 
 from .. import kernels
 from ..blob import Blob
 from ..proto import caffe_pb2
 from .layer import Layer, register
+from .normalization import BatchNorm
 
 EPSILON = 1e-9
+# fields of PSPNet's BN, and of its first version alone
+_RUNNING = ("slope_filler", "bias_filler", "momentum", "eps", "frozen")
+_FIRST_VERSION = ("moving_average", "decay", "var_eps")
+
+
+def _fields(param, *names: str) -> list[str]:
+    """Those of the fields that bn_param has."""
+    return [name for name in names if param.bn_param.HasField(name)]
 
 
 @register("BN")
@@ -22,6 +31,10 @@ class BN(Layer):
     only_launches = True
     tops = (1, 3)
     in_place = True
+
+    def __new__(cls, param, **made_with):
+        """A BN whose bn_param speaks of running statistics is PSPNet's."""
+        return RunningBN(param, **made_with) if _fields(param, *_RUNNING, *_FIRST_VERSION) else super().__new__(cls)
 
     def setup(self, bottom, top):
         param = self.param.bn_param
@@ -85,3 +98,110 @@ class BN(Layer):
 
     def coordinate_map(self):
         return ((1, 0), (1, 0))
+
+
+class RunningBN(BatchNorm):
+    """Normalise each channel, then scale and shift it: BN of PSPNet's and ICNet's Caffe, which keeps running statistics.
+
+    bottom: x (N, C, ...); top: as x, may be x
+    blobs:  scale, shift, running mean, running variance, (1, C, 1, 1) each
+    TEST takes the running statistics, and so does TRAIN if `frozen`, where nothing learns. Else TRAIN takes the batch's own mean and
+    biased variance, and moves the running ones: momentum * itself + (1 - momentum) * the batch's.
+    The first version's `decay` is 1 - momentum; its TEST takes the running statistics with `moving_average: true` only.
+    """
+
+    statistics = (2, 3)
+
+    def setup(self, bottom, top):
+        param = self.param.bn_param
+        first, later = _fields(self.param, *_FIRST_VERSION), _fields(self.param, *_RUNNING)
+        if _fields(self.param, "bn_mode"):
+            raise ValueError(
+                f"bn_mode is of the BN that keeps no running statistics, of which {(first + later)[0]} speaks"
+            )
+        if first and later:
+            raise ValueError(
+                f"{first[0]} is of the first version of this layer, {later[0]} of the next: write one of them"
+            )
+        self.frozen = param.frozen
+        self._eps, self._keep = (param.var_eps, 1 - param.decay) if first else (param.eps, param.momentum)
+        in_test = self.phase == caffe_pb2.TEST and (param.moving_average or not first)
+        self.uses_running = self.frozen or in_test
+        self.channels = self._channels(bottom[0])
+        for names, value in (
+            (("slope_filler", "scale_filler"), 1),
+            (("bias_filler", "shift_filler"), 0),
+            ((), 0),
+            ((), int(param.frozen)),
+        ):
+            given = _fields(self.param, *names)
+            filler = getattr(param, given[0]) if given else caffe_pb2.FillerParameter(value=value)
+            self.add_parameter((1, self.channels, 1, 1), filler)
+        if self.frozen:
+            self.statistics = (0, 1, 2, 3)
+        for number in self.statistics:
+            while len(self.param.param) <= number:
+                self.param.param.add()
+            self.param.param[number].lr_mult = self.param.param[number].decay_mult = 0
+        self._kept = Blob(dtype=self.dtype)  # in place: the values that the top overwrites
+        # of the batch: mean, variance; by running statistics, what the map takes: factor, summand
+        self._mean, self._variance, self._factor, self._summand = (Blob((self.channels,), self.dtype) for _ in range(4))
+        self._one = Blob((1,), self.dtype)
+        self._one.host_data[...] = 1
+
+    def forward(self, bottom, top):
+        if not bottom[0].count:  # no values have no mean: the statistics stay
+            return
+        x, y = bottom[0].data.reshape(self._sizes), top[0].data.reshape(self._sizes)
+        scale, shift, running_mean, running_variance = (blob.data.reshape(-1) for blob in self.blobs)
+        kept = None
+        if top[0] is bottom[0] and self.may_need_backward and not self.frozen:
+            self._kept.reshape(*self._sizes)
+            kept = self._kept.data
+        if self.uses_running:
+            if kept is not None:
+                kept[...] = x
+            factor, summand = self._factor.data, self._summand.data
+            kernels.running_affine(running_mean, running_variance, self._one.data, self._eps, factor, summand)
+            factor *= scale
+            summand *= scale
+            summand += shift
+            kernels.channel_affine_forward(x, factor, summand, y)
+            return
+        mean, variance = self._mean.data, self._variance.data
+        kernels.batch_norm_forward(x, scale, shift, self._eps, y, mean, variance, kept)
+        if self.phase == caffe_pb2.TRAIN:
+            for running, of_batch in ((running_mean, mean), (running_variance, variance)):
+                share = of_batch.copy()
+                share *= 1 - self._keep
+                running *= self._keep
+                running += share
+
+    def backward(self, top, propagate_down, bottom):
+        dy = top[0].diff.reshape(self._sizes)
+        dx = bottom[0].diff.reshape(self._sizes) if propagate_down[0] else None
+        if self.frozen:
+            if dx is not None:
+                kernels.channel_affine_forward(dy, self._factor.data, None, dx)
+            return
+        if top[0] is bottom[0]:
+            self.require_kept()
+        x = self._kept.data if top[0] is bottom[0] else bottom[0].data.reshape(self._sizes)
+        scale, shift, running_mean, running_variance = (blob.data.reshape(-1) for blob in self.blobs)
+        dscale, dshift = self.gradient_of(0), self.gradient_of(1)
+        if not self.uses_running:
+            mean, variance = self._mean.data, self._variance.data
+            kernels.batch_norm_backward(dy, x, scale, shift, mean, variance, self._eps, dx, dscale, dshift)
+            return
+        xp = kernels.array_module()
+        products, sums = xp.zeros(self.channels, self.dtype), xp.zeros(self.channels, self.dtype)
+        kernels.channel_affine_backward(dy, x, self._factor.data, dx, products, sums)
+        if dshift is not None:
+            dshift += sums.reshape(dshift.shape)
+        if dscale is not None:  # the sum of dy times the normal values, inverse * x + offset
+            inverse, offset = self._mean.data, self._variance.data
+            kernels.running_affine(running_mean, running_variance, self._one.data, self._eps, inverse, offset)
+            products *= inverse
+            sums *= offset
+            dscale += products.reshape(dscale.shape)
+            dscale += sums.reshape(dscale.shape)

@@ -1,4 +1,4 @@
-"""Pooling with switches, and Unpooling by them (paper, section 3.2.1)."""
+"""Pooling with switches, and Unpooling by them (paper, section 3.2.1), which SegNet calls Upsample."""
 
 from .. import kernels
 from ..blob import Blob
@@ -110,6 +110,9 @@ class Unpooling(Layer):
     pooling: Pooling | None = None
     pooled: Blob | None = None
     window: Window | None = None
+    corners = False
+    # the fields of its size
+    _height, _width = "unpool_h", "unpool_w"
 
     def setup(self, bottom, top):
         param = self.param.unpooling_param
@@ -121,7 +124,7 @@ class Unpooling(Layer):
             raise ValueError("unpooling takes no pad")
         takes_pooling = not self._gives_kernel() and self.pooling is not None
         self.window = self.pooling.window if takes_pooling else self._given_window()
-        self.size = self._given_size(param)
+        self.size = self._given_size()
         if self.size is None and self.pooling is None:
             raise ValueError(
                 "give unpool_size, or unpool_h and unpool_w: no pooling layer of this net made its second bottom"
@@ -137,7 +140,8 @@ class Unpooling(Layer):
         param = self.param.unpooling_param
         return Window(pair(param, "kernel", None, fewest=1), pair(param, "stride", 1, fewest=1))
 
-    def _given_size(self, param):
+    def _given_size(self):
+        param = self.param.unpooling_param
         if param.HasField("unpool_size"):
             if param.HasField("unpool_h") or param.HasField("unpool_w"):
                 raise ValueError("give unpool_size, or unpool_h and unpool_w; not both")
@@ -146,18 +150,21 @@ class Unpooling(Layer):
             raise ValueError("give both unpool_h and unpool_w")
         return (param.unpool_h, param.unpool_w) if param.HasField("unpool_h") else None
 
+    def _size_of_top(self, bottom) -> tuple[int, int]:
+        return self.size or self.pooled.shape[2:]
+
     def reshape(self, bottom, top):
         _require_images(bottom[0])
         if len(bottom) > 1 and bottom[1].shape != bottom[0].shape:
             raise ValueError(
                 f"its switches have the shape {bottom[1].shape}, its values {bottom[0].shape}: they must be the same"
             )
-        size = self.size or self.pooled.shape[2:]
+        size = self._size_of_top(bottom)
         if self.pooling is not None and size != self.pooled.shape[2:]:
             fits = self.pooled.shape[2:]
             raise ValueError(
                 f"cannot unpool to {size[0]}x{size[1]} by switches into a map of {fits[0]}x{fits[1]}: "
-                f"give unpool_h: {fits[0]} unpool_w: {fits[1]}, or no size"
+                f"give {self._height}: {fits[0]} {self._width}: {fits[1]}{', or no size' if type(self) is Unpooling else ''}"
             )
         if len(bottom) == 1:
             last = [(n - 1) * s for n, s in zip(bottom[0].shape[2:], self.window.stride, strict=True)]
@@ -195,3 +202,42 @@ class Unpooling(Layer):
             return None
         window = self.window or self._given_window()
         return tuple((1 / s, -((k - 1) / 2) / s) for k, s in zip(window.kernel, window.stride, strict=True))
+
+
+@register("Upsample")
+class Upsample(Unpooling):
+    """Unpooling by switches as SegNet's and ENet's Caffe writes it.
+
+    bottoms: x (N, C, h, w); the switches (N, C, h, w), the second top of the pooling layer
+    top:     y (N, C, H, W), zero where no maximum was
+    H and W are upsample_h and upsample_w, else h and w times scale (or scale_h, scale_w; 2 by default), less one where pad_out_h or
+    pad_out_w says that the map that was pooled had an odd side.
+    """
+
+    bottoms = (2, 2)
+    _height, _width = "upsample_h", "upsample_w"
+
+    def setup(self, bottom, top):
+        param = self.param.upsample_param
+        if param.HasField("upsample_h") != param.HasField("upsample_w"):
+            raise ValueError("give both upsample_h and upsample_w")
+        if param.HasField("scale_h") != param.HasField("scale_w") or (
+            param.HasField("scale") and param.HasField("scale_h")
+        ):
+            raise ValueError("give scale, or scale_h and scale_w")
+        self.size = (param.upsample_h, param.upsample_w) if param.HasField("upsample_h") else None
+        self._scale = (param.scale_h, param.scale_w) if param.HasField("scale_h") else (param.scale, param.scale)
+        self._less = (int(param.pad_out_h), int(param.pad_out_w))
+        if self.size is None and any(
+            s < 2 or (less and s != 2) for s, less in zip(self._scale, self._less, strict=True)
+        ):
+            raise ValueError("a scale must be at least 2, and 2 where pad_out_h or pad_out_w takes a row or column off")
+        if self.pooling is not None:
+            self.window = self.pooling.window
+
+    def _gives_kernel(self):
+        return False
+
+    def _size_of_top(self, bottom):
+        grown = zip(bottom[0].shape[2:], self._scale, self._less, strict=True)
+        return self.size or tuple(n * scale - less for n, scale, less in grown)

@@ -48,6 +48,8 @@ class ReadingLayer(Layer):
 
     bottoms = (0, 0)
     batches_ahead = 3
+    # what makes images of several sizes one size
+    _resizing = "crop_size"
     _position = 0
     _prefetch: Prefetch | None = None
 
@@ -96,6 +98,17 @@ class ReadingLayer(Layer):
             for index, example in enumerate(batch):
                 values[index] = example[number]
 
+    def _one_size(self, batch, first: int) -> tuple[int, int]:
+        """The height and width of a batch's images, of which example `first` is the first. Raises ValueError where they differ."""
+        sizes = [example.data.shape[1:] for example in batch]
+        for number, size in enumerate(sizes):
+            if size != sizes[0]:
+                raise ValueError(
+                    f"{self.examples.place(first + number)}: an image of {size[0]}x{size[1]} in a batch of "
+                    f"{sizes[0][0]}x{sizes[0][1]} (height x width): give {self._resizing}, or batch_size: 1"
+                )
+        return sizes[0]
+
     def backward(self, top, propagate_down, bottom):
         """Data has no gradient."""
 
@@ -123,8 +136,6 @@ class ClassifiedImages(ReadingLayer):
 
     tops = (1, 2)
     _transform: Transform
-    # what makes images of several sizes one size
-    _resizing = "crop_size"
 
     def reshape(self, bottom, top):
         if self._transform.size:
@@ -139,14 +150,7 @@ class ClassifiedImages(ReadingLayer):
     def forward(self, bottom, top):
         first = self.position
         batch = self._take(top)
-        sizes = [example.data.shape[1:] for example in batch]
-        for number, size in enumerate(sizes):
-            if size != sizes[0]:
-                raise ValueError(
-                    f"{self.examples.place(first + number)}: an image of {size[0]}x{size[1]} in a batch of "
-                    f"{sizes[0][0]}x{sizes[0][1]} (height x width): give {self._resizing}, or batch_size: 1"
-                )
-        self._reshape(top, sizes[0])
+        self._reshape(top, self._one_size(batch, first))
         self._fill(top, batch)
 
 

@@ -1,11 +1,13 @@
-"""ImageSegData and WindowSegData: images with label images, named in a list file (layers of the authors' Caffe)."""
+"""ImageSegData and WindowSegData (layers of the authors' Caffe), DenseImageData (SegNet's): images with label images, named in a list."""
 
 from array import array
 
+import cv2
 import numpy as np
 
 from ..blob import generator
 from ..proto import caffe_pb2, find_file
+from ..proto.fields import copy_field
 from .example import Example, ImageCache, Transform, read_image, read_label
 from .layer import register
 from .reading import ReadingLayer, located
@@ -187,12 +189,15 @@ class _SegData(ReadingLayer):
     tops = (1, 3)
     windowed = False
     param_field = "image_data_param"
+    # whether a batch is of images whose sizes are made equal
+    _needs_sizes = True
+    examples_type: type[Examples] = Examples
 
     def setup(self, bottom, top):
         images = self._settings("image_data_param")
         check_images(self.param)
         self._transform = Transform(self.param, self._mean(3 if images.is_color else 1), self.dtype)
-        if self._transform.size is None and images.batch_size != 1:
+        if self._transform.size is None and images.batch_size != 1 and self._needs_sizes:
             raise ValueError(
                 "images of several sizes make no batch: give crop_size, new_height and new_width, or batch_size: 1"
             )
@@ -200,13 +205,13 @@ class _SegData(ReadingLayer):
         remedy = f"{self.param.type} reads its examples from this list"
         lines = ExampleList(find_file(images.source, self.model_file, remedy), images.label_type, self.windowed)
         root = images.root_folder and self.find(images.root_folder)
-        self.examples = Examples(lines, self.param, self._transform, root, self.seed)
+        self.examples = self.examples_type(lines, self.param, self._transform, root, self.seed)
 
     def reshape(self, bottom, top):
         if self._transform.size:
             self._reshape(top, self._transform.size)
         elif len(top[0].shape) != 4:  # before the first forward, which then gives each image's own size
-            self._reshape(top, self.examples(self.position).label.shape)
+            self._reshape(top, self.examples(self.position).data.shape[1:])
 
     def _reshape(self, top, size):
         shapes = ((len(self._transform.mean), *size), (1, *size), (1, 1, 2))
@@ -214,8 +219,9 @@ class _SegData(ReadingLayer):
             blob.reshape(self.batch_size, *shape)
 
     def forward(self, bottom, top):
+        first = self.position
         batch = self._take(top)
-        self._reshape(top, batch[0].label.shape)
+        self._reshape(top, self._one_size(batch, first))
         self._fill(top, batch)
 
 
@@ -244,3 +250,51 @@ class WindowSegData(_SegData):
     """
 
     windowed = True
+
+
+class DenseExamples(Examples):
+    """Examples whose labels are a whole number of times smaller than their images."""
+
+    divisor = 1
+
+    def _make(self, line, number):
+        example = super()._make(line, number)
+        if self.divisor == 1:
+            return example
+        size = tuple(side // self.divisor for side in example.data.shape[:0:-1])
+        return example._replace(label=cv2.resize(example.label, size, interpolation=cv2.INTER_NEAREST))
+
+
+@register("DenseImageData")
+class DenseImageData(_SegData):
+    """Whole images with their label images, as SegNet's and ENet's Caffe reads them; the list's lines are `image label`.
+
+    tops: images (N, 3, H, W), BGR, or (N, 1, H, W) with is_color: false; labels (N, 1, H / label_divide_factor, W / label_divide_factor)
+    Images are resized, cropped, mirrored and freed of the mean as ImageSegData does it, and read ahead by threads. Without sizes the images
+    of a batch must have one size.
+    """
+
+    tops = (2, 2)
+    param_field = None
+    _needs_sizes = False
+    examples_type = DenseExamples
+    _resizing = "new_height and new_width, crop_size"
+
+    def setup(self, bottom, top):
+        dense = self._settings("dense_image_data_param", moved=())
+        if dense.label_divide_factor < 1:
+            raise ValueError("label_divide_factor must be at least 1")
+        given, self.param = self.param, caffe_pb2.LayerParameter()
+        self.param.CopyFrom(given)
+        images = self.param.image_data_param
+        images.label_type = _LabelType.PIXEL
+        for field, value in dense.ListFields():
+            if field.name != "label_divide_factor":
+                copy_field(images, field.name, value)
+        super().setup(bottom, top)
+        self.examples.divisor = dense.label_divide_factor
+
+    def _reshape(self, top, size):
+        super()._reshape(top, size)
+        divisor = self.examples.divisor
+        top[1].reshape(self.batch_size, 1, *(side // divisor for side in size))

@@ -111,13 +111,19 @@ def like(images, height, width):
             [half],
             1,
         ),
+        "Upsample": ('type: "Upsample" upsample_param { upsample_h: 9 upsample_w: 9 }', [half, switches], 1),
+        "Interp": ('type: "Interp" interp_param { zoom_factor: 3 }', [x], 1),
+        "Interp, like another": ('type: "Interp"', [x, half], 1),
         "BN": ('type: "BN"', [x], 3),
+        "BN, with running statistics": ('type: "BN" bn_param { eps: 0.5 }', [x], 1),
+        "BN, frozen": ('type: "BN" bn_param { frozen: true }', [x], 1),
         "BN, inference": ('type: "BN" bn_param { bn_mode: INFERENCE }', [x], 1),
         "ReLU": ('type: "ReLU"', [x], 1),
         "Dropout": ('type: "Dropout"', [x], 1),
         "Softmax": ('type: "Softmax"', [x], 1),
         "SoftmaxWithLoss": ('type: "SoftmaxWithLoss"', [x, labels(images, 1, height, width)], 2),
         "Accuracy": ('type: "Accuracy"', [x, labels(images, 1, height, width)], 2),
+        "SegAccuracy": ('type: "SegAccuracy"', [x, labels(images, 1, height, width)], 1),
         "EltwiseAccuracy": ('type: "EltwiseAccuracy"', [x, labels(images, 1, height, width)], 1),
         "Eltwise": ('type: "Eltwise"', [x, -2 * x], 1),
         "Eltwise, product": ('type: "Eltwise" eltwise_param { operation: PROD }', [x, x + 1], 1),
@@ -139,7 +145,7 @@ def like(images, height, width):
 EXAMPLES = list(like(1, 3, 3))
 FIXED_SIZE = {"InnerProduct", *recurrent_layers(spaced(1, 4, 9))}  # their weights know the size
 SHARES_GRADIENTS = {"Flatten", "Reshape"}  # with their bottoms: nothing is written, wanted or not
-ELSEWHERE = {"HDF5Output", "Python"}  # a file and a module: in tests of their own
+ELSEWHERE = {"HDF5Output", "MatWrite", "Python"}  # files and a module: in tests of their own
 
 
 def example(name, images=2, height=5, width=7, **options):
@@ -211,11 +217,12 @@ def test_a_parameter_that_does_not_learn_gets_no_gradient(device, name):
     case = example(name)
     diffs = [numbers(*y.shape, seed=k) for k, y in enumerate(case.forward())]
     for frozen in range(len(case.parameters)):
-        case.layer.param_propagate_down = [number != frozen for number in range(len(case.parameters))]
+        learn = [number != frozen and number not in case.layer.statistics for number in range(len(case.parameters))]
+        case.layer.param_propagate_down = learn
         for diff in case.parameter_diffs:
             diff[...] = 0
         case.backward(*diffs)
-        assert [bool(diff.any()) for diff in case.parameter_diffs] == case.layer.param_propagate_down
+        assert [bool(diff.any()) for diff in case.parameter_diffs] == learn
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
