@@ -23,7 +23,7 @@ from .needs_backward import Passes, find_passes
 from .parameters import LearnableParameter, append_parameters, loss_weights, share_buffers, share_trained
 from .planner import recycle
 from .run import LAYERS_ERRORS, find_bad_layer, run_backward, run_forward
-from .splits import MisplacedLayer, insert_splits
+from .splits import AUTOMATIC, MisplacedLayer, insert_splits
 from .stored import Names
 from .weights import Arrays, LoadReport, learning_layers, load_into, open_weights, write_weights
 
@@ -197,7 +197,7 @@ class Net:
         self._bottoms.append(bottom)
         self._tops.append(top)
         self._unread.difference_update(param.bottom)
-        self._unread.update(param.top)
+        self._unread.update(name for name in param.top if not name.startswith(AUTOMATIC))
         for i, name in enumerate(param.top):
             self._sources[name] = Source(number, i)
         if isinstance(layer, Input):

@@ -5,6 +5,8 @@ from collections import Counter
 from ..layers import layer_type
 from ..proto import caffe_pb2, did_you_mean
 
+AUTOMATIC = "(automatic)"  # what the name of a top that the net itself gives a loss begins with
+
 
 class MisplacedLayer(ValueError):
     """A layer of unknown type or with a bottom that no layer before it makes; `layer` is its LayerParameter."""
@@ -17,7 +19,8 @@ class MisplacedLayer(ValueError):
 def insert_splits(net):
     """A NetParameter in which no blob has two readers: Split layers named as Caffe names them stand between.
 
-    A top that is a loss and is read too counts as read twice. Raises MisplacedLayer.
+    A top that is a loss and is read too counts as read twice. A loss layer without a top gets one, which is no output of the net.
+    Raises MisplacedLayer.
     """
     readers, made_by = _count_readers(net)
     split = caffe_pb2.NetParameter()
@@ -31,6 +34,9 @@ def insert_splits(net):
             if readers[source] > 1:
                 copied.bottom[i] = _split_top(net, source, used[source])
                 used[source] += 1
+        if not layer.top and layer_type(layer.type).is_loss:
+            used[AUTOMATIC] += 1
+            copied.top.append(AUTOMATIC if used[AUTOMATIC] == 1 else f"{AUTOMATIC} {used[AUTOMATIC]}")
         for j in range(len(layer.top)):
             if readers[number, j] > 1:
                 _add_split(split.layer.add(), net, (number, j), readers[number, j])
