@@ -108,6 +108,12 @@ class DryArray:
     def __iadd__(self, other):
         return self
 
+    __imul__ = __iadd__
+
+    def copy(self) -> "DryArray":
+        """Another array of that shape."""
+        return self._new(self.shape, self.dtype)
+
     def get(self, out=None) -> np.ndarray:
         """Zeros in host memory."""
         return np.zeros(self.shape, self.dtype) if out is None else out

@@ -111,8 +111,8 @@ class Unpooling(Layer):
     pooled: Blob | None = None
     window: Window | None = None
     corners = False
-    # the fields of its size
-    _height, _width = "unpool_h", "unpool_w"
+    # the fields of its size, and whether it can do without
+    _height, _width, _or_no_size = "unpool_h", "unpool_w", ", or no size"
 
     def setup(self, bottom, top):
         param = self.param.unpooling_param
@@ -164,7 +164,7 @@ class Unpooling(Layer):
             fits = self.pooled.shape[2:]
             raise ValueError(
                 f"cannot unpool to {size[0]}x{size[1]} by switches into a map of {fits[0]}x{fits[1]}: "
-                f"give {self._height}: {fits[0]} {self._width}: {fits[1]}{', or no size' if type(self) is Unpooling else ''}"
+                f"give {self._height}: {fits[0]} {self._width}: {fits[1]}{self._or_no_size}"
             )
         if len(bottom) == 1:
             last = [(n - 1) * s for n, s in zip(bottom[0].shape[2:], self.window.stride, strict=True)]
@@ -215,7 +215,7 @@ class Upsample(Unpooling):
     """
 
     bottoms = (2, 2)
-    _height, _width = "upsample_h", "upsample_w"
+    _height, _width, _or_no_size = "upsample_h", "upsample_w", ""
 
     def setup(self, bottom, top):
         param = self.param.upsample_param

@@ -8,6 +8,7 @@ _COLORS = {
     "InnerProduct": "#c6dbef",
     "Pooling": "#c7e9c0",
     "Unpooling": "#fdae6b",
+    "Upsample": "#fdae6b",
     "loss": "#fcbba1",
     "data": "#d9d9d9",
     "other": "#f7f7f7",

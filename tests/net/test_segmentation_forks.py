@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from arrays import numbers
 
+from deconvnet.core import kernels
 from deconvnet.core.net import Net
 from deconvnet.core.proto import caffe_pb2, parse
+from deconvnet.core.solver import inference_need
 
 LABELS = 'layer { name: "label" type: "Input" top: "label" input_param { shape { dim: 2 dim: 1 dim: 9 dim: 17 } } }'
 DATA = 'layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 2 dim: 3 dim: 9 dim: 17 } } }'
@@ -101,6 +103,25 @@ def test_shared_buffers_change_nothing(text):
     apart, shared = net_of(text, caffe_pb2.TEST), net_of(text, caffe_pb2.TEST, share=True)
     for name, values in apart.forward().items():
         np.testing.assert_allclose(shared.forward()[name], values, rtol=1e-12)
+
+
+@families
+def test_a_gpu_learns_the_same(gpu, text):
+    found = {}
+    for mode in ("cpu", "gpu"):
+        kernels.set_mode(mode)
+        net = net_of(text)
+        total_loss(net)
+        net.backward()
+        found[mode] = [values for blobs in net.params.values() for blob in blobs for values in (blob.data, blob.diff)]
+    for a, b in zip(found["cpu"], found["gpu"], strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-12)
+
+
+@families
+def test_the_memory_that_a_gpu_would_take_is_predicted(text, tmp_path):
+    (tmp_path / "net.prototxt").write_text(text)
+    assert inference_need(str(tmp_path / "net.prototxt")).peak > 0
 
 
 def test_a_loss_without_a_top_counts_and_is_no_output():
