@@ -34,10 +34,11 @@ class Net:
     model: path of a prototxt, or a NetParameter; phase: TRAIN or TEST; weights: path of a file that copy_from reads, whose report
     is then `loaded`; only layers that it lacks are filled by their fillers.
     stages, level: what include and exclude rules are held against; dtype: float32, or float64 for gradient checks; seed: of the fillers
-    and of every other draw (default: set_random_seed's, else a fresh one); beside: a net whose parameters, by layer name, and whose
-    buffers this one uses as its own, as a test net beside its train net does: what one computes, the other overwrites.
-    share: let blobs whose lives do not meet use one memory (gradients in TRAIN, data in TEST, which then cannot run backward) and layers
-    do the work of those behind them (see fusion.py); asking for a blob that is gone raises RuntimeError; keep: names of blobs to spare.
+    and of every other draw (default: set_random_seed's, else a fresh one); beside: a net whose parameters this one uses as its own, by
+    layer name, as a test net beside its train net does.
+    share: let blobs whose lives do not meet use one memory (gradients in TRAIN, data in TEST, which then cannot run backward), those of
+    the net `beside` with them, so that what one net computes the other overwrites, and let layers do the work of those behind them (see
+    fusion.py); asking for a blob that is gone raises RuntimeError; keep: names of blobs to spare.
     allow_python_layers: whether Python layers may import and run the modules that the model names.
     fill: False leaves parameters zero and, until they are asked for, without memory, for whoever wants the shapes only.
     input_shapes: shapes by name of inputs, or of data that inputs replace.
@@ -99,7 +100,7 @@ class Net:
         self._build(fill and weights is None)
         self._make_public(share, set(keep))
         self._graph = ForwardGraph(self) if cuda_graph else None
-        if beside:
+        if beside and share:
             share_buffers(self, beside)
         self._parted = part_in_place(self) if share and not self._forward_only else {}
         self.loaded: LoadReport | None = None

@@ -300,8 +300,8 @@ def test_a_test_net_beside_the_training_leaves_its_states_alone(device, kind):
     """Theirs is all other memory: also what backward needs is written again by the next forward pass."""
 
     def gradients(tests):
-        net = net_of(kind)
-        beside = net_of(kind, caffe.TEST, beside=net)
+        net = net_of(kind, share=True)
+        beside = net_of(kind, caffe.TEST, beside=net, share=True)
         found = []
         for _ in range(2):
             inputs(net)

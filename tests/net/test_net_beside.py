@@ -29,8 +29,8 @@ def net(phase, **given):
 
 @pytest.fixture
 def pair():
-    train = net(caffe_pb2.TRAIN)
-    return train, net(caffe_pb2.TEST, beside=train)
+    train = net(caffe_pb2.TRAIN, share=True)
+    return train, net(caffe_pb2.TEST, beside=train, share=True)
 
 
 def test_it_has_the_train_nets_parameters(pair):
@@ -44,8 +44,8 @@ def test_every_computed_blob_and_layer_buffer_lies_in_the_train_nets_memory(pair
     test.forward()
     train.forward()
     for name in ("conv", "pool", "mask", "unpool", "score"):
-        for what in ("data", "diff"):
-            larger, smaller = (getattr(one.blobs[name], what) for one in (test, train))
+        for what in ("host_data", "host_diff"):
+            larger, smaller = (getattr(one._blobs[name], what) for one in (test, train))
             assert np.shares_memory(larger, smaller), f"{what} of {name}"
     for name in ("bn", "pool", "loss"):
         ours, theirs = (one.layer_dict[name].buffers() for one in (test, train))
@@ -59,8 +59,21 @@ def test_what_was_put_into_its_inputs_stays_through_training(pair):
     assert (test.blobs["data"].data == 3).all()
 
 
+def test_without_share_neither_net_overwrites_what_the_other_holds():
+    """As in pycaffe: what a script looks at in one net, or starts from in the middle, is still what that net computed."""
+    train = net(caffe_pb2.TRAIN)
+    test = net(caffe_pb2.TEST, beside=train)
+    test.blobs["data"].data[...] = np.random.default_rng(0).normal(size=test.blobs["data"].shape)
+    before = {name: array.copy() for name, array in test.forward(blobs=list(test.blobs)).items()}
+    train.forward()
+    train.backward()
+    for name, array in before.items():
+        np.testing.assert_array_equal(test.blobs[name].data, array, err_msg=name)
+
+
 def test_a_pass_of_the_test_net_between_two_iterations_changes_no_gradient():
-    alone, (train, test) = net(caffe_pb2.TRAIN), (first := net(caffe_pb2.TRAIN), net(caffe_pb2.TEST, beside=first))
+    alone, train = net(caffe_pb2.TRAIN, share=True), net(caffe_pb2.TRAIN, share=True)
+    test = net(caffe_pb2.TEST, beside=train, share=True)
     for iteration in range(3):
         if iteration:
             test.forward()
