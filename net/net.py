@@ -9,7 +9,7 @@ import numpy as np
 from .. import kernels
 from ..blob import Blob, HostBlob, current_seed
 from ..layers import Input, Layer, MemoryData, layer_type
-from ..proto import PrototxtError, caffe_pb2, filter_net, line_of_layer, printable, read_net, upgrade_net
+from ..proto import PrototxtError, caffe_pb2, did_you_mean, filter_net, line_of_layer, printable, read_net, upgrade_net
 from .batches import backward_in_batches, forward_in_batches
 from .caffe_hdf5 import write_hdf5
 from .crop_offset import Source
@@ -18,6 +18,7 @@ from .errors import NetError
 from .forward_graph import ForwardGraph
 from .fusion import find_fusions, part_in_place
 from .handed_down import hand_down
+from .hooks import Hooks
 from .input_shapes import with_inputs
 from .needs_backward import Passes, find_passes
 from .parameters import LearnableParameter, append_parameters, loss_weights, share_buffers, share_trained
@@ -28,7 +29,7 @@ from .stored import Names
 from .weights import Arrays, LoadReport, learning_layers, load_into, open_weights, write_weights
 
 
-class Net:
+class Net(Hooks):
     """Net(model, phase, weights=None) as in pycaffe; Net(model, weights, phase) works too.
 
     model: path of a prototxt, or a NetParameter; phase: TRAIN or TEST; weights: path of a file that copy_from reads, whose report
@@ -70,6 +71,7 @@ class Net:
     ):
         if isinstance(phase, (str, os.PathLike)):
             phase, weights = weights, phase
+        super().__init__()
         self.phase = phase
         self.dtype = np.dtype(dtype)
         self.precision = precision
@@ -239,13 +241,23 @@ class Net:
 
     def _index(self, name: str) -> int:
         if name not in self.top_names:
-            raise NetError(f"{self.model_file or 'net'}: there is no layer '{name}'")
+            raise NetError(
+                f"{self.model_file or 'net'}: there is no layer '{name}'{did_you_mean(name, self.top_names)}"
+            )
         return self.layer_names.index(name)
+
+    def _require_blobs(self, names) -> list[str]:
+        """Those names, or none. Raises NetError where the net has no blob of one of them."""
+        for name in names or ():
+            if name not in self.blobs:
+                raise NetError(f"{self.model_file or 'net'}: there is no blob '{name}'{did_you_mean(name, self.blobs)}")
+        return list(names or ())
 
     def _run(self, first: int, last: int) -> float:
         """Forward through layers first..last; the weighted sum of their losses."""
         whole = (first, last) == (0, len(self.layers) - 1)
-        if self._graph and whole and kernels.mode() == "gpu" and not self.debug_info:
+        watched = self.debug_info or self._hooks
+        if self._graph and whole and kernels.mode() == "gpu" and not watched:
             self._graph.run(lambda: run_forward(self, first, last))
             return 0.0
         loss = run_forward(self, first, last)
@@ -262,6 +274,7 @@ class Net:
         Keywords set the inputs, all of them; an input takes its array's shape. Arrays are views that the next forward overwrites; from
         a GPU the net's outputs are copies to read.
         """
+        asked = self._require_blobs(blobs)
         if inputs:
             if set(inputs) != set(self.inputs):
                 raise NetError(f"forward was given {sorted(inputs)}, the net's inputs are {sorted(self.inputs)}")
@@ -278,7 +291,7 @@ class Net:
             results = {name: self._blobs[name].host_data for name in self.top_names[end]}
         else:
             results = {name: self._blobs[name].fetched_data for name in self.outputs}
-        return results | {name: self.blobs[name].data for name in blobs or []}
+        return results | {name: self.blobs[name].data for name in asked}
 
     def backward(
         self, diffs=None, start: str | None = None, end: str | None = None, **top_diffs
@@ -289,6 +302,7 @@ class Net:
         """
         if self._forward_only:
             raise NetError("backward on a net made with share=True in TEST: its data is gone; make it without share")
+        asked = self._require_blobs(diffs)
         startable = self.top_names[start] if start else self.outputs
         for name, array in top_diffs.items():
             if name not in startable:
@@ -299,7 +313,7 @@ class Net:
         run_backward(self, first, last)
         if self.debug_info and last == 0:
             log_parameters(self.learnable)
-        wanted = [*(self.bottom_names[end] if end else self.inputs), *(diffs or [])]
+        wanted = [*(self.bottom_names[end] if end else self.inputs), *asked]
         return {name: self.blobs[name].diff for name in wanted}
 
     def forward_all(self, blobs=None, **inputs) -> dict[str, np.ndarray]:

@@ -21,6 +21,7 @@ def run_forward(net, first: int, last: int) -> float:
     while number <= last:
         layer, bottom, top = net.layers[number], net._bottoms[number], net._tops[number]
         done = _last_fused(net, number, last)
+        net.call_hooks("before_forward", number)
         try:
             layer.reshape(bottom, top)
             layer.forward(bottom, top, *_work_of(net, number, done))
@@ -32,6 +33,7 @@ def run_forward(net, first: int, last: int) -> float:
             if weight:
                 blob.host_diff[...] = weight
                 loss += weight * float(blob.host_data.sum())
+        net.call_hooks("after_forward", number)
         number = done + 1
     if number in net._parted:
         _copy(net._parted[number], net._tops[number][0])
@@ -44,6 +46,7 @@ def run_backward(net, first: int, last: int) -> None:
     done = first
     while done >= last:
         number = fused.get(done, done)
+        net.call_hooks("before_backward", number)
         if net._passes.layers[number]:
             layer, top, bottom = net.layers[number], net._tops[number], net._bottoms[number]
             try:
@@ -52,6 +55,7 @@ def run_backward(net, first: int, last: int) -> None:
                 raise net.located(error, layer.param) from error
             if net.debug_info:
                 log_backward(layer, bottom, net._passes.bottoms[number])
+        net.call_hooks("after_backward", number)
         done = number - 1
 
 

@@ -143,3 +143,15 @@ def test_on_a_cpu_nothing_is_recorded(tmp_path, monkeypatch):
     first = net.forward(data=images(0))["prob"].copy()
     np.testing.assert_array_equal(net.forward(data=images(0))["prob"], first)
     assert not played
+
+
+def test_with_a_hook_no_pass_is_a_graph(gpu, tmp_path, monkeypatch):
+    (tmp_path / "net.prototxt").write_text(MODEL)
+    net, calls = Net(tmp_path / "net.prototxt", caffe_pb2.TEST, seed=1, cuda_graph=True), []
+    kernels.set_mode("gpu")
+    for seed in range(3):
+        net.forward(data=images(seed))
+    played = works_played(monkeypatch)
+    net.after_forward(calls.append)
+    net.forward(data=images(4))
+    assert calls == list(range(len(net.layers))) and not played

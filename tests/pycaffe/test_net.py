@@ -80,3 +80,54 @@ def test_share_with_uses_the_other_nets_parameters(device):
 def test_the_names_of_layers_and_blobs_are_lists():
     net = build()
     assert (net._layer_names, net._blob_names) == (["data", "ip", "score"], ["data", "ip", "score"])
+
+
+TRAINED = """
+layer { name: "data" type: "Input" top: "data" top: "label" input_param { shape { dim: 4 dim: 3 } shape { dim: 4 dim: 2 } } }
+layer { name: "ip" type: "InnerProduct" bottom: "data" top: "ip" inner_product_param { num_output: 2 weight_filler { type: "gaussian" } } }
+layer { name: "loss" type: "EuclideanLoss" bottom: "ip" bottom: "label" top: "loss" }
+"""
+
+
+def test_hooks_are_called_around_each_layer_with_its_number(device):
+    net, calls = build(TRAINED), []
+    for when in ("before_forward", "after_forward", "before_backward", "after_backward"):
+        getattr(net, when)(lambda number, when=when: calls.append((when, number)))
+    net.force_backward()
+    net.forward()
+    net.backward()
+    forward = [(when, number) for number in range(3) for when in ("before_forward", "after_forward")]
+    backward = [(when, number) for number in (2, 1, 0) for when in ("before_backward", "after_backward")]
+    assert calls == forward + backward
+
+
+def test_hooks_of_a_part_of_the_net_are_those_of_its_layers():
+    net, calls = build(), []
+    net.after_forward(calls.append)
+    net.forward(start="ip", end="ip")
+    assert calls == [1]
+
+
+def test_a_hook_may_change_what_the_next_layer_reads(device):
+    """As one does to look what the net makes of a blob that is changed in its midst."""
+    net = build()
+    net.after_forward(lambda number: number == 1 and net.blobs["ip"].data.fill(0.5))
+    np.testing.assert_allclose(net.forward(data=DATA[:4])["score"], np.full((4, 2), np.tanh(0.5)), rtol=1e-6)
+
+
+def test_hooks_of_a_net_that_shares_memory_are_refused():
+    net = Net(parse(NET, caffe_pb2.NetParameter()), caffe_pb2.TEST, share=True)
+    with pytest.raises(NetError, match="before_forward on a net made with share=True: make it without share"):
+        net.before_forward(print)
+
+
+def test_blobs_and_layers_that_are_not_there_are_named_before_anything_runs():
+    net, ran = build(), []
+    net.before_forward(ran.append)
+    with pytest.raises(NetError, match="net: there is no blob 'scor'; did you mean 'score'"):
+        net.forward(blobs=["scor"])
+    with pytest.raises(NetError, match="net: there is no blob 'scor'; did you mean 'score'"):
+        net.backward(diffs=["scor"])
+    with pytest.raises(NetError, match="net: there is no layer 'ip1'; did you mean 'ip'"):
+        net.forward(end="ip1")
+    assert not ran
