@@ -23,6 +23,7 @@ from .core.solver import (
     SolverError,
     get_solver,
 )
+from .detector import Detector
 
 TRAIN = proto.caffe_pb2.TRAIN
 TEST = proto.caffe_pb2.TEST
@@ -51,6 +52,7 @@ __all__ = [
     "AdaGradSolver",
     "AdamSolver",
     "Classifier",
+    "Detector",
     "DeviceError",
     "Layer",
     "Net",

@@ -156,8 +156,9 @@ class Transformer:
 def blobproto_to_array(blob, return_diff: bool = False) -> np.ndarray:
     """A BlobProto's values, or its gradients, in its shape: of a mean file (.binaryproto), (1, K, H, W)."""
     values = (blob.double_diff or blob.diff) if return_diff else (blob.double_data or blob.data)
-    legacy = (blob.num, blob.channels, blob.height, blob.width)
-    return np.array(values).reshape(tuple(blob.shape.dim) if blob.HasField("shape") else legacy)
+    legacy = any(blob.HasField(size) for size in ("num", "channels", "height", "width"))
+    shape = (blob.num, blob.channels, blob.height, blob.width) if legacy else tuple(blob.shape.dim)
+    return np.array(values).reshape(shape)
 
 
 def array_to_blobproto(arr: np.ndarray, diff: np.ndarray | None = None):

@@ -1,7 +1,7 @@
 """A net: build, forward, backward, weights in and out."""
 
 from .coord_map import crop
-from .drawing import DIRECTIONS, dot_source
+from .drawing import DIRECTIONS, dot_source, drawn
 from .errors import NetError
 from .input_shapes import data_shapes, with_inputs
 from .net import Net
@@ -24,6 +24,7 @@ __all__ = [
     "crop",
     "data_shapes",
     "dot_source",
+    "drawn",
     "summarize",
     "time_layers",
     "to_proto",

@@ -1,5 +1,9 @@
 """A net as a graph in the DOT language, for graphviz to draw: layers are boxes, blobs the arrows between them."""
 
+import shutil
+import subprocess
+
+from .errors import NetError
 from .input_shapes import makes_data
 
 _COLORS = {
@@ -18,13 +22,31 @@ _STYLE = (
     '  edge [fontname="Helvetica", fontsize=9, color="#555555"];',
 )
 DIRECTIONS = ("TB", "LR", "BT", "RL")
+_REMEDY = "install graphviz (Debian: apt-get install graphviz; conda: conda install graphviz), or write a .dot file"
 
 
-def dot_source(param, shapes: dict[str, tuple[int, ...]] | None = None, direction: str = "TB") -> str:
+def drawn(source: str, form: str) -> bytes:
+    """DOT text as a picture in a form that graphviz's program `dot` knows (svg, png, pdf ...).
+
+    Raises NetError where dot is not installed or does not draw it.
+    """
+    program = shutil.which("dot")
+    if program is None:
+        raise NetError(f"the program dot is not installed: {_REMEDY}")
+    done = subprocess.run([program, f"-T{form}"], input=source.encode(), capture_output=True, check=False)
+    if done.returncode:
+        raise NetError(f"dot cannot draw it: {' '.join(done.stderr.decode(errors='replace').split())}")
+    return done.stdout
+
+
+def dot_source(
+    param, shapes: dict[str, tuple[int, ...]] | None = None, direction: str = "TB", rates: bool = False
+) -> str:
     """The graph of a NetParameter, filtered by phase and without splits, as DOT text.
 
     Layers that work in place stand in the box of the layer whose top they change. An arrow says the blob's name where it is not its
-    layer's, and its shape where `shapes` knows it. direction: TB (top to bottom), LR, BT or RL. Raises ValueError for another.
+    layer's, and its shape where `shapes` knows it. direction: TB (top to bottom), LR, BT or RL; rates: write the lr_mult of
+    parameters that have one. Raises ValueError for another direction.
     """
     if direction not in DIRECTIONS:
         raise ValueError(f"no such direction: {direction}; it is one of {', '.join(DIRECTIONS)}")
@@ -32,7 +54,7 @@ def dot_source(param, shapes: dict[str, tuple[int, ...]] | None = None, directio
     boxes, arrows, outputs = _arrange(param)
     lines = [f"digraph {_quoted(param.name or 'net')} {{", f"  rankdir={direction};", *_STYLE]
     for number, layers in enumerate(boxes):
-        lines.append(f"  n{number} [label={_quoted(_label(layers))}, fillcolor={_quoted(_color(layers[0]))}];")
+        lines.append(f"  n{number} [label={_quoted(_label(layers, rates))}, fillcolor={_quoted(_color(layers[0]))}];")
     for source, target, blob in arrows:
         named = "" if blob == boxes[source][0].name else blob
         lines.append(f"  n{source} -> n{target} [label={_quoted(_joined(named, sizes.get(blob)))}];")
@@ -57,10 +79,14 @@ def _arrange(param):
     return boxes, arrows, outputs
 
 
-def _label(layers) -> str:
-    """The names and types of a box's layers, and the window of the first."""
-    first = f"{layers[0].name}\n{layers[0].type}{_window(layers[0])}"
-    return "\n".join([first, *(f"{layer.type}: {layer.name}" for layer in layers[1:])])
+def _label(layers, rates: bool) -> str:
+    """The names and types of a box's layers, the window of the first, and where wanted their rates."""
+    lines = [layers[0].name]
+    for number, layer in enumerate(layers):
+        lines.append(f"{layer.type}: {layer.name}" if number else f"{layer.type}{_window(layer)}")
+        if rates and any(spec.HasField("lr_mult") for spec in layer.param):
+            lines.append(f"lr mult: {', '.join(f'{spec.lr_mult:g}' for spec in layer.param)}")
+    return "\n".join(lines)
 
 
 def _window(layer) -> str:

@@ -1,6 +1,6 @@
 """Draw a net: its layers as boxes, its blobs as the arrows between them.
 
-    python tools/draw_net.py --model net.prototxt --output net.svg [--phase TRAIN] [--rankdir LR] [--sizes]
+    python tools/draw_net.py --model net.prototxt --output net.svg [--phase TRAIN] [--rankdir LR] [--sizes] [--display_lrm]
 
 The suffix chooses the form, .svg, .png or .pdf. They are drawn by graphviz's program `dot` (Debian: apt-get install graphviz); .dot
 writes the graph as text, for which nothing need be installed. Only the prototxt is read; with --sizes the net is built for its shapes,
@@ -9,16 +9,13 @@ so data layers need their files, or --shape in their place.
 
 import argparse
 import os
-import shutil
-import subprocess
 
 import command_line
 
-from deconvnet.core.net import DIRECTIONS, Net, NetError, dot_source
+from deconvnet.core.net import DIRECTIONS, Net, NetError, dot_source, drawn
 from deconvnet.core.proto import caffe_pb2, filter_net, read_net
 
 FORMS = (".svg", ".png", ".pdf", ".dot")
-REMEDY = "install graphviz (Debian: apt-get install graphviz; conda: conda install graphviz), or write a .dot file"
 
 
 def main():
@@ -28,21 +25,10 @@ def main():
         raise NetError(f"{arguments.output}: the suffix chooses the form of the drawing: one of {', '.join(FORMS)}")
     net = filter_net(read_net(arguments.model), caffe_pb2.NetState(phase=arguments.phase), arguments.model)
     shapes = shapes_of(arguments) if arguments.sizes or arguments.shape else None
-    text = dot_source(net, shapes, arguments.rankdir).encode()
-    if form == ".dot":
-        with open(arguments.output, "wb") as file:
-            file.write(text)
-        return
-    program = shutil.which("dot")
-    if program is None:
-        raise command_line.NotInstalled(f"the program dot is not installed: {REMEDY}")
-    drawn = subprocess.run(
-        [program, f"-T{form[1:]}", "-o", arguments.output], input=text, capture_output=True, check=False
-    )
-    if drawn.returncode:
-        raise NetError(
-            f"{arguments.output}: dot cannot draw it: {' '.join(drawn.stderr.decode(errors='replace').split())}"
-        )
+    text = dot_source(net, shapes, arguments.rankdir, arguments.display_lrm)
+    picture = text.encode() if form == ".dot" else drawn(text, form[1:])
+    with open(arguments.output, "wb") as file:
+        file.write(picture)
 
 
 def shapes_of(arguments):
@@ -61,6 +47,7 @@ def parse():
         "--rankdir", choices=DIRECTIONS, default="TB", help="where it runs (default: TB, top to bottom)"
     )
     parser.add_argument("--sizes", action="store_true", help="write each blob's shape on its arrow")
+    parser.add_argument("--display_lrm", action="store_true", help="write the lr_mult of parameters that have one")
     command_line.add_phase(parser, "TRAIN")
     command_line.add_shape(parser)
     command_line.add_python_layers(parser)

@@ -80,6 +80,21 @@ def test_the_direction_is_chosen():
         graph(direction="up")
 
 
+def test_rates_stand_in_the_boxes_of_layers_that_give_them():
+    rated = NET.replace(
+        'top: "conv" convolution_param', 'top: "conv" param { lr_mult: 1 } param { lr_mult: 0.5 } convolution_param'
+    )
+    assert boxes(graph(rated, rates=True))[1] == [
+        "conv",
+        "Convolution 8, 3x3 / 2",
+        "lr mult: 1, 0.5",
+        "BN: bn",
+        "ReLU: relu",
+    ]
+    assert boxes(graph(rated)) == boxes(graph())
+    assert boxes(graph(rates=True)) == boxes(graph())
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "prototxt").rglob("*.prototxt")), ids=lambda path: path.name)
 def test_every_layer_of_our_nets_is_drawn(path):
     net = filter_net(read_net(path), caffe_pb2.NetState(phase=caffe_pb2.TRAIN))

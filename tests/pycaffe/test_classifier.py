@@ -69,3 +69,8 @@ def test_a_net_without_an_input_is_refused(files, tmp_path):
 
 def test_the_types_of_layers_are_listed():
     assert {"Convolution", "Unpooling"} <= set(caffe.layer_type_list())
+
+
+def test_no_image_is_said_so(classifier):
+    with pytest.raises(ValueError, match="predict is given no image"):
+        classifier.predict([])

@@ -174,3 +174,8 @@ def test_arrays_and_labels_go_through_datums(array):
     np.testing.assert_array_equal(caffe.io.datum_to_array(datum), array)
     with pytest.raises(ValueError, match=r"not of shape \(3, 4\)"):
         caffe.io.array_to_datum(np.zeros((3, 4)))
+
+
+def test_a_single_value_without_a_shape_is_a_scalar():
+    assert caffe.io.blobproto_to_array(caffe.proto.caffe_pb2.BlobProto(data=[123])) == 123
+    assert caffe.io.blobproto_to_array(caffe.io.array_to_blobproto(np.float32(5))).shape == ()

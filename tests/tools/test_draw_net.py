@@ -37,7 +37,8 @@ def test_graphviz_draws_it(tmp_path, form, start):
 
 @pytest.mark.skipif(shutil.which("dot") is None, reason="graphviz is not installed")
 def test_a_drawing_that_cannot_be_written_ends_in_one_line(tmp_path):
-    assert "dot cannot draw it" in error_of(call(TOOL, tmp_path, "--model", MODEL, "--output", "gone/net.svg"), TOOL)
+    said = error_of(call(TOOL, tmp_path, "--model", MODEL, "--output", "gone/net.svg"), TOOL)
+    assert "gone/net.svg: No such file or directory" in said
 
 
 def test_without_graphviz_the_line_says_how_to_install_it(tmp_path):
