@@ -79,15 +79,18 @@ def _placed(param, batch: int | None, shapes, name: str):
     return with_inputs(param, given, name)
 
 
-def inference_need(model: str, batch: int | None = None, shapes=None, precision: str = "FLOAT32") -> Need:
-    """Of one forward pass of a net in TEST, made with share=True and a precision.
+def inference_need(
+    model: str, batch: int | None = None, shapes=None, precision: str = "FLOAT32", stages=(), level: int = 0
+) -> Need:
+    """Of one forward pass of a net in TEST, with these stages and this level, made with share=True and a precision.
 
     Raises FileNotFoundError, PrototxtError, NetError.
     """
-    state = caffe_pb2.NetState(phase=caffe_pb2.TEST)
+    state = caffe_pb2.NetState(phase=caffe_pb2.TEST, stage=stages, level=level)
     placed = _placed(filter_net(read_net(model), state, model), batch, shapes, model)
     with kernels.dry_run() as memory:
-        net = Net(placed, caffe_pb2.TEST, share=True, fill=False, precision=precision)
+        options = {"stages": stages, "level": level, "precision": precision}
+        net = Net(placed, caffe_pb2.TEST, share=True, fill=False, **options)
         try:
             net.forward()
             return _need(memory, [net], [])

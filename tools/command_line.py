@@ -118,6 +118,13 @@ def _phase(text: str) -> int:
     return caffe_pb2.Phase.Value(text)
 
 
+def add_state(parser) -> None:
+    """The options --stage, read as a list, and --level of an argparse parser: what a net's include and exclude rules are held against."""
+    stages = {"type": lambda text: text.split(","), "default": [], "metavar": "A[,B]"}
+    parser.add_argument("--stage", help="the net's stages", **stages)
+    parser.add_argument("--level", type=int, default=0, metavar="N", help="the net's level")
+
+
 def add_shape(parser) -> None:
     """The option --shape, read as (name, shape); may be repeated."""
     parser.add_argument(

@@ -23,7 +23,8 @@ def main():
     form = os.path.splitext(arguments.output)[1]
     if form not in FORMS:
         raise NetError(f"{arguments.output}: the suffix chooses the form of the drawing: one of {', '.join(FORMS)}")
-    net = filter_net(read_net(arguments.model), caffe_pb2.NetState(phase=arguments.phase), arguments.model)
+    state = caffe_pb2.NetState(phase=arguments.phase, level=arguments.level, stage=arguments.stage)
+    net = filter_net(read_net(arguments.model), state, arguments.model)
     shapes = shapes_of(arguments) if arguments.sizes or arguments.shape else None
     text = dot_source(net, shapes, arguments.rankdir, arguments.display_lrm)
     picture = text.encode() if form == ".dot" else drawn(text, form[1:])
@@ -34,7 +35,7 @@ def main():
 def shapes_of(arguments):
     """The shape of each blob of the net."""
     options = {"input_shapes": dict(arguments.shape), "allow_python_layers": arguments.allow_python_layers}
-    net = Net(arguments.model, arguments.phase, fill=False, **options)
+    net = Net(arguments.model, arguments.phase, stages=arguments.stage, level=arguments.level, fill=False, **options)
     net.close()
     return {name: blob.shape for name, blob in net.blobs.items()}
 
@@ -49,6 +50,7 @@ def parse():
     parser.add_argument("--sizes", action="store_true", help="write each blob's shape on its arrow")
     parser.add_argument("--display_lrm", action="store_true", help="write the lr_mult of parameters that have one")
     command_line.add_phase(parser, "TRAIN")
+    command_line.add_state(parser)
     command_line.add_shape(parser)
     command_line.add_python_layers(parser)
     return parser.parse_args()

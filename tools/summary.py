@@ -20,7 +20,7 @@ HEADINGS = ("layer", "type", "tops", "parameters", "multiply-adds", "memory")
 def main():
     arguments = parse()
     options = {"input_shapes": dict(arguments.shape), "allow_python_layers": arguments.allow_python_layers}
-    net = Net(arguments.model, arguments.phase, fill=False, **options)
+    net = Net(arguments.model, arguments.phase, stages=arguments.stage, level=arguments.level, fill=False, **options)
     try:
         rows = summarize(net)
     finally:
@@ -73,6 +73,7 @@ def parse():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", required=True, metavar="FILE", help="the net's prototxt")
     command_line.add_phase(parser, "TEST")
+    command_line.add_state(parser)
     command_line.add_shape(parser)
     command_line.add_python_layers(parser)
     return parser.parse_args()

@@ -1,6 +1,6 @@
 """Print the mean of each output of a net, in the TEST phase, over a number of batches.
 
-    python tools/test_net.py --model net.prototxt --weights x.caffemodel [--iterations N] [--gpu 0]
+    python tools/test_net.py --model net.prototxt --weights x.caffemodel [--iterations N] [--stage A] [--gpu 0]
     python tools/test_net.py --solver solver/stage2.prototxt --weights x.caffemodel
 
 With --solver it is the solver's test net and its test_iter batches. Lines on stdout: `loss = 0.61`.
@@ -26,10 +26,13 @@ def main():
     options = {"weights": weights, "share": True, "precision": arguments.precision}
     options["allow_python_layers"] = arguments.allow_python_layers
     if arguments.model:
+        state = {"stages": arguments.stage, "level": arguments.level}
         command_line.use_device(arguments.gpu)
-        with command_line.told_of_memory(lambda batch: inference_need(arguments.model, batch)):
-            test(Net(arguments.model, caffe_pb2.TEST, **options), weights, arguments.iterations or ITERATIONS)
+        with command_line.told_of_memory(lambda batch: inference_need(arguments.model, batch, **state)):
+            test(Net(arguments.model, caffe_pb2.TEST, **state, **options), weights, arguments.iterations or ITERATIONS)
         return
+    if arguments.stage or arguments.level:
+        raise SolverError("--stage and --level go with --model: a solver's test_state says those of its test nets")
     param = read_solver(arguments.solver)
     sources = find_test_nets(param, arguments.solver)
     if not sources:
@@ -62,6 +65,7 @@ def parse():
     parser.add_argument(
         "--iterations", type=int, metavar="N", help=f"batches (default: {ITERATIONS}, or the solver's test_iter)"
     )
+    command_line.add_state(parser)
     command_line.add_gpu(parser)
     command_line.add_precision(parser)
     command_line.add_python_layers(parser)

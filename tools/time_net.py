@@ -26,7 +26,7 @@ def main():
     command_line.use_device(arguments.gpu)
     options = {"input_shapes": dict(arguments.shape), "precision": arguments.precision}
     options["allow_python_layers"] = arguments.allow_python_layers
-    net = Net(arguments.model, arguments.phase, **options)
+    net = Net(arguments.model, arguments.phase, stages=arguments.stage, level=arguments.level, **options)
     try:
         backward = arguments.phase == caffe_pb2.TRAIN
         if backward and not any(any(layer.loss_weights) for layer in net.layers):
@@ -75,6 +75,7 @@ def parse():
     parser.add_argument("--model", required=True, metavar="FILE", help="the net's prototxt")
     parser.add_argument("--iterations", type=int, default=ITERATIONS, metavar="N", help=f"default: {ITERATIONS}")
     command_line.add_phase(parser, "TRAIN")
+    command_line.add_state(parser)
     command_line.add_shape(parser)
     command_line.add_python_layers(parser)
     command_line.add_gpu(parser)
