@@ -11,12 +11,13 @@ _GREY = np.array([0.2125, 0.7154, 0.0721], np.float32)
 _INTERPOLATIONS = {0: cv2.INTER_NEAREST, 1: cv2.INTER_LINEAR, 3: cv2.INTER_CUBIC}
 
 
-def load_image(filename: str, color: bool = True) -> np.ndarray:
-    """An image file as (H, W, 3) float32, RGB, from 0 to 1; with color=False (H, W, 1), grey. Alpha is dropped.
+def load_image(filename, color: bool = True) -> np.ndarray:
+    """An image file (a path, or one opened as bytes) as (H, W, 3) float32, RGB, from 0 to 1; with color=False (H, W, 1), grey.
 
-    Raises FileNotFoundError; ValueError where the file is no image.
+    Alpha is dropped. Raises FileNotFoundError; ValueError where the file is no image.
     """
-    image = decode_image(read_file(filename), cv2.IMREAD_UNCHANGED)
+    stored = filename.read() if hasattr(filename, "read") else read_file(filename)
+    image = decode_image(stored, cv2.IMREAD_UNCHANGED)
     if image is None:
         raise ValueError(f"{filename}: not an image that OpenCV can read")
     if image.dtype.kind == "u":

@@ -1,5 +1,7 @@
 """caffe.io: images and arrays on their way into a net and back."""
 
+import io
+
 import cv2
 import numpy as np
 import pytest
@@ -34,6 +36,16 @@ def test_alpha_is_dropped_and_sixteen_bits_are_scaled(saved):
     np.testing.assert_array_equal(caffe.io.load_image(saved(alpha)), caffe.io.load_image(saved(BYTES)))
     wide = BYTES.astype(np.uint16) * 257
     np.testing.assert_allclose(caffe.io.load_image(saved(wide)), BYTES[:, :, ::-1] / 255, rtol=1e-6)
+
+
+def test_an_open_file_will_do(saved):
+    """As uploads to a server come: Caffe's web_demo gives load_image what it received."""
+    path = saved(BYTES)
+    with open(path, "rb") as file:
+        received = io.BytesIO(file.read())
+    np.testing.assert_array_equal(caffe.io.load_image(received), caffe.io.load_image(path))
+    with pytest.raises(ValueError, match="BytesIO.*: not an image that OpenCV can read"):
+        caffe.io.load_image(io.BytesIO(b"text"))
 
 
 def test_a_grey_image_gets_three_channels_or_keeps_one(saved):
