@@ -235,6 +235,14 @@ class Net(Hooks):
 
     # -------------------------------------------------------------------------------------------------------------- running
 
+    @property
+    def blob_loss_weights(self) -> OrderedDict[str, float]:
+        """What each blob's values count for in the net's loss, 0 for most."""
+        weights = OrderedDict.fromkeys(self._blobs, 0.0)
+        for layer in self.layers:
+            weights.update(zip(layer.param.top, layer.loss_weights, strict=True))
+        return weights
+
     # private in pycaffe, and read by many of its users' scripts
     _layer_names = property(lambda self: self.layer_names)
     _blob_names = property(lambda self: list(self.blobs))

@@ -19,16 +19,9 @@ class Output(NamedTuple):
         return f"{said} (* {self.loss_weight:g} = {self.loss_weight * self.value:g} loss)" if self.loss_weight else said
 
 
-def loss_weights_of(net) -> dict[str, float]:
-    """What each blob's values count for in the net's loss, 0 for most."""
-    return {
-        top: weight for layer in net.layers for top, weight in zip(layer.param.top, layer.loss_weights, strict=True)
-    }
-
-
 def outputs_of(net) -> list[Output]:
     """The values of a net's output blobs as the last forward pass left them."""
-    weights = loss_weights_of(net)
+    weights = net.blob_loss_weights
     return [Output(name, float(value), weights[name]) for name in net.outputs for value in net.blobs[name].data.ravel()]
 
 

@@ -16,7 +16,7 @@ from . import snapshot, snapshot_files
 from .errors import SolverError
 from .log import Progress, logger
 from .nets import find_test_nets, find_train_net, weights_to_load
-from .outputs import accuracy_name, loss_weights_of, mean_outputs, named_values, outputs_of, test_name
+from .outputs import accuracy_name, mean_outputs, named_values, outputs_of, test_name
 from .policies import Plateau, make_policy
 from .signals import Action
 
@@ -71,6 +71,7 @@ class Solver:
         self._asked = Action.NONE
         self._progress: Progress | None = None
         self.listeners: list[Callable[[int, dict[str, float]], None]] = []
+        self._callbacks: list[tuple[Callable[[], object], Callable[[], object]]] = []
         logger.info("Solver scaffolding done.")
 
     def _check_fields(self) -> None:
@@ -114,7 +115,7 @@ class Solver:
                 said = f"no test output is called '{name}'{did_you_mean(name, known)}"
             told = f"plateau_metric names one of {', '.join(known)}" if known else "give test_iter and test_interval"
             raise SolverError(f"{self.name}: lr_policy 'plateau' watches a test output; {said}: {told}")
-        self.policy.lower_is_better = loss_weights_of(self.test_nets[self._watched[0]])[name] != 0
+        self.policy.lower_is_better = self.test_nets[self._watched[0]].blob_loss_weights[name] != 0
 
     # ------------------------------------------------------------------------------------------------------ running
 
@@ -122,6 +123,8 @@ class Solver:
     def learning_rate(self) -> float:
         """The rate of the next update, before lr_mult."""
         return self.policy.rate_at(self.iter)
+
+    lr = learning_rate
 
     @property
     def loss(self) -> float:
@@ -190,9 +193,13 @@ class Solver:
                 if self.stopped:
                     return
             shown = bool(param.display) and self.iter % param.display == 0
+            for on_start, _ in self._callbacks:
+                on_start()
             self.losses.append(self._accumulate())
             if shown:
                 self._show()
+            for _, on_gradients_ready in self._callbacks:
+                on_gradients_ready()
             self.apply_update(shown)
             self.iter += 1
             self._saved = None
@@ -204,6 +211,14 @@ class Solver:
                 self.snapshot()
             if self.stopped:
                 return
+
+    def add_callback(self, on_start: Callable[[], object], on_gradients_ready: Callable[[], object]) -> None:
+        """Call the one before each iteration's passes, the other between them and the update, which moves by the gradients it leaves."""
+        self._callbacks.append((on_start, on_gradients_ready))
+
+    def share_weights(self, net) -> None:
+        """Let another net use the parameters of the train net."""
+        net.share_with(self.net)
 
     def _ask(self) -> bool:
         """Hear what the solver is asked to do; whether to stop."""

@@ -131,3 +131,9 @@ def test_blobs_and_layers_that_are_not_there_are_named_before_anything_runs():
     with pytest.raises(NetError, match="net: there is no layer 'ip1'; did you mean 'ip'"):
         net.forward(end="ip1")
     assert not ran
+
+
+def test_the_loss_weights_of_blobs_are_told():
+    weighted = TRAINED.replace('top: "loss"', 'top: "loss" loss_weight: 0.5')
+    assert build(weighted).blob_loss_weights == {"data": 0, "label": 0, "ip": 0, "loss": 0.5}
+    assert list(build(weighted).blob_loss_weights) == list(build(weighted).blobs)

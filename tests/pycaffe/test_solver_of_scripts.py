@@ -22,3 +22,38 @@ def test_a_test_net_runs_on_from_the_middle_on_the_batch_it_read_before_the_step
     weights, bias = (blob.data for blob in trained.net.params["ip"])
     expected = test.blobs["conv"].data.reshape(4, -1) @ weights.T + bias
     np.testing.assert_allclose(test.blobs["ip"].data, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_callbacks_stand_before_the_passes_and_before_the_update():
+    trained, calls = solver("display: 0 iter_size: 2"), []
+    trained.net.before_forward(lambda number: number == 0 and calls.append("pass"))
+    trained.add_callback(lambda: calls.append(f"start {trained.iter}"), lambda: calls.append(f"ready {trained.iter}"))
+    trained.step(2)
+    assert calls == ["start 0", "pass", "pass", "ready 0", "start 1", "pass", "pass", "ready 1"]
+
+
+def test_a_callback_may_change_the_gradients():
+    trained = solver()
+    before = [blob.data.copy() for blob in trained.net.params["ip"]]
+    trained.add_callback(lambda: None, trained.net.clear_param_diffs)
+    trained.param.weight_decay = 0
+    trained.step(2)
+    for blob, values in zip(trained.net.params["ip"], before, strict=True):
+        np.testing.assert_array_equal(blob.data, values)
+
+
+def test_the_rate_has_pycaffes_name():
+    trained = solver('base_lr: 0.25 lr_policy: "step" gamma: 0.1 stepsize: 2')
+    assert trained.lr == trained.learning_rate == 0.25
+    trained.step(2)
+    assert trained.lr == trained.learning_rate < 0.03
+
+
+def test_another_net_may_use_the_parameters():
+    trained = solver()
+    param = caffe.proto.caffe_pb2.NetParameter()
+    param.CopyFrom(dummy_solver().net_param)
+    other = caffe.Net(param, caffe.TEST)
+    trained.share_weights(other)
+    trained.step(1)
+    np.testing.assert_array_equal(other.params["conv"][0].data, trained.net.params["conv"][0].data)
