@@ -3,7 +3,7 @@
 from .. import kernels
 from ..blob import Blob
 from ..proto import caffe_pb2
-from .layer import Layer, register
+from .layer import Layer, register, require_channels
 from .normalization import BatchNorm
 
 EPSILON = 1e-9
@@ -41,8 +41,7 @@ class BN(Layer):
         self.learns = param.bn_mode == caffe_pb2.BNParameter.LEARN
         if len(top) > 1 and not self.learns:
             raise ValueError("the mean and variance tops exist in bn_mode: LEARN only")
-        if len(bottom[0].shape) < 2:
-            raise ValueError(f"needs a bottom with channels, (N, C, ...), not {bottom[0].shape}")
+        require_channels(bottom[0])
         channels = bottom[0].shape[1]
         scale, shift = caffe_pb2.FillerParameter(value=1), caffe_pb2.FillerParameter()
         self.add_parameter((1, channels, 1, 1), param.scale_filler if param.HasField("scale_filler") else scale)
@@ -52,6 +51,7 @@ class BN(Layer):
         self.variance = Blob((1, channels, 1, 1), self.dtype)
 
     def reshape(self, bottom, top):
+        require_channels(bottom[0])
         if bottom[0].shape[1] != self.blobs[0].count:
             raise ValueError(
                 f"was made for {self.blobs[0].count} channels; its bottom now has the shape {bottom[0].shape}"

@@ -5,7 +5,7 @@ import math
 from .. import kernels
 from ..kernels import Geometry
 from ..proto import caffe_pb2
-from .layer import Layer, pair, register
+from .layer import Layer, pair, register, require_images
 
 
 class _Windowed(Layer):
@@ -28,8 +28,10 @@ class _Windowed(Layer):
         self.outputs = param.num_output
         if self.outputs < 1:
             raise ValueError("convolution_param.num_output must be at least 1")
-        self._require_images(bottom[0])
+        require_images(bottom[0])
         channels = bottom[0].shape[1]
+        if channels < 1:
+            raise ValueError(f"needs a bottom of at least one channel, not {bottom[0].shape}")
         if param.group < 1 or channels % param.group or self.outputs % param.group:
             raise ValueError(
                 f"group {param.group} must divide the {channels} input and the {self.outputs} output channels"
@@ -70,13 +72,9 @@ class _Windowed(Layer):
         """The blobs whose places each weight meets once."""
         return top
 
-    def _require_images(self, blob):
-        if len(blob.shape) != 4:
-            raise ValueError(f"needs a bottom of shape (N, C, H, W), not {blob.shape}")
-
     def reshape(self, bottom, top):
         for below, above in zip(bottom, top, strict=True):
-            self._require_images(below)
+            require_images(below)
             if below.shape[1] != self.channels:
                 raise ValueError(
                     f"was made for {self.channels} input channels; its bottom now has the shape {below.shape}"

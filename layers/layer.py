@@ -196,6 +196,18 @@ class Layer:
         return axis % axes
 
 
+def require_images(bottom: Blob) -> None:
+    """Raise ValueError unless the bottom has the shape (N, C, H, W)."""
+    if len(bottom.shape) != 4:
+        raise ValueError(f"needs a bottom of shape (N, C, H, W), not {bottom.shape}")
+
+
+def require_channels(bottom: Blob) -> None:
+    """Raise ValueError unless the bottom has the shape (N, C, ...)."""
+    if len(bottom.shape) < 2:
+        raise ValueError(f"needs a bottom with channels, (N, C, ...), not {bottom.shape}")
+
+
 def pair(param, name: str, default: int, fewest: int = 0) -> tuple[int, int]:
     """(vertical, horizontal) of a window field given as NAME[_size] (once, or once per axis) or as NAME_h and NAME_w.
 

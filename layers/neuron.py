@@ -6,7 +6,7 @@ from .. import kernels
 from ..blob import Blob
 from ..proto import caffe_pb2
 from .activation import Elementwise
-from .layer import register
+from .layer import register, require_channels
 
 
 class _KeepsInput(Elementwise):
@@ -194,12 +194,12 @@ class PReLU(_KeepsInput):
 
     def setup(self, bottom, top):
         param = self.param.prelu_param
-        if len(bottom[0].shape) < 2:
-            raise ValueError(f"needs a bottom with channels, (N, C, ...), not {bottom[0].shape}")
+        require_channels(bottom[0])
         filler = param.filler if param.HasField("filler") else caffe_pb2.FillerParameter(value=0.25)
         self.add_parameter(() if param.channel_shared else bottom[0].shape[1:2], filler)
 
     def reshape(self, bottom, top):
+        require_channels(bottom[0])
         slopes = self.blobs[0]
         if slopes.shape and slopes.count != bottom[0].shape[1]:
             raise ValueError(f"was made for {slopes.count} channels; its bottom now has the shape {bottom[0].shape}")

@@ -5,7 +5,7 @@ import math
 from .. import kernels
 from ..blob import Blob
 from ..proto import caffe_pb2
-from .layer import Layer, register
+from .layer import Layer, register, require_channels, require_images
 
 
 @register("BatchNorm")
@@ -107,8 +107,7 @@ class LRN(Layer):
         return [self._q]
 
     def reshape(self, bottom, top):
-        if len(bottom[0].shape) != 4:
-            raise ValueError(f"needs a bottom of shape (N, C, H, W), not {bottom[0].shape}")
+        require_images(bottom[0])
         top[0].reshape(*bottom[0].shape)
         self._q.reshape(*bottom[0].shape)
 
@@ -139,14 +138,13 @@ class MVN(Layer):
     in_place = True
 
     def setup(self, bottom, top):
-        if len(bottom[0].shape) < 2:
-            raise ValueError(f"needs a bottom with channels, (N, C, ...), not {bottom[0].shape}")
         self._kept, self._spread = Blob(dtype=self.dtype), Blob(dtype=self.dtype)
 
     def buffers(self):
         return [self._kept, self._spread]
 
     def reshape(self, bottom, top):
+        require_channels(bottom[0])
         rows = math.prod(bottom[0].shape[: 1 if self.param.mvn_param.across_channels else 2])
         self._sizes = (rows, bottom[0].count // max(1, rows))
         self._spread.reshape(rows)

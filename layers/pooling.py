@@ -4,12 +4,7 @@ from .. import kernels
 from ..blob import Blob
 from ..kernels import Window
 from ..proto import caffe_pb2
-from .layer import Layer, pair, register
-
-
-def _require_images(blob: Blob) -> None:
-    if len(blob.shape) != 4:
-        raise ValueError(f"needs a bottom of shape (N, C, H, W), not {blob.shape}")
+from .layer import Layer, pair, register, require_images
 
 
 @register("Pooling")
@@ -33,7 +28,7 @@ class Pooling(Layer):
         self.takes_maximum = param.pool == methods.MAX
         if len(top) > 1 and not self.takes_maximum:
             raise ValueError("a second top, the switches, exists for pool: MAX only")
-        _require_images(bottom[0])
+        require_images(bottom[0])
         self.whole = param.global_pooling
         self.rounds_down = param.round_mode == methods.FLOOR
         if self.whole:
@@ -56,7 +51,7 @@ class Pooling(Layer):
         return Window(pair(param, "kernel", None, fewest=1), pair(param, "stride", 1, fewest=1), pair(param, "pad", 0))
 
     def reshape(self, bottom, top):
-        _require_images(bottom[0])
+        require_images(bottom[0])
         height, width = bottom[0].shape[2:]
         if self.whole:
             self.window = Window((height, width))
@@ -154,7 +149,7 @@ class Unpooling(Layer):
         return self.size or self.pooled.shape[2:]
 
     def reshape(self, bottom, top):
-        _require_images(bottom[0])
+        require_images(bottom[0])
         if len(bottom) > 1 and bottom[1].shape != bottom[0].shape:
             raise ValueError(
                 f"its switches have the shape {bottom[1].shape}, its values {bottom[0].shape}: they must be the same"

@@ -27,9 +27,11 @@ class Softmax(Layer):
 
 
 def require_labels(bottom, axis: int) -> None:
-    """Raise ValueError unless the second bottom holds one label for each place of the first."""
+    """Raise ValueError unless the first bottom has classes along `axis`, and the second one label for each place of it."""
     scores, labels = bottom[0].shape, bottom[1]
-    places = bottom[0].count // max(1, scores[axis])
+    if len(scores) <= axis or scores[axis] < 1:
+        raise ValueError(f"scores {scores} have no classes along axis {axis}")
+    places = bottom[0].count // scores[axis]
     if labels.count != places:
         raise ValueError(
             f"scores {scores} have {places} places, labels {labels.shape} are {labels.count}: there must be one label a place"

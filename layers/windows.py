@@ -6,13 +6,7 @@ from .. import kernels
 from ..blob import Blob
 from ..kernels import Geometry, Window
 from ..proto import caffe_pb2
-from .layer import Layer, pair, register
-
-
-def _require_images(blob: Blob) -> None:
-    if len(blob.shape) != 4:
-        raise ValueError(f"needs a bottom of shape (N, C, H, W), not {blob.shape}")
-
+from .layer import Layer, pair, register, require_images
 
 _HIGHEST = 16  # levels of a pyramid: the last one has 32768 x 32768 windows
 
@@ -36,7 +30,7 @@ class Im2col(Layer):
         return Geometry(*sizes, pair(param, "dilation", 1, fewest=1))
 
     def reshape(self, bottom, top):
-        _require_images(bottom[0])
+        require_images(bottom[0])
         size = self.geometry.output_size(*bottom[0].shape[2:])
         if min(size) < 1:
             raise ValueError(f"a window of {self.geometry.kernel} does not fit a map of shape {bottom[0].shape}")
@@ -76,7 +70,7 @@ class SPP(Layer):
         return [*self._pooled, *self._switches, self._gradient]
 
     def reshape(self, bottom, top):
-        _require_images(bottom[0])
+        require_images(bottom[0])
         images, channels, *size = bottom[0].shape
         self.windows = [self._window(size, 2**level) for level in range(len(self._pooled))]
         for level, window in enumerate(self.windows):

@@ -1,5 +1,7 @@
 """What every layer keeps: shapes that change, gradients that are not wanted, parameters that do not learn, counts of bottoms and tops."""
 
+import contextlib
+
 import numpy as np
 import pytest
 from arrays import numbers, spaced
@@ -255,6 +257,24 @@ def test_a_batch_of_no_items_costs_and_teaches_nothing(device, name):
     for values, before, diff in zip(case.parameters, parameters, case.parameter_diffs, strict=True):
         np.testing.assert_array_equal(values, before)
         np.testing.assert_array_equal(diff, 0.5)
+
+
+# of other axes than the examples, and of none of something
+ODD = [(), (3,), (2, 3), (2, 4, 3), (2, 4, 3, 3, 2), (0,), (2, 0), (2, 0, 3, 3), (2, 4, 0, 3)]
+
+
+@pytest.mark.parametrize("later", [False, True], ids=["from the start", "after a reshape"])
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_bottoms_of_other_axes_are_worked_with_or_refused(name, later):
+    """Each bottom in turn, then all: nothing but a ValueError comes of it."""
+    text, bottoms, tops = like(2, 5, 7)[name]
+    for shape in ODD:
+        for changed in [{number} for number in range(len(bottoms))] + [set(range(len(bottoms)))]:
+            arrays = [np.zeros(shape) if i in changed else array for i, array in enumerate(bottoms)]
+            with contextlib.suppress(ValueError):
+                case = OneLayer(text, *(bottoms if later else arrays), tops=tops)
+                case.reshape(*arrays)
+                case.backward(*[np.ones(y.shape) for y in case.forward()])
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
