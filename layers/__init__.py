@@ -7,6 +7,7 @@ from . import (
     batch_norm,
     convolution,
     data,
+    dense_image_data,
     eltwise,
     embed,
     hdf5,

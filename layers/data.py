@@ -14,7 +14,7 @@ from ..blob import generator
 from ..proto import caffe_pb2
 from .example import Example, Transform, decode_image
 from .layer import register
-from .reading import ClassifiedImages, located
+from .reading import TransformedImages, first_number, located
 
 # of the data bases that are open, by device and inode of the file: LMDB allows a process to open each once
 _open: weakref.WeakValueDictionary[tuple[int, int] | str, "Records"] = weakref.WeakValueDictionary()
@@ -149,11 +149,10 @@ class DatumExamples:
         self._transform = transform
         self._flags = flags
         self._seed, self._stream = seed, param.name
-        rand_skip = param.data_param.rand_skip
-        self._skipped = int(generator(seed, f"{param.name}/skip").integers(rand_skip)) if rand_skip else 0
+        self._first = first_number(seed, param.name, param.data_param.rand_skip)
 
     def _record(self, number):
-        return (number + self._skipped) % len(self._records)
+        return (number + self._first) % len(self._records)
 
     def place(self, number: int) -> str:
         """Data base and key of example `number`, for messages."""
@@ -173,7 +172,7 @@ class DatumExamples:
 
 
 @register("Data")
-class Data(ClassifiedImages):
+class Data(TransformedImages):
     """Images and their classes from an LMDB of Datum messages, in the order of its keys, over and over (Caffe's Data).
 
     transform_param crops, mirrors, subtracts the mean and scales as for ImageData; images in the LMDB as files (encoded) are decoded,
@@ -181,6 +180,8 @@ class Data(ClassifiedImages):
 
     tops: images (N, C, H, W), C as in the first record; classes (N,)
     """
+
+    tops = (1, 2)
 
     def setup(self, bottom, top):
         param = self._settings("data_param")
@@ -190,3 +191,6 @@ class Data(ClassifiedImages):
             channels = read_datum(records[0], flags)[0].shape[2]
         self._transform = Transform(self.param, self._mean(channels), self.dtype)
         self.examples = DatumExamples(records, self.param, self._transform, flags, self.seed)
+
+    def _shapes(self, size):
+        return (len(self._transform.mean), *size), ()

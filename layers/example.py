@@ -19,7 +19,7 @@ class Example(NamedTuple):
     """What a data layer puts into its tops for one image."""
 
     data: np.ndarray  # (C, H, W), of the net's dtype
-    label: np.ndarray  # (H, W) uint8
+    label: np.ndarray | int  # (H, W) uint8, or the class of the whole image
     source_size: tuple[int, int]  # (height, width) of the image file
 
 

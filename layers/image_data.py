@@ -1,11 +1,9 @@
 """ImageData: images with one class each, named in a list file."""
 
 from ..blob import generator
-from ..proto import find_file
-from .example import Example, Transform, read_image
+from .example import Example, read_image
 from .layer import register
-from .reading import ClassifiedImages
-from .seg_data import ExampleList, Examples, check_images
+from .listed_images import ExampleList, Examples, ListedImages
 
 
 class ClassList(ExampleList):
@@ -30,21 +28,19 @@ class ClassExamples(Examples):
 
 
 @register("ImageData")
-class ImageData(ClassifiedImages):
+class ImageData(ListedImages):
     """Images and their classes; the list's lines are `image class` (Caffe's ImageData). Images are resized, cropped, mirrored and freed
     of the mean as ImageSegData does it, and read ahead by threads; without sizes the images of a batch must have one size.
 
     tops: images (N, 3, H, W), BGR, or (N, 1, H, W) with is_color: false; classes (N,)
     """
 
+    tops = (1, 2)
+    examples_type = ClassExamples
     _resizing = "new_height and new_width, crop_size"
 
-    def setup(self, bottom, top):
-        images = self._settings("image_data_param")
-        check_images(self.param)
-        self._transform = Transform(self.param, self._mean(3 if images.is_color else 1), self.dtype)
-        self.batch_size, self._workers = images.batch_size, images.workers
-        source = find_file(images.source, self.model_file, "ImageData reads its images from this list")
-        lines = ClassList(source, images.IMAGE, False)  # whatever label_type says
-        root = images.root_folder and self.find(images.root_folder)
-        self.examples = ClassExamples(lines, self.param, self._transform, root, self.seed)
+    def _read_list(self, path):
+        return ClassList(path, self.param.image_data_param.IMAGE, False)  # whatever label_type says
+
+    def _shapes(self, size):
+        return (len(self._transform.mean), *size), ()

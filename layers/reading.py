@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import cv2
 import numpy as np
 
-from ..blob import read_blob
+from ..blob import generator, read_blob
 from ..kernels import threads
 from .example import Transform
 from .layer import Layer
@@ -48,8 +48,6 @@ class ReadingLayer(Layer):
 
     bottoms = (0, 0)
     batches_ahead = 3
-    # what makes images of several sizes one size
-    _resizing = "crop_size"
     _position = 0
     _prefetch: Prefetch | None = None
 
@@ -98,17 +96,6 @@ class ReadingLayer(Layer):
             for index, example in enumerate(batch):
                 values[index] = example[number]
 
-    def _one_size(self, batch, first: int) -> tuple[int, int]:
-        """The height and width of a batch's images, of which example `first` is the first. Raises ValueError where they differ."""
-        sizes = [example.data.shape[1:] for example in batch]
-        for number, size in enumerate(sizes):
-            if size != sizes[0]:
-                raise ValueError(
-                    f"{self.examples.place(first + number)}: an image of {size[0]}x{size[1]} in a batch of "
-                    f"{sizes[0][0]}x{sizes[0][1]} (height x width): give {self._resizing}, or batch_size: 1"
-                )
-        return sizes[0]
-
     def backward(self, top, propagate_down, bottom):
         """Data has no gradient."""
 
@@ -128,14 +115,19 @@ class ReadingLayer(Layer):
             self._prefetch = None
 
 
-class ClassifiedImages(ReadingLayer):
-    """Images with one class each. `examples` has a `place(i)` that says for messages where example i comes from.
+class TransformedImages(ReadingLayer):
+    """Images of the size that `_transform` makes, else of their own, one for all of a batch.
 
-    tops: images (N, C, H, W), classes (N,)
+    `examples` has a `place(i)` that says for messages where example i comes from.
     """
 
-    tops = (1, 2)
     _transform: Transform
+    # what makes images of several sizes one size
+    _resizing = "crop_size"
+
+    def _shapes(self, size: tuple[int, int]) -> tuple[tuple[int, ...], ...]:
+        """What an example of that (height, width) puts into each top."""
+        raise NotImplementedError
 
     def reshape(self, bottom, top):
         if self._transform.size:
@@ -144,14 +136,26 @@ class ClassifiedImages(ReadingLayer):
             self._reshape(top, self.examples(self.position).data.shape[1:])
 
     def _reshape(self, top, size):
-        for blob, shape in zip(top, ((len(self._transform.mean), *size), ()), strict=False):
+        for blob, shape in zip(top, self._shapes(size), strict=False):
             blob.reshape(self.batch_size, *shape)
 
     def forward(self, bottom, top):
         first = self.position
         batch = self._take(top)
-        self._reshape(top, self._one_size(batch, first))
+        sizes = [example.data.shape[1:] for example in batch]
+        for number, size in enumerate(sizes):
+            if size != sizes[0]:
+                raise ValueError(
+                    f"{self.examples.place(first + number)}: an image of {size[0]}x{size[1]} in a batch of "
+                    f"{sizes[0][0]}x{sizes[0][1]} (height x width): give {self._resizing}, or batch_size: 1"
+                )
+        self._reshape(top, sizes[0])
         self._fill(top, batch)
+
+
+def first_number(seed: int, layer: str, rand_skip: int) -> int:
+    """Which example a layer begins with: drawn below `rand_skip`, the first where that is 0."""
+    return int(generator(seed, f"{layer}/skip").integers(rand_skip)) if rand_skip else 0
 
 
 def read_mean(path: str, channels: int) -> np.ndarray:

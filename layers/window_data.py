@@ -10,8 +10,8 @@ from ..blob import generator
 from ..proto import find_file
 from .example import Example, ImageCache, read_file, read_image, resize_image
 from .layer import register
+from .listed_images import LONGEST
 from .reading import ReadingLayer, located
-from .seg_data import LONGEST
 
 # `# image_index`, path, channels, height, width, number of windows
 _HEADER = re.compile(rb"\s*#\s+-?\d+\s+(\S[^\n]*?)\s+\d+\s+\d+\s+\d+\s+(\d+)(?=\s|\Z)")
