@@ -21,7 +21,7 @@ def _memory_of_machine() -> float:
     return min(pages, int(limit)) if limit.isdecimal() else pages
 
 
-def _require_memory(count: int, dtype: np.dtype) -> None:
+def require_memory(count: int, dtype: np.dtype) -> None:
     """Raise MemoryError before the system would end the process for so many values in host memory."""
     needed = count * dtype.itemsize
     if needed > _memory_of_machine():
@@ -87,7 +87,7 @@ class Memory:
 
     def _grow_host(self, count: int, lock: bool = False) -> None:
         if self._host is None or self._host.size < count:
-            _require_memory(count, self.dtype)
+            require_memory(count, self.dtype)
             grown = kernels.page_locked_zeros(count, self.dtype) if lock or self._locks else None
             self._locks = grown is not None
             if grown is None:

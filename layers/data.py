@@ -24,15 +24,20 @@ _opening = threading.Lock()
 class Records:
     """The values of an LMDB in the order of their keys. Threads may share it.
 
-    The keys alone are held in memory, end to end: a record is then found by its number, so that reading can begin anywhere.
+    The keys alone are held in memory, end to end: a record is then found by its number, so that reading can begin anywhere. They are
+    those of the moment when it was opened: once another program has written to it, nothing more is read.
     """
 
-    def __init__(self, path: str):
-        """Raises ValueError where the file is no LMDB, is cut off or damaged, or the package that reads it is missing."""
+    def __init__(self, path: str, environment=None):
+        """environment: of the same LMDB, where it is open.
+
+        Raises ValueError where the file is no LMDB, is cut off or damaged, or the package that reads it is missing.
+        """
         self.path = path
-        self._environment = _environment(path)
+        self._environment = environment or _environment(path)
         self._keys, self._ends = bytearray(), array("Q")
         with _lmdb(path), self._environment.begin() as transaction:
+            self._version = transaction.id()
             for key in transaction.cursor().iternext(keys=True, values=False):
                 self._keys += key
                 self._ends.append(len(self._keys))
@@ -41,13 +46,17 @@ class Records:
 
     @classmethod
     def of(cls, path: str) -> "Records":
-        """The data base at a path; that which is open already, if one is, unless another has taken its place."""
+        """The data base at a path; that which is open already, if one is, unless another has taken its place or it was written to."""
         with _opening:
             identity = _identity(path)
             records = _open.get(identity)
-            if records is None:
-                records = _open[identity] = cls(path)
+            if records is None or records._is_stale():
+                records = _open[identity] = cls(path, records and records._environment)
         return records
+
+    def _is_stale(self) -> bool:
+        with _lmdb(self.path), self._environment.begin() as transaction:
+            return transaction.id() != self._version
 
     def __len__(self) -> int:
         return len(self._ends)
@@ -62,6 +71,8 @@ class Records:
 
     def __getitem__(self, number: int) -> bytes:
         with _lmdb(self.path), self._environment.begin() as transaction:
+            if transaction.id() != self._version:
+                raise ValueError(f"{self.path}: was written to after this net had opened it: build the net anew")
             return transaction.get(self.key(number))
 
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import cv2
 import numpy as np
 
-from ..blob import generator, read_blob
+from ..blob import generator, read_blob, require_memory
 from ..kernels import threads
 from .example import Transform
 from .layer import Layer
@@ -79,12 +79,15 @@ class ReadingLayer(Layer):
         return np.resize(np.array(values), (channels, 1, 1))
 
     def _take(self, top) -> list:
-        """The examples of the next batch."""
+        """The examples of the next batch. Raises MemoryError, before any is read, where they and those ahead are too many."""
         if self._prefetch is None:
-            for blob in top:
-                blob.host_data  # noqa: B018 (a batch beyond the memory is said before its images are read)
-            ahead = self.batches_ahead * self.batch_size
-            self._prefetch = Prefetch(self.examples, self._position, self._workers, ahead)
+            ahead = self.batches_ahead if self._workers else 0
+            try:
+                require_memory(sum(blob.count for blob in top) + ahead * top[0].count, self.dtype)
+            except MemoryError as error:
+                raise MemoryError(f"{1 + ahead} batches of {self.batch_size} at once: {error}") from None
+            items_ahead = self.batches_ahead * self.batch_size
+            self._prefetch = Prefetch(self.examples, self._position, self._workers, items_ahead)
         batch = self._prefetch.take(self.batch_size)
         self._position += self.batch_size
         return batch

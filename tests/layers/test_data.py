@@ -4,6 +4,8 @@ import builtins
 import gc
 import os
 import shutil
+import subprocess
+import sys
 
 import cv2
 import numpy as np
@@ -222,6 +224,36 @@ def test_a_data_base_that_took_the_place_of_an_open_one_is_read(layer_of, tmp_pa
     write(tmp_path / "base0", {"a": datum(plain(1), 7), "b": datum(plain(2), 8)})
     assert layer_of(None).forward()[1].tolist() == [7, 8]
     assert first.forward()[1].tolist() == [-1, 3]  # its file is there until it is closed
+
+
+def write_elsewhere(path, records):
+    """As `write`, from a process of its own: LMDB opens a data base once in each."""
+    stored = {key: record.SerializeToString() for key, record in records.items()}
+    code = "import lmdb, sys; base = lmdb.open(sys.argv[1], map_size=2**24)\n" + (
+        f"with base.begin(write=True) as transaction: [transaction.put(k.encode(), r) for k, r in {stored!r}.items()]"
+    )
+    subprocess.run([sys.executable, "-c", code, str(path)], check=True)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_data_base_that_was_written_to_is_read_by_new_nets_only(layer_of, tmp_path, workers):
+    """An older one has the keys of before: its records may be gone, and its order is not that of the data base."""
+    older = layer_of(THREE, f"batch_size: 1 workers: {workers} prefetch: 1")
+    older.forward()
+    write_elsewhere(tmp_path / "base0", {"aa": datum(plain(1), 7)})
+    newer = layer_of(None, "batch_size: 4")
+    assert newer.forward()[1].tolist() == [3, 7, 1000, -1]
+    with pytest.raises(ValueError, match=r"base0.*: was written to after this net had opened it: build the net anew"):
+        for _ in range(4):
+            older.forward()
+    assert newer.forward()[1].tolist() == [3, 7, 1000, -1]
+
+
+def test_batches_ahead_that_memory_cannot_hold_are_refused_before_they_are_read(layer_of):
+    ahead = "batch_size: 1 prefetch: 4294967295"
+    with pytest.raises(MemoryError, match=r"4294967296 batches of 1 at once: [\d.e+]+ GB are more than the memory of"):
+        layer_of({"a": datum(plain(1, (200, 200)))}, ahead).forward()
+    layer_of(None, f"{ahead} workers: 0").forward()
 
 
 def test_a_data_base_may_be_a_single_file_where_nothing_can_be_written(tmp_path):
