@@ -1,18 +1,22 @@
-"""Blobs, their fillers, and where randomness comes from."""
+"""Blobs, their fillers, files that hold arrays or lists, and where randomness comes from."""
 
 from .blob import Blob, HostBlob, require_memory
-from .files import read_blob
+from .files import read_blob, read_list
 from .fillers import fill, require_filler
+from .hdf5_file import PatientFile, create_hdf5
 from .randomness import current_seed, generator, number, set_seed
 
 __all__ = [
     "Blob",
     "HostBlob",
+    "PatientFile",
+    "create_hdf5",
     "current_seed",
     "fill",
     "generator",
     "number",
     "read_blob",
+    "read_list",
     "require_filler",
     "require_memory",
     "set_seed",

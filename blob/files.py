@@ -1,11 +1,24 @@
-"""An array that stands alone in a file (.binaryproto): the mean of images, the matrix of a loss."""
+"""Files that layers name: lists, and arrays that stand alone (.binaryproto), the mean of images or the matrix of a loss."""
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 from google.protobuf.message import DecodeError
 
 from ..proto import caffe_pb2
+
+
+def read_list(path: str) -> Iterator[tuple[int, str]]:
+    """(line number, text) of the lines of a list file that are not blank. Raises ValueError where it cannot be read."""
+    try:
+        with open(path, encoding="utf-8-sig", errors="surrogateescape") as file:
+            for number, line in enumerate(file, 1):
+                line = line.strip()
+                if line:
+                    yield number, line
+    except OSError as error:
+        raise ValueError(f"{path}: the list cannot be read ({error.strerror})") from None
 
 
 def read_blob(path: str, what: str) -> np.ndarray:

@@ -5,7 +5,7 @@ import os
 import h5py
 import numpy as np
 
-from ..blob import generator
+from ..blob import PatientFile, generator, read_list
 from .layer import Layer, register
 
 
@@ -44,9 +44,7 @@ class HDF5Data(Layer):
         self._order: tuple[tuple[int, int], np.ndarray | None] = ((-1, -1), None)
 
     def _read_list(self, source: str) -> list[str]:
-        with open(source, encoding="utf-8-sig") as file:
-            lines = [line.strip() for line in file]
-        files = [self.find(line) for line in lines if line]
+        files = [self.find(line) for _, line in read_list(source)]
         if not files:
             raise ValueError(f"{source}: the list of HDF5 files is empty")
         return files
@@ -107,8 +105,12 @@ class HDF5Data(Layer):
     def _load(self, number: int) -> list[np.ndarray]:
         """The arrays of a file; the last one read is kept."""
         if self._loaded[0] != number:
-            with _opened(self._files[number]) as file:
-                self._loaded = (number, [file[name][()] for name in self._names])
+            path = self._files[number]
+            with _opened(path) as file:
+                try:
+                    self._loaded = (number, [file[name][()] for name in self._names])
+                except OSError as error:
+                    raise ValueError(f"{path}: its datasets cannot be read, the file is damaged ({error})") from None
         return self._loaded[1]
 
     def backward(self, top, propagate_down, bottom):
@@ -134,6 +136,7 @@ class HDF5Output(Layer):
     tops = (0, 0)
     without_gradient = (0, 1)
     _file: h5py.File | None = None
+    _plain: PatientFile
 
     def setup(self, bottom, top):
         self.path = self.param.hdf5_output_param.file_name
@@ -164,12 +167,18 @@ class HDF5Output(Layer):
             rows.resize(len(rows) + blob.shape[0], axis=0)
             rows[len(rows) - blob.shape[0] :] = blob.host_data
         self._file.flush()
+        if self._plain.error is not None:
+            raise self._unwritable(self._plain.error)
 
     def _created(self) -> h5py.File:
         try:
-            return h5py.File(self.path, "w")
+            self._plain = PatientFile(self.path)
         except OSError as error:
-            raise ValueError(f"{self.path}: cannot be written ({error})") from None
+            raise self._unwritable(error) from None
+        return h5py.File(self._plain, "w")
+
+    def _unwritable(self, error: OSError) -> ValueError:
+        return ValueError(f"{self.path}: cannot be written ({error.strerror})")
 
     def backward(self, top, propagate_down, bottom):
         """What is written has no gradient."""
@@ -177,4 +186,5 @@ class HDF5Output(Layer):
     def close(self):
         if self._file is not None:
             self._file.close()
+            self._plain.close()
             self._file = None

@@ -4,7 +4,7 @@ from array import array
 
 import numpy as np
 
-from ..blob import generator
+from ..blob import generator, read_list
 from ..proto import caffe_pb2, find_file
 from .example import Example, ImageCache, Transform, read_image, read_label
 from .reading import TransformedImages, first_number, located
@@ -31,7 +31,7 @@ class ExampleList:
         self._pairs: list[tuple[str, str | int | None]] = []
         self._pair_of_line, self._numbers, corners = array("I"), array("I"), array("i")
         known: dict[str, int] = {}
-        for number, line in self._lines():
+        for number, line in read_list(path):
             try:
                 paths, *window = line.rsplit(None, 4) if windowed else (line,)
                 corners.extend(map(int, window))
@@ -49,17 +49,6 @@ class ExampleList:
         self._windows = np.array(corners, np.int32).reshape(-1, 4) if windowed else None
         if windowed:
             self._check_windows()
-
-    def _lines(self):
-        """(line number, text) of the lines that are not blank."""
-        try:
-            with open(self.path, encoding="utf-8-sig", errors="surrogateescape") as file:
-                for number, line in enumerate(file, 1):
-                    line = line.strip()
-                    if line:
-                        yield number, line
-        except OSError as error:
-            raise ValueError(f"{self.path}: the list cannot be read ({error.strerror})") from None
 
     def _wrong_form(self, number, line):
         return ValueError(f"{self.path}:{number}: `{self._form}` is expected, not `{line[:80]}`")

@@ -6,7 +6,7 @@ from typing import BinaryIO
 import h5py
 import numpy as np
 
-from .hdf5_file import create_hdf5
+from ..blob import create_hdf5
 from .stored import CorruptModel, Stored, StoredLayer, layers_of
 
 # what h5py raises for broken files

@@ -14,7 +14,7 @@ import numpy as np
 from google.protobuf import text_format
 from google.protobuf.message import DecodeError
 
-from ..net.hdf5_file import create_hdf5
+from ..blob import create_hdf5
 from ..net.stored import CorruptModel
 from ..net.weights import open_weights
 from ..net.wire import blob_parts, header, read_blob, read_varint

@@ -1,5 +1,9 @@
 """HDF5Data and HDF5Output: rows out of files and into one."""
 
+import os
+import subprocess
+import sys
+
 import h5py
 import numpy as np
 import pytest
@@ -139,6 +143,23 @@ def test_files_that_cannot_be_read_are_named(source, tmp_path):
         reader(source)
 
 
+def test_a_list_that_is_a_folder_is_said(tmp_path):
+    with pytest.raises(ValueError, match=f"{tmp_path}: the list cannot be read .Is a directory"):
+        reader(tmp_path)
+
+
+def test_a_dataset_that_is_damaged_inside_is_named_when_it_is_read(source, tmp_path):
+    with h5py.File(tmp_path / "0.h5", "w") as file:
+        file.create_dataset("data", data=numbers(50, 2, 3), compression="gzip", chunks=(50, 2, 3))
+        file["label"] = np.zeros(50)
+        place = file["data"].id.get_chunk_info(0)
+    with open(tmp_path / "0.h5", "r+b") as file:
+        file.seek(place.byte_offset)
+        file.write(b"\xff" * place.size)
+    with pytest.raises(ValueError, match=r"0\.h5: its datasets cannot be read, the file is damaged"):
+        reader(source).forward()
+
+
 @pytest.mark.parametrize(
     "fields, said",
     [
@@ -195,3 +216,36 @@ def test_an_output_that_cannot_be_written_is_named(tmp_path):
     with pytest.raises(NetError, match=r"items of data had the shape \(3,\), now \(4,\)"):
         net.forward(x=np.zeros((2, 4)), y=np.zeros(2))
     net.close()
+
+
+FULL_DISK = """
+import resource, signal, sys
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+from test_hdf5 import NetError, output_net
+net, forwards = output_net(sys.argv[1], 1000), 0
+try:
+    while True:
+        net.forward()
+        forwards += 1
+except NetError as error:
+    print(forwards, error)
+net.close()
+"""
+
+
+def test_a_full_disk_ends_in_one_line_and_keeps_what_was_written(tmp_path):
+    """The HDF5 library itself ends the process with its own complaints."""
+    path = tmp_path / "out.h5"
+    ran = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, path],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+    )
+    forwards, said = ran.stdout.split(" ", 1)
+    assert said.endswith(f"layer 'out' (HDF5Output): {path}: cannot be written (File too large)\n")
+    assert (ran.returncode, ran.stderr) == (0, "")
+    with h5py.File(path) as file:
+        assert len(file["data"]) >= 1000 * int(forwards) > 0

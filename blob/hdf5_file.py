@@ -6,16 +6,21 @@ import io
 import h5py
 
 
-class _Patient(io.RawIOBase):
-    """A file that keeps its first error of writing for later and then takes what comes without writing it.
+class PatientFile(io.RawIOBase):
+    """A new file for h5py.File that keeps its first error of writing in `error` and then takes what comes without writing it.
 
     The HDF5 library cannot close a file that it cannot write: it complains on stderr and may take the process with it.
+    Raises OSError where the file cannot be made.
     """
 
-    def __init__(self, file: io.FileIO):
-        self._file = file
+    def __init__(self, path: str):
+        self._file = open(path, "w+b", buffering=0)
         self._at = 0
         self.error: OSError | None = None
+
+    def close(self):
+        self._file.close()
+        super().close()
 
     def readable(self):
         return True
@@ -60,9 +65,8 @@ class _Patient(io.RawIOBase):
 @contextlib.contextmanager
 def create_hdf5(path: str):
     """A new h5py.File to fill within `with`. Raises OSError where the file cannot be written, at the end at the latest."""
-    with open(path, "w+b", buffering=0) as plain:
-        patient = _Patient(plain)
-        with h5py.File(patient, "w") as file:
+    with PatientFile(path) as plain:
+        with h5py.File(plain, "w") as file:
             yield file
-        if patient.error is not None:
-            raise patient.error
+        if plain.error is not None:
+            raise plain.error
