@@ -9,12 +9,12 @@ import numpy as np
 from .. import kernels
 from ..blob import Blob, HostBlob, current_seed
 from ..layers import Input, Layer, MemoryData, layer_type
-from ..proto import PrototxtError, caffe_pb2, did_you_mean, filter_net, line_of_layer, printable, read_net, upgrade_net
+from ..proto import caffe_pb2, did_you_mean, filter_net, read_net, upgrade_net
 from .batches import backward_in_batches, forward_in_batches
 from .caffe_hdf5 import write_hdf5
 from .crop_offset import Source
 from .debug_info import log_parameters
-from .errors import NetError
+from .errors import NetError, located, locating
 from .forward_graph import ForwardGraph
 from .fusion import find_fusions, part_in_place
 from .handed_down import hand_down
@@ -23,10 +23,10 @@ from .input_shapes import with_inputs
 from .needs_backward import Passes, find_passes
 from .parameters import LearnableParameter, append_parameters, loss_weights, share_buffers, share_trained
 from .planner import recycle
-from .run import LAYERS_ERRORS, find_bad_layer, run_backward, run_forward
+from .run import find_bad_layer, run_backward, run_forward
 from .splits import AUTOMATIC, MisplacedLayer, insert_splits
 from .stored import Names
-from .weights import Arrays, LoadReport, learning_layers, load_into, open_weights, write_weights
+from .weights import Arrays, LoadReport, learning_layers, load, write_weights
 
 
 class Net(Hooks):
@@ -97,7 +97,7 @@ class Net(Hooks):
         try:
             self._param = insert_splits(filtered)
         except MisplacedLayer as error:
-            raise self.located(error, error.layer) from None
+            raise located(error, error.layer, self.model_file) from None
         self._beside: dict[str, Layer] = {layer.name: layer for layer in beside.layers} if beside else {}
         self._build(fill and weights is None)
         self._make_public(share, set(keep))
@@ -127,12 +127,10 @@ class Net(Hooks):
         self._gradient_table = kernels.ArrayTable()
         self._owners: dict[str, tuple[Blob, str]] = {}
         for param in self._param.layer:
-            try:
+            with locating(param, self.model_file):
                 self._append(param)
                 if fill:
                     self.layers[-1].fill_parameters()
-            except LAYERS_ERRORS as error:
-                raise self.located(error, param) from error
         self.outputs = sorted(self._unread)
         self._settle_passes()
 
@@ -176,19 +174,7 @@ class Net(Hooks):
         bottom = [self._blobs[name] for name in param.bottom]
         first = self._sources[param.bottom[0]] if param.bottom else None
         hand_down(self, layer, bottom)
-        top = []
-        for number, name in enumerate(param.top):
-            in_place = number < len(param.bottom) and param.bottom[number] == name
-            if not in_place:
-                if name in param.top[:number]:
-                    raise ValueError(f"names its top '{name}' twice")
-                if name in self._blobs:
-                    raise ValueError(
-                        f"its top '{name}' is made by layer '{self.layer_names[self._sources[name].layer]}' already: rename one of them "
-                        "(a layer can work in place only on a bottom that no other layer reads)"
-                    )
-                self._blobs[name] = Blob(dtype=self.dtype)
-            top.append(self._blobs[name])
+        top = self._make_tops(param)
         layer.check_places(bottom, top)
         # parameters are filled when it is known which are shared, and not at all where a file brings them
         layer.fills = False
@@ -211,23 +197,26 @@ class Net(Hooks):
         layer.loss_weights = loss_weights(layer, param)
         append_parameters(layer, param, self.learnable, self._owners)
 
+    def _make_tops(self, param) -> list[Blob]:
+        """The blobs of a layer's tops: new ones, but where it works in place. Raises ValueError."""
+        for number, name in enumerate(param.top):
+            if number < len(param.bottom) and param.bottom[number] == name:
+                continue
+            if name in param.top[:number]:
+                raise ValueError(f"names its top '{name}' twice")
+            if name in self._blobs:
+                raise ValueError(
+                    f"its top '{name}' is made by layer '{self.layer_names[self._sources[name].layer]}' already: rename one of them "
+                    "(a layer can work in place only on a bottom that no other layer reads)"
+                )
+            self._blobs[name] = Blob(dtype=self.dtype)
+        return [self._blobs[name] for name in param.top]
+
     def _fill_layer(self, layer: Layer) -> None:
         """Fill what is not filled yet of a layer's parameters."""
-        try:
-            if self._fills:
+        if self._fills:
+            with locating(layer.param, self.model_file):
                 layer.fill_parameters()
-        except LAYERS_ERRORS as error:
-            raise self.located(error, layer.param) from error
-
-    def located(self, error: Exception, param) -> Exception:
-        """The error with file, line and layer before it."""
-        place = self.model_file or "net"
-        if self.model_file:
-            line = line_of_layer(self.model_file, param)
-            place += f":{line}" if line else ""
-        said = f"there is not enough memory: {error}" if isinstance(error, MemoryError) else error
-        message = printable(f"{place}: layer '{param.name}' ({param.type}): {said}")
-        return type(error)(message) if isinstance(error, (FileNotFoundError, PrototxtError)) else NetError(message)
 
     def connections(self) -> list[tuple[Layer, list[Blob], list[Blob]]]:
         """Each layer with its bottoms and tops."""
@@ -338,10 +327,8 @@ class Net(Hooks):
     def reshape(self) -> None:
         """Let every layer follow the shapes of the inputs."""
         for layer, bottom, top in zip(self.layers, self._bottoms, self._tops, strict=True):
-            try:
+            with locating(layer.param, self.model_file):
                 layer.reshape(bottom, top)
-            except LAYERS_ERRORS as error:
-                raise self.located(error, layer.param) from error
 
     def reseed(self, seed: int) -> None:
         """Let every later draw come from another seed, as a resumed run needs; parameters stay."""
@@ -360,10 +347,8 @@ class Net(Hooks):
         layer = next((layer for layer in self.layers if isinstance(layer, MemoryData)), None)
         if layer is None:
             raise NetError(f"{self.model_file or 'net'}: set_input_arrays needs a MemoryData layer, and there is none")
-        try:
+        with locating(layer.param, self.model_file):
             layer.set_arrays(data, labels)
-        except ValueError as error:
-            raise self.located(error, layer.param) from error
 
     def clear_param_diffs(self) -> None:
         """Set the gradients of all parameters to zero; backward adds to them."""
@@ -386,15 +371,7 @@ class Net(Hooks):
         Raises FileNotFoundError, NetError for a corrupt file or shapes that do not fit.
         """
         path = os.fspath(path)
-        try:
-            with open_weights(path, names) as stored:
-                report = load_into(self.layers, stored, path, self._fill_layer)
-        except FileNotFoundError:
-            raise FileNotFoundError(f"no such weights file: {path}") from None
-        except ValueError as error:
-            raise NetError(printable(str(error))) from None
-        except MemoryError as error:
-            raise NetError(f"{path}: there is not enough memory for these weights: {error}") from None
+        report = load(self.layers, path, names, self._fill_layer)
         if report.warning(path):
             warnings.warn(report.warning(path), stacklevel=2)
         return report
@@ -406,10 +383,8 @@ class Net(Hooks):
     def share_with(self, other: "Net") -> None:
         """Use the parameters of the other net's layers of the same names as one's own. Raises NetError where shapes differ."""
         for layer in self.layers:
-            try:
+            with locating(layer.param, self.model_file):
                 share_trained(layer, other.layer_dict[layer.name].blobs if layer.name in other.layer_dict else [])
-            except ValueError as error:
-                raise self.located(error, layer.param) from None
 
     def arrays(self) -> Arrays:
         """The parameters by layer name, in host memory."""

@@ -7,10 +7,8 @@ import numpy as np
 from ..blob import Blob
 from ..layers import Layer, Python
 from .debug_info import log_backward, log_forward
+from .errors import LAYERS_ERRORS, located
 from .fusion import after
-
-# what a layer may raise; the net says where
-LAYERS_ERRORS = (ValueError, FileNotFoundError, MemoryError)
 
 
 def run_forward(net, first: int, last: int) -> float:
@@ -26,7 +24,7 @@ def run_forward(net, first: int, last: int) -> float:
             layer.reshape(bottom, top)
             layer.forward(bottom, top, *_work_of(net, number, done))
         except LAYERS_ERRORS as error:
-            raise net.located(error, layer.param) from error
+            raise located(error, layer.param, net.model_file) from error
         if net.debug_info:
             log_forward(layer, top)
         for weight, blob in zip(layer.loss_weights, top, strict=True):
@@ -52,7 +50,7 @@ def run_backward(net, first: int, last: int) -> None:
             try:
                 layer.backward(top, net._passes.bottoms[number], bottom, *_work_of(net, number, done))
             except LAYERS_ERRORS as error:
-                raise net.located(error, layer.param) from error
+                raise located(error, layer.param, net.model_file) from error
             if net.debug_info:
                 log_backward(layer, bottom, net._passes.bottoms[number])
         net.call_hooks("after_backward", number)

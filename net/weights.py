@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..layers import BN
+from ..proto import printable
 from .caffe_hdf5 import open_hdf5, write_hdf5
 from .caffemodel import open_caffemodel, write_caffemodel
 from .errors import NetError
@@ -103,12 +104,25 @@ def learning_layers(layers) -> list[str]:
     return [layer.name for layer in layers if isinstance(layer, BN) and layer.learns]
 
 
-def load_into(layers, stored: list[StoredLayer], path: str, fill: Callable) -> LoadReport:
+def load(layers, path: str, names: Names | None, fill: Callable) -> LoadReport:
     """Copy a file's values into the parameters of the layers of the same name; a blob of equal count takes the net's shape.
 
-    fill: called with each layer that the file does not have. Raises ValueError naming the layer and both shapes where counts
-    differ, or where no name is common; nothing is copied then.
+    names: as for open_weights; fill: called with each layer that the file does not have.
+    Raises FileNotFoundError; NetError for a corrupt file, and, naming the layer and both shapes, where counts differ, or where no name is
+    common: nothing is copied then.
     """
+    try:
+        with open_weights(path, names) as stored:
+            return _load_into(layers, stored, path, fill)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"no such weights file: {path}") from None
+    except ValueError as error:
+        raise NetError(printable(str(error))) from None
+    except MemoryError as error:
+        raise NetError(f"{path}: there is not enough memory for these weights: {error}") from None
+
+
+def _load_into(layers, stored: list[StoredLayer], path: str, fill: Callable) -> LoadReport:
     by_name = {}
     for layer in layers:
         if layer.blobs:
