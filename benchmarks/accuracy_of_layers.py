@@ -14,13 +14,13 @@ Takes a minute and 3 GB.
 import argparse
 import json
 import os
-import re
 import sys
 from pathlib import Path
 
 import measured_deconvnet as measured  # before NumPy: it imports deconvnet first
 import numpy as np
-from compare_cpu import commit, processor
+from compare_cpu import processor
+from pages import commit, with_block
 
 HERE = Path(__file__).resolve().parent
 PAGE = HERE.parent / "docs" / "winograd.md"
@@ -163,8 +163,7 @@ def table(result: dict) -> str:
 
 def render(result: dict) -> str:
     """docs/winograd.md with the table between its marks."""
-    block = f"<!-- accuracy table -->\n{table(result)}\n<!-- end -->"
-    return re.sub(r"<!-- accuracy table -->.*?<!-- end -->", lambda _: block, PAGE.read_text(), flags=re.DOTALL)
+    return with_block(PAGE.read_text(), "accuracy table", table(result))
 
 
 def crossed(result: dict) -> list[str]:

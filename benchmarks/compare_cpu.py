@@ -13,11 +13,12 @@ import argparse
 import json
 import os
 import platform
-import re
 import statistics
 import subprocess
 import sys
 from pathlib import Path
+
+from pages import commit, with_block
 
 HERE = Path(__file__).resolve().parent
 README = HERE.parent / "README.md"
@@ -48,14 +49,6 @@ def measure(python: str, script: str, work: str, batch: int, iterations: int, th
     if run.returncode:
         sys.exit(f"compare_cpu: {script} failed:\n{run.stderr}")
     return json.loads(run.stdout.splitlines()[-1])
-
-
-def commit() -> str:
-    """The commit that was measured."""
-    run = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, cwd=HERE, check=False
-    )
-    return run.stdout.strip()
 
 
 def measure_case(case, threads: int, peer: str | None) -> dict:
@@ -116,8 +109,7 @@ def tables(result: dict) -> str:
 def render(result: dict) -> str:
     """README.md with the tables and what they were measured on between its marks."""
     said = f"On {result['processor']}, PyTorch {result.get('peer', 'not measured')}, commit {result['commit']}, by `{result['command']}`:"
-    block = f"<!-- cpu table -->\n{said}\n\n{tables(result)}\n<!-- end -->"
-    return re.sub(r"<!-- cpu table -->.*?<!-- end -->", lambda _: block, README.read_text(), flags=re.DOTALL)
+    return with_block(README.read_text(), "cpu table", f"{said}\n\n{tables(result)}")
 
 
 def committed(file: Path) -> dict:

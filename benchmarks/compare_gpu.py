@@ -23,6 +23,7 @@ from typing import NamedTuple
 
 import render_gpu
 from gpu_cases import NETS, PRECISIONS
+from pages import commit
 
 HERE = Path(__file__).resolve().parent
 QUERY = HERE.parent / "tools" / "device_query.py"
@@ -157,13 +158,6 @@ def take(stage: Stage, line: str, results: Results) -> None:
     results.add(stage, row)
 
 
-def described() -> str:
-    """The commit of this checkout."""
-    git = ["git", "describe", "--always", "--dirty"]
-    run = subprocess.run(git, capture_output=True, text=True, cwd=HERE, check=False)
-    return run.stdout.strip() or "unknown"
-
-
 def provenance(chosen) -> dict:
     """What figures depend on beside what the stages say: driver, processors, commit, date, command."""
     found = {"size": chosen.size, "batch": chosen.batch, "processors": len(os.sched_getaffinity(0))}
@@ -172,7 +166,7 @@ def provenance(chosen) -> dict:
         found["driver"] = subprocess.run(query, capture_output=True, text=True, check=False).stdout.strip()
     now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
     command = " ".join(["benchmarks/compare_gpu.py", *sys.argv[1:]])
-    return {**found, "commit": chosen.commit or described(), "date": now, "command": command}
+    return {**found, "commit": chosen.commit or commit(), "date": now, "command": command}
 
 
 def parse() -> argparse.Namespace:

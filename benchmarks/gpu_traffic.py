@@ -8,13 +8,13 @@ channels, launched as for a GPU with so much work a processor as the net gives i
 
 import argparse
 import contextlib
-import re
 import sys
 from pathlib import Path
 from typing import NamedTuple
 
 import gpu_cases
 import gpu_kernels
+from pages import with_block
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / folder) for folder in ("tests", "tools")]
@@ -33,7 +33,6 @@ SCORES = (2, 112)  # images and their side, of what takes scores of every class
 PRODUCT_CHANNELS = 128  # a tile of results
 PRODUCT_SIDE = 32  # whole tiles of places
 PAGE = ROOT / "docs" / "kernels.md"
-_TABLE = re.compile(r"<!-- traffic -->.*?<!-- end -->", re.DOTALL)
 _SECTOR = 32  # bytes
 
 
@@ -143,8 +142,7 @@ def page_with(rows: list[Row], products: list[Product], version: str, page: str)
     ]
     lines += [f"| {one.name} | {one.precision} | {one.instructions:.2f} | {one.passes:.2f} |" for one in products]
     said = f"NVRTC {version}, {ARCHITECTURE}, by `python benchmarks/gpu_traffic.py --render`:"
-    table = "\n".join([said, "", *lines])
-    return _TABLE.sub(lambda _: f"<!-- traffic -->\n{table}\n<!-- end -->", page)
+    return with_block(page, "traffic", "\n".join([said, "", *lines]))
 
 
 def main() -> None:

@@ -11,13 +11,13 @@ the intersection of its tight box with one of the first n boxes, divided by thei
 
 import argparse
 import json
-import re
 import sys
 import tempfile
 from pathlib import Path
 
 import cv2
 import numpy as np
+from pages import with_block
 
 from deconvnet.core.segmentation.edges import load_forest
 from deconvnet.core.segmentation.examples import object_boxes
@@ -177,8 +177,7 @@ def table(result):
 def render(result):
     """docs/proposals.md with the table and what it was measured on between its marks."""
     said = f"{result['data']}, OpenCV {result['opencv']}, by `{result['command']}`:"
-    block = f"<!-- recall table -->\n{said}\n\n{table(result)}\n<!-- end -->"
-    return re.sub(r"<!-- recall table -->.*?<!-- end -->", lambda _: block, PAGE.read_text(), flags=re.DOTALL)
+    return with_block(PAGE.read_text(), "recall table", f"{said}\n\n{table(result)}")
 
 
 def defaults():

@@ -6,14 +6,14 @@ python benchmarks/render_gpu.py
 
 import argparse
 import json
-import re
 from pathlib import Path
+
+from pages import with_block
 
 HERE = Path(__file__).resolve().parent
 README, PAGE = HERE.parent / "README.md", HERE.parent / "docs" / "gpu.md"
 NONE_YET = "No run on a GPU has been recorded yet: `make bench-gpu` measures on a machine that has one."
 WAYS = ("eager", "channels_last", "compile")
-_BLOCK = re.compile(r"<!-- gpu table -->.*?<!-- end gpu table -->", re.DOTALL)
 
 
 def results() -> list[dict]:
@@ -209,7 +209,7 @@ def page_table(result: dict) -> str:
 def render(text: str, found: list[dict], table=summary) -> str:
     """A page with the tables between its marks."""
     shown = "\n\n".join(map(table, found)) or NONE_YET
-    return _BLOCK.sub(lambda _: f"<!-- gpu table -->\n{shown}\n<!-- end gpu table -->", text)
+    return with_block(text, "gpu table", shown)
 
 
 def main() -> None:

@@ -22,12 +22,16 @@ from nvrtc import Nvrtc, NvrtcMissing
 
 from deconvnet.core.kernels import sources
 
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.append(str(ROOT / "benchmarks"))
+
+from pages import with_block  # noqa: E402
+
 ARCHITECTURES = ("sm_52", "sm_60", "sm_70", "sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120")
 REALS = ("float", "double")
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "kernels.md"
+PAGE = ROOT / "docs" / "kernels.md"
 # the Titan X of the paper and a data-centre GPU of today
 PAGE_ARCHITECTURES = ("sm_52", "sm_90")
-_PAGE_TABLE = re.compile(r"<!-- registers -->.*?<!-- end -->", re.DOTALL)
 # with more, fewer than 1024 threads fit a processor's 65536 registers and memory is waited for
 MANY_REGISTERS = 64
 # that an old architecture will be dropped one day says nothing about the source
@@ -142,7 +146,7 @@ def page_with(outcomes: list[Outcome], version: str, page: str) -> str:
     lines = [heading, ["---"] * 3 + ["---:"] * (len(heading) - 3), *rows]
     table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
     said = f"NVRTC {version}, bytes of shared memory and stack, registers per architecture, by `python tools/cuda_check.py --render`:"
-    return _PAGE_TABLE.sub(lambda _: f"<!-- registers -->\n{said}\n\n{table}\n<!-- end -->", page)
+    return with_block(page, "registers", f"{said}\n\n{table}")
 
 
 def compile_all(nvrtc: Nvrtc, files: list[Path], architectures: list[str]) -> list[Outcome]:

@@ -13,14 +13,13 @@ import multiprocessing
 import os
 import platform
 import shlex
-import subprocess
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import command_line
 from reproduce_scoring import COUNT, COUNTS, Images, deploy, score_net, score_system
-from reproduce_table import ablation_table, counts_table, main_table, order_against_paper, put
+from reproduce_table import ablation_table, counts_table, main_table, order_against_paper
 from reproduce_training import Run, fold, train_all
 
 from deconvnet.core.proto import read_solver
@@ -30,6 +29,10 @@ from deconvnet.core.segmentation.proposals import Proposals
 from deconvnet.core.segmentation.whole_images import write_whole_images
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.append(str(ROOT / "benchmarks"))
+
+from pages import commit, with_block  # noqa: E402
+
 RESULTS = ROOT / "benchmarks" / "results" / "reproduce.json"
 TRAIN, VAL = 320, 120  # images
 DEPLOY, FCN_DEPLOY = "prototxt/demo/deploy.prototxt", "prototxt/demo/fcn8s_deploy.prototxt"
@@ -214,22 +217,24 @@ SWITCHES = (
 
 def render(results, root=ROOT):
     """Put the tables of a results file into the pages below `root`."""
-    page = root / "docs" / "reproduction.md"
-    put(root / "README.md", "reproduction table", main_table(results))
     where = f"On {results['machine']}, commit {results['commit']}, {results['date']}, by `{results['command']}`"
     minutes = f"its {len(results['training_seconds'])} trainings took {results['training_minutes']:.0f} minutes"
-    put(page, "made by", f"{where}; {minutes} of processor time.")
-    put(page, "main table", main_table(results))
-    put(page, "order", order_against_paper(results))
-    put(page, "ablations", ablation_table(results, ABLATIONS))
-    put(page, "proposals", counts_table(results, COUNTS))
-    put(page, "switches", ablation_table(results, SWITCHES))
-
-
-def commit():
-    """The commit that ran."""
-    command = ["git", "describe", "--always", "--dirty"]
-    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+    blocks = {
+        "made by": f"{where}; {minutes} of processor time.",
+        "main table": main_table(results),
+        "order": order_against_paper(results),
+        "ablations": ablation_table(results, ABLATIONS),
+        "proposals": counts_table(results, COUNTS),
+        "switches": ablation_table(results, SWITCHES),
+    }
+    for path, own in (
+        (root / "README.md", {"reproduction table": main_table(results)}),
+        (root / "docs" / "reproduction.md", blocks),
+    ):
+        page = path.read_text()
+        for mark, text in own.items():
+            page = with_block(page, mark, text)
+        path.write_text(page)
 
 
 def parse():

@@ -1,8 +1,6 @@
 """The reproduction's results as text: tables for the pages, and how our order of rows compares with the paper's."""
 
-import re
 import statistics
-from pathlib import Path
 
 # PASCAL VOC 2012 test, mean IoU in percent (paper, Table 1)
 PUBLISHED = {"FCN-8s": 62.2, "DeconvNet": 69.6, "DeconvNet+CRF": 70.5, "EDeconvNet": 71.7, "EDeconvNet+CRF": 72.5}
@@ -83,12 +81,3 @@ def order_against_paper(results):
             f"- {upper} lies {abs(mean):.1f} points {relation} {lower}, {agrees} ({by_paper:+.1f} there); {certain}."
         )
     return "\n".join(sentences)
-
-
-def put(path, mark, text):
-    """Replace what stands between `<!-- MARK -->` and `<!-- end -->` in a page. Raises ValueError without the marks."""
-    page = Path(path).read_text()
-    pattern = re.compile(rf"(<!-- {re.escape(mark)} -->\n).*?(<!-- end -->)", re.DOTALL)
-    if not pattern.search(page):
-        raise ValueError(f"{path}: has no <!-- {mark} --> ... <!-- end -->")
-    Path(path).write_text(pattern.sub(lambda found: f"{found[1]}{text}\n{found[2]}", page, count=1))

@@ -207,7 +207,7 @@ def test_a_file_of_a_gpu_is_shown_in_both_pages_and_one_of_a_cpu_in_none(monkeyp
         (tmp_path / "results" / name).write_text(json.dumps(RESULT | {"about": about}))
     for page in ("README", "PAGE"):
         monkeypatch.setattr(render_gpu, page, tmp_path / page)
-        (tmp_path / page).write_text("before\n<!-- gpu table -->\nold\n<!-- end gpu table -->\nafter\n")
+        (tmp_path / page).write_text("before\n<!-- gpu table -->\nold\n<!-- end -->\nafter\n")
     monkeypatch.setattr(render_gpu, "HERE", tmp_path)
     monkeypatch.setattr(sys, "argv", ["render_gpu.py"])
     render_gpu.main()

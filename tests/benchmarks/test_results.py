@@ -15,7 +15,7 @@ from deconvnet.core.proto import read_solver
 ROOT = Path(__file__).resolve().parents[2]
 compare_cpu = runpy.run_path(str(ROOT / "benchmarks" / "compare_cpu.py"))
 render_gpu = runpy.run_path(str(ROOT / "benchmarks" / "render_gpu.py"))
-MARKS = "before\n<!-- gpu table -->\nold\n<!-- end gpu table -->\nafter"
+MARKS = "before\n<!-- gpu table -->\nold\n<!-- end -->\nafter"
 
 
 @pytest.fixture(scope="module")

@@ -188,12 +188,3 @@ def test_the_pages_show_the_results_file(tmp_path):
     reproduce.render(json.loads(reproduce.RESULTS.read_text()), tmp_path)
     for page in pages:
         assert (tmp_path / page).read_text() == (ROOT / page).read_text()
-
-
-def test_a_page_receives_its_table_between_its_marks(tmp_path):
-    page = tmp_path / "page.md"
-    page.write_text("before\n<!-- table -->\nold\n<!-- end -->\nafter\n")
-    reproduce_table.put(page, "table", "new | \\1")
-    assert page.read_text() == "before\n<!-- table -->\nnew | \\1\n<!-- end -->\nafter\n"
-    with pytest.raises(ValueError, match="has no <!-- other -->"):
-        reproduce_table.put(page, "other", "x")

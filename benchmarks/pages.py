@@ -1,0 +1,20 @@
+"""What measured figures need to get into a page: the block between its marks, and the commit that they are of."""
+
+import re
+import subprocess
+from pathlib import Path
+
+
+def with_block(page: str, mark: str, text: str) -> str:
+    """The text of a page with `text` between its `<!-- MARK -->` and the next `<!-- end -->`. Raises ValueError without them."""
+    block = re.compile(rf"(?<=<!-- {re.escape(mark)} -->\n).*?(?=\n<!-- end -->)", re.DOTALL)
+    if not block.search(page):
+        raise ValueError(f"the page has no <!-- {mark} --> ... <!-- end -->")
+    return block.sub(lambda _: text, page, count=1)
+
+
+def commit() -> str:
+    """The commit of this checkout; "unknown" outside of a repository."""
+    command = ["git", "describe", "--always", "--dirty"]
+    run = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent, check=False)
+    return run.stdout.strip() or "unknown"
