@@ -3,7 +3,7 @@
 from .coord_map import crop
 from .drawing import DIRECTIONS, dot_source, drawn
 from .errors import NetError
-from .input_shapes import data_shapes, with_inputs
+from .input_shapes import data_shapes, makes_data, require_data, with_inputs
 from .net import Net
 from .net_spec import Function, NetSpec, Top, to_proto
 from .parameters import LearnableParameter
@@ -25,6 +25,8 @@ __all__ = [
     "data_shapes",
     "dot_source",
     "drawn",
+    "makes_data",
+    "require_data",
     "summarize",
     "time_layers",
     "to_proto",

@@ -1,5 +1,6 @@
 """A net with inputs of chosen shapes, for looking at it and timing it at any size, without its data."""
 
+from collections.abc import Iterable
 from itertools import zip_longest
 
 from ..proto import caffe_pb2
@@ -22,20 +23,19 @@ def with_inputs(param, shapes: dict[str, tuple[int, ...]], name: str = "net"):
     """
     changed = caffe_pb2.NetParameter()
     changed.CopyFrom(param)
-    unknown = set(shapes)
+    require_data(shapes, [param], name)
     for layer in changed.layer:
-        given = [top for top in layer.top if top in shapes]
-        if not given or not makes_data(layer):
-            continue
-        unknown.difference_update(given)
-        _make_input(layer, shapes, name)
-    if unknown:
-        known = sorted({top for layer in param.layer if makes_data(layer) for top in layer.top})
-        raise NetError(
-            f"{name}: '{min(unknown)}' is no input or data of the net: "
-            f"{'those are ' + ', '.join(known) if known else 'it has none'}"
-        )
+        if makes_data(layer) and not shapes.keys().isdisjoint(layer.top):
+            _make_input(layer, shapes, name)
     return changed
+
+
+def require_data(names: Iterable[str], nets: list, name: str) -> None:
+    """Raise NetError where one of the names is no input or data of any of the NetParameters."""
+    known = sorted({top for net in nets for layer in net.layer if makes_data(layer) for top in layer.top})
+    if unknown := set(names) - set(known):
+        there = f"those are {', '.join(known)}" if known else "it has none"
+        raise NetError(f"{name}: '{min(unknown)}' is no input or data of the net: {there}")
 
 
 def data_shapes(param, batch: int | None = None, name: str = "net") -> dict[str, tuple[int, ...]]:

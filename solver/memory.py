@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from .. import kernels
-from ..net import Net, data_shapes, with_inputs
+from ..net import Net, NetError, data_shapes, makes_data, require_data, with_inputs
 from ..proto import caffe_pb2, filter_net, read_net
 from .log import logger
 from .nets import find_test_nets, find_train_net
@@ -41,7 +41,8 @@ def training_need(
 ) -> Need:
     """Of a SolverParameter's training, its test nets included.
 
-    batch: of the train net; shapes: of data by name, where the definition does not say them or others are meant; precision: as Net takes it.
+    batch: of the train net; shapes: of data by name, where the definition does not say them or others are meant; a test net keeps those that
+    its own definition says. precision: as Net takes it.
     Raises FileNotFoundError, PrototxtError, NetError, SolverError.
     """
     dry = caffe_pb2.SolverParameter()
@@ -49,8 +50,13 @@ def training_need(
     dry.iter_size = 1
     for field in (*_NETS, "weights", "snapshot", "display", "test_initialization", "debug_info"):
         dry.ClearField(field)
-    dry.train_net_param.CopyFrom(_without_data(find_train_net(param, solver_file), batch, shapes))
-    dry.test_net_param.extend(_without_data(source, None, shapes) for source in find_test_nets(param, solver_file))
+    shapes = shapes or {}
+    sources = [find_train_net(param, solver_file), *find_test_nets(param, solver_file)]
+    nets = [source.read() for source in sources]
+    require_data(shapes, nets, sources[0].name)
+    dry.train_net_param.CopyFrom(_placed(nets[0], batch, shapes, sources[0].name))
+    for source, net in zip(sources[1:], nets[1:], strict=True):
+        dry.test_net_param.append(_placed(net, None, shapes, source.name, own_first=True))
     dry.test_iter[:] = [1] * len(dry.test_iter)
     with kernels.dry_run() as memory, _silence():
         solver = get_solver(dry, [], share=True, fill=False, precision=precision)
@@ -61,22 +67,23 @@ def training_need(
             solver.close()
 
 
-def _without_data(source, batch: int | None, shapes):
-    """A NetSource's net as its state has it, inputs in the place of its data."""
-    name = source.model if isinstance(source.model, str) else source.field
-    written = read_net(name) if isinstance(source.model, str) else source.model
-    filtered = filter_net(written, source.state, name)
-    return _placed(filtered, batch, shapes, name)
-
-
-def _placed(param, batch: int | None, shapes, name: str):
-    """A net with inputs of the given shapes, else those that its data would have."""
-    given = dict(shapes or {})
+def _placed(param, batch: int | None, shapes, name: str, own_first: bool = False):
+    """A net with inputs in the place of its data, of the given shapes, and where those are missing or `own_first` of what it says itself."""
+    placed: dict[str, tuple[int, ...]] = {}
     for layer in param.layer:
-        if not layer.bottom and not set(layer.top) <= set(given):
-            one = caffe_pb2.NetParameter(layer=[layer])
-            given = data_shapes(one, batch, name) | given
-    return with_inputs(param, given, name)
+        if not makes_data(layer):
+            continue
+        given = {top: (batch or shapes[top][0], *shapes[top][1:]) for top in layer.top if top in shapes}
+        if own_first or len(given) < len(layer.top):
+            try:
+                own = data_shapes(caffe_pb2.NetParameter(layer=[layer]), batch, name)
+            except NetError:
+                if len(given) < len(layer.top):
+                    raise
+                own = {}
+            given = given | own if own_first else own | given
+        placed |= given
+    return with_inputs(param, placed, name)
 
 
 def inference_need(
@@ -87,7 +94,9 @@ def inference_need(
     Raises FileNotFoundError, PrototxtError, NetError.
     """
     state = caffe_pb2.NetState(phase=caffe_pb2.TEST, stage=stages, level=level)
-    placed = _placed(filter_net(read_net(model), state, model), batch, shapes, model)
+    net = filter_net(read_net(model), state, model)
+    require_data(shapes or {}, [net], model)
+    placed = _placed(net, batch, shapes or {}, model)
     with kernels.dry_run() as memory:
         options = {"stages": stages, "level": level, "precision": precision}
         net = Net(placed, caffe_pb2.TEST, share=True, fill=False, **options)

@@ -17,6 +17,16 @@ class NetSource(NamedTuple):
     field: str
     state: caffe_pb2.NetState
 
+    @property
+    def name(self) -> str:
+        """What errors call the net: its file, else the field."""
+        return self.model if isinstance(self.model, str) else self.field
+
+    def read(self):
+        """The NetParameter of the layers that take part. Raises FileNotFoundError, PrototxtError."""
+        written = read_net(self.model) if isinstance(self.model, str) else self.model
+        return filter_net(written, self.state, self.name)
+
     def build(self, seed: int, **options) -> Net:
         """The net, its fillers and draws derived from `seed`; options as Net's (weights, beside, share, allow_python_layers).
 
@@ -110,8 +120,7 @@ def check_files(sources: list[NetSource], remedies: dict[str, str]) -> None:
     """
     for source in sources:
         model_file = source.model if isinstance(source.model, str) else None
-        net = read_net(model_file) if model_file else source.model
-        for layer in filter_net(net, source.state, model_file or source.field).layer:
+        for layer in source.read().layer:
             for _, parameter in layer.ListFields():
                 for field in ("source", "mean_file"):
                     path = getattr(parameter, field, None)

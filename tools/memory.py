@@ -1,11 +1,12 @@
 """Predict the memory that a net takes on a GPU, without one.
 
-    python tools/memory.py --solver solver/stage2.prototxt [--batch N] [--fit 12GB] [--precision TF32]
+    python tools/memory.py --solver solver/stage2.prototxt [--batch N] [--fit 12GB] [--precision TF32] [--shape data=16,3,500,500 ...]
     python tools/memory.py --model net.prototxt [--phase TEST] [--batch N] [--fit 12GB] [--precision TF32] [--shape data=1,3,500,500 ...]
 
 A dry run of the GPU path counts every array that it would take: with --solver a training with its test nets, with --model a
 training by SGD with momentum, or in the phase TEST a forward pass. Printed are the parts for the batch (default: the net's), a table
 of batches, and with --fit the largest batch that fits and the iter_size that keeps the examples of an update.
+--batch and --shape are of the train net's data; a test net keeps the shapes that its definition says.
 What CUDA takes beside the arrays is assumed, not measured.
 """
 
@@ -33,10 +34,9 @@ def main():
         param = caffe_pb2.SolverParameter(net=arguments.model, base_lr=1, lr_policy="fixed", momentum=0.9)
 
     def need(batch) -> Need:
-        own = {name: (batch or shape[0], *shape[1:]) for name, shape in shapes.items()}
         if param is None:
-            return inference_need(arguments.model, batch, own, arguments.precision)
-        return training_need(param, arguments.solver, batch, own, arguments.precision)
+            return inference_need(arguments.model, batch, shapes, arguments.precision)
+        return training_need(param, arguments.solver, batch, shapes, arguments.precision)
 
     batch = arguments.batch or own_batch(arguments, param, shapes)
     print_parts(need(arguments.batch), batch)
@@ -52,13 +52,13 @@ def own_batch(arguments, param, shapes):
     if shapes:
         return next(iter(shapes.values()))[0]
     if param is None:
-        model, state = arguments.model, caffe_pb2.NetState(phase=caffe_pb2.TEST)
+        name = arguments.model
+        net = filter_net(read_net(name), caffe_pb2.NetState(phase=caffe_pb2.TEST), name)
     else:
         source = find_train_net(param, arguments.solver)
-        model, state = source.model, source.state
-    written = read_net(model) if isinstance(model, str) else model
-    found = data_shapes(filter_net(written, state, str(arguments.model or arguments.solver)), None, str(model))
-    return next(iter(found.values()))[0]
+        name, net = source.name, source.read()
+    found = data_shapes(net, None, name)
+    return next(iter(found.values()))[0] if found else 1
 
 
 def batch_of_update(param, arguments, shapes):

@@ -138,3 +138,22 @@ def test_data_whose_shapes_only_its_files_say_must_be_given():
     ):
         training_need(solver)
     assert training_need(solver, shapes={"x": (1, 2)}).parameters == 0
+
+
+def test_shapes_and_batch_are_of_the_train_net_where_a_test_net_says_its_own():
+    net = """
+    layer { name: "x" type: "Input" top: "x" input_param { shape { dim: %d dim: %d } } }
+    layer { name: "power" type: "Power" bottom: "x" top: "y" }
+    """
+
+    def data(train, **options):
+        solver = parse('base_lr: 1 lr_policy: "fixed" test_iter: 1 test_interval: 1', caffe_pb2.SolverParameter())
+        solver.train_net_param.CopyFrom(parse(net % train, caffe_pb2.NetParameter()))
+        solver.test_net_param.add().CopyFrom(parse(net % (7, 900), caffe_pb2.NetParameter()))
+        return training_need(solver, **options).data
+
+    assert data((1, 100), shapes={"x": (2, 2000)}) == data((2, 2000)) > data((1, 100)) > 4 * 7 * 900
+    assert data((1, 100), batch=50) == data((50, 100))
+    assert data((1, 100), batch=50, shapes={"x": (2, 2000)}) == data((50, 2000))
+    with pytest.raises(NetError, match="'z' is no input or data of the net: those are x"):
+        data((1, 1), shapes={"z": (1,)})
