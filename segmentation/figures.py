@@ -21,8 +21,9 @@ def decoder_stages(net):
     names, or without share. Returns [(blob, "unpooling" or "deconvolution")]; [] for a net without unpooling.
     """
     names = [name for name, layer in net.layer_dict.items() if layer.type == "Unpooling"]
-    after = [net.bottom_names[name][0] for name in names[1:]]
-    after += [net.bottom_names[list(net.layer_dict)[-1]][0]] if names else []
+    if not names:
+        return []
+    after = [net.bottom_names[name][0] for name in (*names[1:], list(net.layer_dict)[-1])]
     unpooled = [None, *(net.top_names[name][0] for name in names[1:])]
     return [
         (blob, kind)

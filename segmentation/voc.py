@@ -63,9 +63,12 @@ def palette():
 
 
 def read_ids(path):
-    """The image ids of a list file, one a line, as a list of str. Raises FileNotFoundError."""
+    """The image ids of a list file, one a line, as a list of str. Raises FileNotFoundError; DataError where it is no text."""
     _require(path, "a list of image ids")
-    return [line.strip() for line in Path(path).read_text().splitlines() if line.strip()]
+    try:
+        return [line.strip() for line in Path(path).read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    except UnicodeDecodeError:
+        raise DataError(f"{path}: no text; a list, one name a line, is expected") from None
 
 
 def write_ids(path, ids):

@@ -175,7 +175,7 @@ class Solver:
 
     def _examples(self) -> int:
         """How many examples one iteration sees: the batch of the net's first blob, iter_size times."""
-        shape = next(iter(self.net.blobs.values())).shape
+        shape = next((blob.shape for blob in self.net.blobs.values()), ())
         return (shape[0] if shape else 1) * self.param.iter_size
 
     # a run that diverges is told by its loss, in one line, not by NumPy's warnings

@@ -88,6 +88,17 @@ def optional(module: str, remedy: str):
         raise NotInstalled(f"{module} cannot be imported ({error}): {remedy}") from None
 
 
+def at_least(least: int):
+    """A function that reads an option of argparse, a whole number from `least` on."""
+
+    def number(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {least} on")
+        return int(text)
+
+    return number
+
+
 def add_gpu(parser) -> None:
     """The option --gpu of an argparse parser."""
     parser.add_argument("--gpu", type=int, metavar="N", help="compute on GPU number N")

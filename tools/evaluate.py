@@ -157,15 +157,6 @@ def class_names(text):
     return names
 
 
-def at_least(least):
-    def number(text):
-        if not text.isdecimal() or int(text) < least:
-            raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {least} on")
-        return int(text)
-
-    return number
-
-
 def parse():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", metavar="DIR", help="a data set in VOC layout")
@@ -178,14 +169,20 @@ def parse():
         help="class names in the order of their indices, one a line or with commas between them (default: VOC's 21)",
     )  # fmt: skip
     cores = len(os.sched_getaffinity(0))
-    parser.add_argument("--workers", type=at_least(1), default=cores, metavar="N", help="threads (default: one a core)")
+    parser.add_argument(
+        "--workers", type=command_line.at_least(1), default=cores, metavar="N", help="threads (default: one a core)"
+    )
     background = "count a missing prediction as background instead of leaving its image out"
     parser.add_argument("--missing-as-background", action="store_true", help=background)
     parser.add_argument("--csv", metavar="FILE", help="write a table of the classes")
     parser.add_argument("--json", metavar="FILE", help="write everything, image by image, and what made it")
     parser.add_argument("--html", metavar="FILE", help="write a page with scores, confusions and images")
     parser.add_argument(
-        "--images", type=at_least(0), default=6, metavar="N", help="worst and best images on it, each (default: 6)"
+        "--images",
+        type=command_line.at_least(0),
+        default=6,
+        metavar="N",
+        help="worst and best images on it, each (default: 6)",
     )
     parser.add_argument("--submission", metavar="OUT", help="score nothing: pack the predictions for the VOC server")
     parser.add_argument("--check-submission", metavar="FILE", help="score nothing: check such a .tgz archive")

@@ -116,14 +116,14 @@ def parse():
     asked = parser.add_mutually_exclusive_group(required=True)
     asked.add_argument("--solver", metavar="FILE", help="a solver's prototxt, for its training")
     asked.add_argument("--model", metavar="FILE", help="a net's prototxt")
-    parser.add_argument("--batch", type=int, metavar="N", help="examples in a batch (default: the net's)")
+    parser.add_argument(
+        "--batch", type=command_line.at_least(1), metavar="N", help="examples in a batch (default: the net's)"
+    )
     parser.add_argument("--fit", type=memory_size, metavar="SIZE", help="name the largest batch within it, e.g. 12GB")
     command_line.add_phase(parser, "TRAIN")
     command_line.add_shape(parser)
     command_line.add_precision(parser)
     arguments = parser.parse_args()
-    if arguments.batch is not None and arguments.batch < 1:
-        parser.error("--batch must be at least 1")
     if arguments.solver and arguments.phase == caffe_pb2.TEST:
         parser.error("--phase TEST goes with --model")
     return arguments

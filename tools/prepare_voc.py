@@ -137,14 +137,18 @@ def parse():
     )  # fmt: skip
     for stage in PAPERS_EXAMPLES:
         parser.add_argument(
-            f"--{stage}-examples", type=positive, metavar="N",
+            f"--{stage}-examples", type=command_line.at_least(1), metavar="N",
             help="examples in the list, as many of each class (default: as the most frequent class has)",
         )  # fmt: skip
     parser.add_argument(
         "--skip-damaged", action="store_true", help="leave damaged images out and go on; the exit status says so"
     )
     parser.add_argument(
-        "--workers", type=positive, default=threads.count(), metavar="N", help="threads (default: %(default)s)"
+        "--workers",
+        type=command_line.at_least(1),
+        default=threads.count(),
+        metavar="N",
+        help="threads (default: %(default)s)",
     )
     return parser.parse_args()
 
@@ -154,13 +158,6 @@ def share(text):
     if not 0 < float(text) <= 1:
         raise ValueError
     return float(text)
-
-
-def positive(text):
-    """A whole number from 1 on. Raises ValueError."""
-    if int(text) < 1:
-        raise ValueError
-    return int(text)
 
 
 if __name__ == "__main__":

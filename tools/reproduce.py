@@ -241,8 +241,20 @@ def parse():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     option = parser.add_argument
     option("--out", default="reproduce", metavar="DIR", help="where data and nets go (default: %(default)s)")
-    option("--jobs", type=int, default=2, metavar="N", help="trainings at a time, a core each (default: %(default)s)")
-    option("--seeds", type=int, default=3, metavar="N", help="of the table's nets (default: %(default)s)")
+    option(
+        "--jobs",
+        type=command_line.at_least(1),
+        default=2,
+        metavar="N",
+        help="trainings at a time, a core each (default: %(default)s)",
+    )
+    option(
+        "--seeds",
+        type=command_line.at_least(1),
+        default=3,
+        metavar="N",
+        help="of the table's nets (default: %(default)s)",
+    )
     option("--results", type=Path, default=RESULTS, metavar="FILE", help="the results file")
     option("--render", action="store_true", help="put the tables of the results file into the pages, no more")
     return parser.parse_args()

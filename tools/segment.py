@@ -8,6 +8,7 @@ colours) and overlays/ID.jpg; a call that was stopped goes on where it stopped.
 
 import argparse
 import json
+import math
 import sys
 from functools import partial
 from pathlib import Path
@@ -117,7 +118,7 @@ def build(arguments):
 def load(model, weights, output=None, trace=False, **options):
     """A net, its blob of scores and their number. With `trace` the decoder's blobs stay to be drawn; options as Net's.
 
-    Raises NetError where weights are missing, it is not fed by one input or there is no such output.
+    Raises NetError where weights are missing, it is not fed by one input of images or there is no such output of scores.
     """
     weights = find_file(weights)
     options.update(weights=weights, share=True)
@@ -133,6 +134,10 @@ def load(model, weights, output=None, trace=False, **options):
     if output not in net.outputs:
         asked = f"has no output '{output}'" if output else "has several outputs: choose one by --output or --fcn-output"
         raise NetError(f"{model}: {asked}; its outputs: {', '.join(net.outputs)}")
+    for blob, wanted in ((net.inputs[0], "images (N, 3, H, W)"), (output, "scores (N, classes, H, W)")):
+        shape = net.blobs[blob].shape
+        if len(shape) != 4 or (blob != output and shape[1] != 3):
+            raise NetError(f"{model}: its blob '{blob}' has the shape {shape}, where {wanted} are expected")
     return net, output, net.blobs[output].shape[1]
 
 
@@ -201,7 +206,7 @@ def class_names(file, count):
 
 def parse():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    option = parser.add_argument
+    option, at_least = parser.add_argument, command_line.at_least
     option("images", nargs="+", metavar="IMAGE", help="an image, a folder of images, or a list of them (.txt)")
     option("--folder", type=Path, metavar="DIR", help="where a list's images lie, such as JPEGImages for VOC's lists")
     option("--out", required=True, metavar="DIR", help="where results go")
@@ -213,11 +218,11 @@ def parse():
     option(
         "--mean", type=float, nargs="+", default=list(MEAN), metavar="V", help="subtracted from BGR (default: VGG's)"
     )
-    option("--scale", type=float, default=1.0, metavar="S", help="multiplies the rest (default: 1)")
-    option("--count", type=positive, default=50, metavar="N", help="proposals for an image (default: %(default)s)")
+    option("--scale", type=factor, default=1.0, metavar="S", help="multiplies the rest (default: 1)")
+    option("--count", type=at_least(1), default=50, metavar="N", help="proposals for an image (default: %(default)s)")
     told = "the shorter side that a proposal with its context must have (default: %(default)s pixels)"
-    option("--min-side", type=positive, default=112, metavar="N", help=told)
-    option("--context", type=float, default=1.2, metavar="F", help="enlarges a proposal (default: %(default)s)")
+    option("--min-side", type=at_least(1), default=112, metavar="N", help=told)
+    option("--context", type=factor, default=1.2, metavar="F", help="enlarges a proposal (default: %(default)s)")
     option("--boxes", metavar="DIR", help="boxes made elsewhere, a file an image (.npy, .mat, .txt)")
     option("--edge-model", metavar="FILE", help="OpenCV's structured forest for the edges, of your own")
     option("--cache", metavar="DIR", help="keeps proposals for the next call")
@@ -226,18 +231,18 @@ def parse():
     told = "plain bilinear where a window or a score map shrinks"
     option("--no-antialias", dest="antialias", action="store_false", help=told)
     option(
-        "--batch", type=positive, default=inference.BATCH, metavar="N", help="windows at once (default: %(default)s)"
+        "--batch", type=at_least(1), default=inference.BATCH, metavar="N", help="windows at once (default: %(default)s)"
     )
     option("--fcn-model", metavar="FILE", help="an FCN for the ensemble")
     option("--fcn-weights", metavar="FILE", help="its weights")
     option("--fcn-output", metavar="BLOB", help="its blob of scores (default: its only output)")
     told = "pads its input to a square of that side, as the release (default: %(default)s; 0: as the image is)"
-    option("--fcn-size", type=int, default=500, metavar="N", help=told)
+    option("--fcn-size", type=at_least(0), default=500, metavar="N", help=told)
     told = "the mean of probabilities or the release's product (default: %(default)s)"
     option("--ensemble", choices=("paper", "release"), default="paper", help=told)
     option("--crf", action="store_true", help="refine by the fully connected CRF (needs deconvnet[crf])")
     told = "larger images are shrunk to it (default: %(default)s pixels; 0: never)"
-    option("--max-side", type=int, default=MAX_SIDE, metavar="N", help=told)
+    option("--max-side", type=at_least(0), default=MAX_SIDE, metavar="N", help=told)
     option("--classes", metavar="FILE", help="names of the classes, one a line (default: VOC's)")
     option("--probabilities", action="store_true", help="also write probabilities/ID.npz (float16)")
     told = "draw the paper's figures 4 to 7 of each image (needs deconvnet[plot])"
@@ -251,15 +256,18 @@ def parse():
         parser.error("--fcn-model and --fcn-weights come together")
     if not (arguments.weights or arguments.fcn_weights):
         parser.error("--weights, --fcn-weights or both are needed")
+    if len(arguments.mean) not in (1, 3):
+        parser.error(f"--mean is one number, or three for blue, green and red, not {len(arguments.mean)}")
     if arguments.trace and not arguments.weights:
         parser.error("--trace shows our net: give --weights")
     return arguments
 
 
-def positive(text):
-    if (number := int(text)) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a number from 1 on")
-    return number
+def factor(text):
+    """A finite number above 0. Raises ValueError."""
+    if not 0 < float(text) < math.inf:
+        raise ValueError
+    return float(text)
 
 
 if __name__ == "__main__":

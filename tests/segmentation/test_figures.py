@@ -43,6 +43,11 @@ def test_the_decoders_stages_are_every_unpooling_but_the_first_and_the_end_of_ea
     ]  # fmt: skip
 
 
+def test_a_net_without_unpooling_has_no_stages():
+    net = deconvnet.Net(str(ROOT / "prototxt/fcn/fcn32s.prototxt"), deconvnet.TEST, fill=False)
+    assert figures.decoder_stages(net) == []
+
+
 def test_the_papers_net_has_nine_maps_from_14x14_to_224x224():
     net = deconvnet.Net(str(ROOT / "prototxt/deconvnet_deploy.prototxt"), deconvnet.TEST, fill=False)
     sizes = [net.blobs[blob].shape[3] for blob, _ in figures.decoder_stages(net)]

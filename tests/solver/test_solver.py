@@ -294,3 +294,9 @@ def test_plateau_hears_nothing_of_a_test_pass_without_batches():
     solver = SGDSolver(dummy_solver('lr_policy: "plateau" test_iter: 0 test_interval: 1'))
     solver.test()
     assert (solver.policy.best, solver.policy.wait) == (None, 0)
+
+
+def test_a_net_without_layers_is_trained_to_its_end():
+    solver = SGDSolver(dummy_solver("max_iter: 2 snapshot_after_train: false", net='name: "none"'))
+    solver.solve()
+    assert solver.iter == 2

@@ -176,7 +176,11 @@ def test_an_image_without_stored_boxes_is_named_and_the_others_go_on(place):
         (["--boxes", "nowhere"], "nowhere"),
         (["--classes", "classes.txt"], "classes.txt: holds 1 names, but the net has 3 classes"),
         (["--fcn-model", "fcn.prototxt"], "--fcn-model and --fcn-weights come together"),
-        (["--count", "0"], "0 is not a number from 1 on"),
+        (["--count", "0"], "'0' is no whole number from 1 on"),
+        (["--max-side", "-4"], "'-4' is no whole number from 0 on"),
+        (["--context", "nan"], "argument --context: invalid factor value: 'nan'"),
+        (["--mean", "1", "2"], "--mean is one number, or three for blue, green and red, not 2"),
+        (["--classes", "images/first.png"], "images/first.png: no text; a list, one name a line, is expected"),
     ],
 )
 def test_a_wrong_argument_is_told_in_one_line(place, arguments, message):
@@ -208,12 +212,29 @@ def test_weights_of_another_net_are_told(place):
     assert ended.returncode == 1 and "other.caffemodel: none of its layers (other) is in the net" in ended.stderr
 
 
-def test_an_fcn_of_other_classes_is_told(place):
-    (place / "other.prototxt").write_text(FCN.replace("num_output: 3", "num_output: 4"))
+@pytest.mark.parametrize(
+    "before, after, message",
+    [
+        ("num_output: 3", "num_output: 4", "other.prototxt: has 4 classes, but net.prototxt has 3"),
+        ("dim: 3", "dim: 1", "its blob 'data' has the shape (1, 1, 16, 16), where images (N, 3, H, W) are expected"),
+        (
+            '"Convolution"',
+            '"InnerProduct" inner_product_param { num_output: 3 }',
+            "where scores (N, classes, H, W) are",
+        ),
+        (
+            "kernel_size: 1",
+            "kernel_size: 3",
+            "the net's 'score' is (498, 498) for an input of (500, 500): not as large",
+        ),
+    ],
+)
+def test_an_fcn_that_does_not_fit_is_told_in_one_line(place, before, after, message):
+    (place / "other.prototxt").write_text(FCN.replace(before, after))
     net = deconvnet.Net(str(place / "other.prototxt"), deconvnet.TEST)
     net.save(str(place / "other.caffemodel"))
     ended = segment(place, "--fcn-model", "other.prototxt", "--fcn-weights", "other.caffemodel")
-    assert ended.returncode == 1 and "other.prototxt: has 4 classes, but net.prototxt has 3" in ended.stderr
+    assert ended.returncode == 1 and message in ended.stderr.splitlines()[-1] and "Traceback" not in ended.stderr
 
 
 def test_a_missing_crf_is_told_with_its_remedy_before_the_first_image(place, monkeypatch):
