@@ -4,7 +4,6 @@ The steps and their order are those of the authors' Caffe (its ImageSegData and 
 step images are (H, W, C) uint8, BGR or grey, and labels (H, W) uint8.
 """
 
-import io
 import threading
 from collections import OrderedDict
 from typing import NamedTuple
@@ -51,12 +50,13 @@ def read_label(path: str) -> np.ndarray:
     """
     from PIL import Image  # here: nets without label images run where there is no Pillow
 
-    stored = read_file(path)
     try:
-        with Image.open(io.BytesIO(stored)) as image:
+        with Image.open(path) as image:
             mode, label = image.mode, np.array(image)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):  # Pillow's errors for broken files
-        raise ValueError(f"{path}: not a label image that Pillow can read") from None
+    except FileNotFoundError:
+        raise FileNotFoundError(f"no such file: {path}") from None
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # Pillow's for broken files
+        raise ValueError(f"{path}: not a label image that Pillow can read ({error})") from None
     if mode not in ("P", "L"):
         raise ValueError(
             f"{path}: a label image holds one class index a pixel (palette or 8-bit grey PNG), but this one is {mode}; "

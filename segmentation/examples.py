@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..layers.example import cut
 from .voc import (
     VOID,
     VocFolder,
@@ -168,19 +169,6 @@ def scaled(box, factor):
     return x1, y1, x2, y2
 
 
-def crop(array, window, fill):
-    """The window (x1, y1, x2, y2), inclusive, of an (H, W) or (H, W, C) array, with `fill` outside of the array."""
-    x1, y1, x2, y2 = (int(corner) for corner in window)
-    if x2 < x1 or y2 < y1:
-        raise ValueError(f"window {x1} {y1} {x2} {y2} is empty: the second corner lies before the first")
-    height, width = array.shape[:2]
-    out = np.full((y2 - y1 + 1, x2 - x1 + 1, *array.shape[2:]), fill, array.dtype)
-    top, bottom, left, right = max(y1, 0), min(y2 + 1, height), max(x1, 0), min(x2 + 1, width)
-    if top < bottom and left < right:
-        out[top - y1 : bottom - y1, left - x1 : right - x1] = array[top:bottom, left:right]
-    return out
-
-
 def balanced(lines, class_of, count=None):
     """Repeat the lines of rare classes, in turn, until every class has as many as the most frequent one.
 
@@ -220,8 +208,8 @@ def _write_crops(source, target, image_id, context, keep):
         label = np.where(objects == number, np.uint8(kind), np.uint8(0))
         label[classes == VOID] = VOID
         window = scaled(box, context)
-        write_image(target.image(name), crop(image, window, fill=0))
-        write_label(target.classes(name), crop(label, window, fill=VOID))
+        write_image(target.image(name), cut(image, window, fill=0))
+        write_label(target.classes(name), cut(label, window, fill=VOID))
     return kinds
 
 

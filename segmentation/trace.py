@@ -5,9 +5,9 @@ from pathlib import Path
 import cv2
 
 from .. import kernels
+from ..layers.example import cut
 from . import figures, inference
 from .ensemble import ensemble
-from .examples import crop
 from .resampling import shrunk
 
 
@@ -47,7 +47,7 @@ def trace(folder, image_id, image, segmenter, net, names, truth=None):
         drawn.append(6)
     if len(boxes) and figures.decoder_stages(net):
         activations = figures.strongest_activations(net, segmenter.score, work, boxes[0])
-        figures.draw_activations(paths[4], crop(work, boxes[0], fill=0), activations)
+        figures.draw_activations(paths[4], cut(work, boxes[0], fill=0), activations)
         drawn.append(4)
     return [paths[number] for number in sorted(drawn)]
 

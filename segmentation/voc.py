@@ -12,6 +12,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from ..layers import example
+
 VOID = 255
 CLASSES = (
     "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
@@ -84,14 +86,7 @@ def read_image(path):
     An EXIF rotation is not applied: label images follow the stored pixels.
     Raises FileNotFoundError; DataError where the file is no image.
     """
-    _require(path, "an image")
-    try:
-        image = cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-    except cv2.error:  # sizes beyond OpenCV's limits
-        image = None
-    if image is None:
-        raise DataError(f"{path}: not an image that OpenCV can read")
-    return image
+    return _read(example.read_image, path, "an image")
 
 
 def read_size(path):
@@ -119,18 +114,7 @@ def read_label(path):
 
     Raises FileNotFoundError; DataError for a file that is no image or holds colours instead of indices.
     """
-    _require(path, "a label image")
-    try:
-        with Image.open(path) as image:
-            mode, label = image.mode, np.array(image)
-    except _PILLOW_ERRORS as error:
-        raise DataError(f"{path}: not a label image that Pillow can read ({error})") from error
-    if mode not in ("P", "L"):
-        raise DataError(
-            f"{path}: a label image holds one class index a pixel (palette or 8-bit grey PNG), but this one is"
-            f" {mode}; convert it to indices of the VOC palette"
-        )
-    return label
+    return _read(example.read_label, path, "a label image")
 
 
 def write_label(path, label):
@@ -186,6 +170,15 @@ def replacing(path):
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
+
+
+def _read(reader, path, what):
+    """What the data layers' own reader makes of a file."""
+    _require(path, what)
+    try:
+        return reader(str(path))
+    except ValueError as error:
+        raise DataError(str(error)) from None
 
 
 def _require(path, what):

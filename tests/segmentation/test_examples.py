@@ -312,18 +312,3 @@ def test_a_scaled_box_keeps_its_centre_and_grows_by_the_factor(x, y, width, heig
     x1, y1, x2, y2 = examples.scaled((x, y, x + width - 1, y + height - 1), factor)
     assert x2 - x1 + 1 == round(width * factor) and y2 - y1 + 1 == round(height * factor)
     assert abs((x1 + x2) - (2 * x + width - 1)) <= 1 and abs((y1 + y2) - (2 * y + height - 1)) <= 1
-
-
-@given(st.integers(-8, 8), st.integers(-8, 8), st.integers(1, 12), st.integers(1, 12))
-def test_a_crop_agrees_with_padding_the_image_first(x, y, width, height):
-    image = np.arange(5 * 7 * 3, dtype=np.uint8).reshape(5, 7, 3)
-    padded = np.pad(image, ((20, 20), (20, 20), (0, 0)), constant_values=9)
-    np.testing.assert_array_equal(
-        examples.crop(image, (x, y, x + width - 1, y + height - 1), fill=9),
-        padded[20 + y : 20 + y + height, 20 + x : 20 + x + width],
-    )
-
-
-def test_an_empty_window_is_refused():
-    with pytest.raises(ValueError, match="window 3 0 2 5 is empty"):
-        examples.crop(np.zeros((9, 9), np.uint8), (3, 0, 2, 5), fill=0)
