@@ -37,9 +37,10 @@ def main():
     train("stage 1", SOLVERS[0], stages[0], [])
     train("stage 2", SOLVERS[1], stages[1], ["--weights", snapshot(stages[0])])
     fold(snapshot(stages[1]))
-    predictions, matrix = segment_split(folder, "val")
-    print_scores(folder, matrix, color_matrix(folder))
-    write_report(folder, predictions, matrix)
+    cases = segment_split(folder, "val")
+    matrix = evaluation.evaluate(cases, len(synthetic.CLASSES)).matrix
+    print_scores(len(cases), matrix, color_matrix(folder))
+    write_report(folder, cases, evaluation.scores(matrix).mean_iou)
     print(f"{DEMO / 'report.png'} shows images, predictions and training curves; {time.time() - start:.0f} s in all\n")
     print(f"mean IoU: {evaluation.scores(matrix).mean_iou:.2f}")
 
@@ -85,21 +86,19 @@ def fold(weights):
 
 
 def segment_split(folder, split):
-    """Segment every image of a split, window by window: ({image id: (H, W) uint8}, confusion matrix).
-
-    The predictions are also written to demo/results as palette PNGs.
-    """
+    """Segment every image of a split, window by window, into palette PNGs in demo/results; returns the Cases to score."""
     net = deconvnet.Net(DEPLOY_NET, deconvnet.TEST, weights=str(INFERENCE_WEIGHTS), share=True)
     mean, scale = input_transform(TRAIN_NET)
     (DEMO / "results").mkdir(exist_ok=True)
-    predictions, matrix = {}, 0
-    for image_id in tqdm(voc.read_ids(folder.split(split)), "segment", unit="image"):
-        image, label = voc.read_image(folder.image(image_id)), voc.read_label(folder.classes(image_id))
-        prediction = classes_of(segment(net, image, multi_scale_windows(*label.shape), mean=mean, scale=scale))
-        voc.write_label(DEMO / "results" / f"{image_id}.png", prediction)
-        matrix = matrix + evaluation.confusion(label, prediction, len(synthetic.CLASSES))
-        predictions[image_id] = prediction
-    return predictions, matrix
+    cases = [
+        evaluation.Case(i, folder.classes(i), DEMO / "results" / f"{i}.png", folder.image(i))
+        for i in voc.read_ids(folder.split(split))
+    ]
+    for case in tqdm(cases, "segment", unit="image"):
+        image = voc.read_image(case.photo)
+        scores = segment(net, image, multi_scale_windows(*image.shape[:2]), mean=mean, scale=scale)
+        voc.write_label(case.prediction, classes_of(scores))
+    return cases
 
 
 def input_transform(path):
@@ -122,9 +121,8 @@ def color_matrix(folder):
     return matrix
 
 
-def print_scores(folder, matrix, by_color):
-    """Print the per-class table and what colour alone reaches on the same images."""
-    count = len(voc.read_ids(folder.split("val")))
+def print_scores(count, matrix, by_color):
+    """Print the per-class table of so many images and what colour alone reaches on the same ones."""
     color = evaluation.scores(by_color)
     print(f"\n{count} validation images, {len(multi_scale_windows(synthetic.HEIGHT, synthetic.WIDTH))} windows each\n")
     print(evaluation.table(matrix, synthetic.CLASSES))
@@ -134,13 +132,13 @@ def print_scores(folder, matrix, by_color):
     )
 
 
-def write_report(folder, predictions, matrix):
+def write_report(folder, cases, mean_iou):
     """Draw demo/report.png from the validation images with the most objects and both stages' logs."""
-    crowd = {i: len(examples.object_boxes(voc.read_label(folder.objects(i)))) for i in predictions}
-    ids = sorted(predictions, key=crowd.get, reverse=True)[:SHOWN]
-    shown = [(voc.read_image(folder.image(i)), voc.read_label(folder.classes(i)), predictions[i]) for i in ids]
+    crowd = {case: len(examples.object_boxes(voc.read_label(folder.objects(case.image_id)))) for case in cases}
+    fullest = sorted(cases, key=crowd.get, reverse=True)[:SHOWN]
+    shown = [(voc.read_image(case.photo), *evaluation.read_case(case)[:2]) for case in fullest]
     curves = {stage: read_log(log_of(stage)) for stage in ("stage 1", "stage 2")}
-    title = f"DeconvNet in small: mean IoU {evaluation.scores(matrix).mean_iou:.2f} on {len(predictions)} images"
+    title = f"DeconvNet in small: mean IoU {mean_iou:.2f} on {len(cases)} images"
     report.draw_report(DEMO / "report.png", shown, synthetic.CLASSES, curves, title=title)
 
 
