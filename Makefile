@@ -4,7 +4,8 @@
 #                   the tests of `make gpu` on a machine in the GPU's place that runs the compiled kernels, instruction by instruction
 # make gpu          on a machine with a GPU, no network and its own Python packages: the tests on it, then compute-sanitizer over the kernels
 # make bench-gpu    there: the full net and every kernel beside PyTorch, into benchmarks/results/gpu.json (docs/gpu.md); ONLY=STAGE,... some
-# make bench        time the full DeconvNet on the CPU, beside PyTorch where `make bench-peers` has installed it
+# make bench        time the full DeconvNet and well-known nets on the CPU, beside PyTorch where `make bench-peers` has installed it;
+#                   ONLY=deconvnet, ONLY=nets
 # make reproduce    the paper's Table 1 and its ablations in small, in about an hour of processor time; goes on where it was stopped
 # make reproduce-voc  the same at full scale: VOC=/path/to/VOCdevkit VGG=/path/to/weights [SBD=...] [GPU=0] [PLAN=1]
 # make fuzz         damaged input of every kind, for some minutes and from other seeds than `make test` takes (FUZZ_EXAMPLES=N of each)
@@ -50,7 +51,9 @@ reproduce-voc: .venv/installed-reproduce
 		$(if $(GPU),--gpu $(GPU)) $(if $(PLAN),--plan)
 
 bench: .venv/installed-demo
-	$(BIN)/python benchmarks/compare_cpu.py --check $(if $(wildcard .venv-peers/installed),--peer .venv-peers/bin/python)
+	for suite in $(or $(ONLY),deconvnet nets); do \
+		$(BIN)/python benchmarks/compare_cpu.py $$suite --check $(if $(wildcard .venv-peers/installed),--peer .venv-peers/bin/python) \
+		|| exit 1; done
 
 bench-peers: .venv-peers/installed
 

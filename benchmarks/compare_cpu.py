@@ -1,12 +1,11 @@
-"""DeconvNet at 224x224 and well-known nets on the CPU, ours beside PyTorch: processes in turn, ratio of the best iterations, median of
-the rounds.
+"""Nets on the CPU, ours beside PyTorch: processes in turn, ratio of the best iterations, median of the rounds.
 
-    python benchmarks/compare_cpu.py [--peer PYTHON_WITH_TORCH] [--check] [--out benchmarks/results/cpu.json]
+    python benchmarks/compare_cpu.py deconvnet|nets [--peer PYTHON_WITH_TORCH] [--check] [--out FILE]
 
-Without --peer only ours is measured. `make bench` calls it with the environment that `make bench-peers` makes and with --check: where the
-committed results of the same processor tell of a ratio that was more than 10 % better, it says so and ends with status 1; a row measured
-in one round is too noisy for that. `python benchmarks/compare_cpu.py --render` puts the tables of the results file into README.md and
-measures nothing.
+deconvnet: DeconvNet at 224x224; nets: those of classic_nets.py. Without --peer only ours is measured. `make bench` calls it for both, with
+the environment that `make bench-peers` makes and with --check: where the committed results of the same processor tell of a ratio that was
+more than 10 % better, it says so and ends with status 1; a row measured in one round is too noisy for that. With --render it puts the
+tables of the results file into README.md and measures nothing.
 """
 
 import argparse
@@ -22,15 +21,17 @@ from pages import commit, with_block
 
 HERE = Path(__file__).resolve().parent
 README = HERE.parent / "README.md"
-RESULTS = HERE / "results" / "cpu.json"
+RESULTS = {"deconvnet": HERE / "results" / "cpu.json", "nets": HERE / "results" / "cpu_nets.json"}
+MARKS = {"deconvnet": "cpu table", "nets": "cpu nets table"}  # of README.md
 THREADS = (4, 2, 1)  # as far as there are processors
-# (work, batch, iterations, rounds) for each number of threads, and for the largest only
+# (work, batch, iterations, rounds); those of all but the first for the largest number of threads only
 CASES = (("forward", 1, 5, 3), ("training", 2, 2, 3))
 IMAGE_CASES = (("image", 1, 1, 1), ("image", 5, 1, 1), ("image", 10, 1, 3), ("image", 25, 1, 1), ("image", 50, 1, 1))
 CLASSICS = ("AlexNet", "VGG-16", "GoogLeNet", "ResNet-50", "MobileNet")
 CLASSIC_CASES = tuple(
-    (f"{net} {work}", *rest) for net in CLASSICS for work, *rest in (("forward", 1, 5, 3), ("training", 8, 2, 3))
+    (f"{net} {work}", *rest) for net in CLASSICS for work, *rest in (("forward", 1, 9, 5), ("training", 8, 2, 5))
 )
+NETS = "well-known nets"
 SLOWER = 1.1
 
 
@@ -90,7 +91,7 @@ def table(rows: list[dict], title: str) -> str:
 def title_of(work: str) -> str:
     """Of the table that shows this work."""
     if " " in work:
-        return "well-known nets"
+        return NETS
     return "images of 50 proposals each" if work == "image" else "DeconvNet at 224x224"
 
 
@@ -101,20 +102,21 @@ def tables(result: dict) -> str:
         sections.setdefault(title_of(row["work"]), []).append(row)
     parts = [table(rows, title) for title, rows in sections.items()]
     measured = {row["threads"] for row in result["rows"]}
-    if missing := [str(threads) for threads in reversed(THREADS) if threads not in measured]:
+    missing = [str(threads) for threads in reversed(THREADS) if threads not in measured]
+    if missing and NETS not in sections:  # those are for the largest number alone
         parts.append(f"Not measured, for want of processors: {', '.join(missing)} threads.")
     return "\n\n".join(parts)
 
 
-def render(result: dict) -> str:
-    """README.md with the tables and what they were measured on between its marks."""
+def render(suite: str, result: dict) -> str:
+    """README.md with the tables of a suite and what they were measured on between its marks."""
     said = f"On {result['processor']}, PyTorch {result.get('peer', 'not measured')}, commit {result['commit']}, by `{result['command']}`:"
-    return with_block(README.read_text(), "cpu table", f"{said}\n\n{tables(result)}")
+    return with_block(README.read_text(), MARKS[suite], f"{said}\n\n{tables(result)}")
 
 
-def committed(file: Path) -> dict:
+def committed(suite: str, file: Path) -> dict:
     """The results as they were committed, since an earlier run has overwritten the file; the file's own outside of a repository."""
-    command = ["git", "show", f"HEAD:./{RESULTS.relative_to(HERE)}"]
+    command = ["git", "show", f"HEAD:./{RESULTS[suite].relative_to(HERE)}"]
     run = subprocess.run(command, capture_output=True, text=True, cwd=HERE, check=False)
     if run.returncode == 0:
         return json.loads(run.stdout)
@@ -134,21 +136,22 @@ def slower_rows(before: dict, now: dict) -> list[str]:
     return told
 
 
-def measure_all(peer: str | None) -> dict:
-    """The whole results, each row printed as it comes."""
+def measure_all(suite: str, peer: str | None) -> dict:
+    """The whole results of a suite, each row printed as it comes."""
     result = {
         "processor": processor(),
         "python": platform.python_version(),
         "commit": commit(),
-        "command": "make bench",
+        "command": f"make bench ONLY={suite}",
     }
     if peer:
         version = [peer, "-c", "import torch; print(torch.__version__)"]
         result["peer"] = subprocess.run(version, capture_output=True, text=True, check=True).stdout.strip()
     result["rows"] = []
     counts = [threads for threads in THREADS if threads <= len(os.sched_getaffinity(0))]
-    for threads in counts:
-        for case in (*CASES, *((*IMAGE_CASES, *CLASSIC_CASES) if threads == counts[0] else ())):
+    for threads in counts if suite == "deconvnet" else counts[:1]:
+        cases = CLASSIC_CASES if suite == "nets" else (*CASES, *(IMAGE_CASES if threads == counts[0] else ()))
+        for case in cases:
             result["rows"].append(measure_case(case, threads, peer))
             print(" ".join(cells(result["rows"][-1])), flush=True)
     return result
@@ -157,18 +160,20 @@ def measure_all(peer: str | None) -> dict:
 def main() -> None:
     """Measure in turn, print the tables, write the file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("suite", choices=list(RESULTS))
     parser.add_argument("--peer", help="a Python that has torch")
-    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--out", type=Path, metavar="FILE", help="default: in benchmarks/results")
     parser.add_argument("--check", action="store_true", help="end with status 1 where a row has become slower")
     parser.add_argument("--render", action="store_true", help="only put the tables of the results file into README.md")
     chosen = parser.parse_args()
+    suite, out = chosen.suite, chosen.out or RESULTS[chosen.suite]
     if chosen.render:
-        README.write_text(render(json.loads(chosen.out.read_text())))
+        README.write_text(render(suite, json.loads(out.read_text())))
         return
-    before, result = committed(chosen.out), measure_all(chosen.peer)
-    chosen.out.parent.mkdir(parents=True, exist_ok=True)
-    chosen.out.write_text(json.dumps(result, indent=1) + "\n")
-    print(f"\n{tables(result)}\n\nwritten to {chosen.out}; --render puts the tables into README.md")
+    before, result = committed(suite, out), measure_all(suite, chosen.peer)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(result, indent=1) + "\n")
+    print(f"\n{tables(result)}\n\nwritten to {out}; --render puts the tables into README.md")
     slower = slower_rows(before, result)
     for told in slower:
         print(f"SLOWER than the committed results: {told}")
