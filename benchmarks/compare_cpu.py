@@ -77,7 +77,8 @@ def cells(row: dict) -> list[str]:
         if best is None:
             line.append("")
             continue
-        speed = f"{60 / best:.1f} a minute" if row["work"] == "image" else f"{best:.2f} s"
+        seconds = f"{best:.2f} s" if best >= 0.1 else f"{best * 1e3:.0f} ms"
+        speed = f"{60 / best:.1f} a minute" if row["work"] == "image" else seconds
         line.append(f"{speed}, {max(run['peak_gb'] for run in runs):.2f} GB")
     return [*line, f"{row['ratio']:.2f}" if "ratio" in row else ""]
 

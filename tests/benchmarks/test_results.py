@@ -26,7 +26,7 @@ def accuracy():
         yield runpy.run_path(str(ROOT / "benchmarks" / "accuracy_of_layers.py"))
 
 
-@pytest.mark.parametrize("suite", ["deconvnet"])
+@pytest.mark.parametrize("suite", compare_cpu["RESULTS"])
 def test_the_readmes_tables_are_those_of_the_results_files(suite):
     result = json.loads(compare_cpu["RESULTS"][suite].read_text())
     assert compare_cpu["render"](suite, result) == (ROOT / "README.md").read_text()
