@@ -7,10 +7,10 @@ import argparse
 import json
 import os
 import resource
-import time
 
 import torch
 from classic_shapes import CLASSES, INCEPTIONS, RESIDUAL, SEPARABLE, SIDES, VGG
+from peer_pytorch import timed
 from torch import nn
 
 
@@ -128,20 +128,6 @@ def mobilenet():
 NETS = {"AlexNet": alexnet, "VGG-16": vgg16, "GoogLeNet": googlenet, "ResNet-50": resnet50, "MobileNet": mobilenet}
 
 
-def measure(net, training: bool, x, labels, iterations: int) -> list[float]:
-    """The seconds of each iteration, after one that does not count."""
-    seconds = []
-    for _ in range(iterations + 1):
-        begin = time.perf_counter()
-        with torch.set_grad_enabled(training):
-            scores = net(x)
-            if training:
-                net.zero_grad(set_to_none=False)
-                nn.functional.cross_entropy(scores, labels).backward()
-        seconds.append(time.perf_counter() - begin)
-    return seconds[1:]
-
-
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -154,7 +140,7 @@ def main() -> None:
     torch.manual_seed(0)
     training, size = chosen.work == "training", SIDES[chosen.net]
     x, labels = torch.randn(chosen.batch, 3, size, size), torch.randint(0, CLASSES, (chosen.batch,))
-    seconds = measure(NETS[chosen.net]().train(training), training, x, labels, chosen.iterations)
+    seconds = timed(NETS[chosen.net]().train(training), training, x, labels, chosen.iterations)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     print(json.dumps({"best_s": min(seconds), "all_s": seconds, "peak_gb": peak}))
 

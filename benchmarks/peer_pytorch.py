@@ -70,6 +70,11 @@ def measure(net, work: str, batch: int, iterations: int) -> list[float]:
                 net(crops[first : first + batch])
         return [time.perf_counter() - begin]
     x, labels = torch.randn(batch, 3, 224, 224) * 50, torch.randint(0, 21, (batch, 224, 224))
+    return timed(net, training, x, labels, iterations)
+
+
+def timed(net, training: bool, x, labels, iterations: int) -> list[float]:
+    """The seconds of each forward pass, in training of forward and backward, after one that does not count."""
     seconds = []
     for _ in range(iterations + 1):
         begin = time.perf_counter()
