@@ -79,9 +79,8 @@ def corner_taps(size: tuple[int, int], begin: int, end: int, wanted: tuple[int, 
         length, steps = whole - begin - end, max(made - 1, 1)
         j, i = np.arange(made), np.arange(length)
 
-        def shares(
-            j, i, length=length, steps=steps
-        ):  # in whole numbers, so that a value at a neighbour is the neighbour's
+        # in whole numbers, so that a value at a neighbour is the neighbour's
+        def shares(j, i, length=length, steps=steps):
             return np.maximum(steps - abs(j * (length - 1) - i * steps), 0) / steps
 
         taps = min(2, length)
