@@ -160,6 +160,16 @@ def _text(dataset) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
+def _write_text(file, name: str, text: str) -> None:
+    """A dataset as C programs read one: with a zero at its end, beyond which Caffe would read on."""
+    stored = np.array(text.encode() + b"\0")
+    kind = h5py.h5t.C_S1.copy()
+    kind.set_size(stored.itemsize)
+    kind.set_strpad(h5py.h5t.STR_NULLTERM)
+    space = h5py.h5s.create(h5py.h5s.SCALAR)
+    h5py.h5d.create(file.id, name.encode(), kind, space).write(space, space, stored, kind)
+
+
 def write_binary(file: BinaryIO, state: State) -> None:
     """Write a state as a SolverState, its history array by array (float32)."""
     # the count comes first: a file cut off anywhere after it shows that something is missing
@@ -180,8 +190,8 @@ def write_hdf5(path: str, state: State) -> None:
     with create_hdf5(path) as file:
         for field in ("iter", "current_step"):
             file[field] = np.array([getattr(state.message, field)], np.int32)
-        file["learned_net"] = np.bytes_(state.message.learned_net.encode())
-        file["more"] = np.bytes_(text_format.MessageToString(more).encode())
+        _write_text(file, "learned_net", state.message.learned_net)
+        _write_text(file, "more", text_format.MessageToString(more))
         history = file.create_group("history")
         for number, array in enumerate(state.history):
             history[str(number)] = array

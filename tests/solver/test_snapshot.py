@@ -171,6 +171,9 @@ def test_an_hdf5_snapshot_is_in_caffes_layout(tmp_path):
         assert "diff" not in model
         assert np.array_equal(state["history/0"], solver.history[0].host_data)
         assert int(state["iter"][0]) == 1
+        kind = state["learned_net"].id.get_type()  # C programs read up to a zero
+        assert kind.get_strpad() == h5py.h5t.STR_NULLTERM
+        assert kind.get_size() == len(f"{tmp_path}/x_iter_1.caffemodel.h5") + 1
 
 
 @pytest.mark.parametrize("form", FORMS)
