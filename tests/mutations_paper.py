@@ -96,6 +96,7 @@ CHANGES = [
     ("divide_multiply", "x[i] / z[i] * w[i]", "x[i] * z[i] * w[i]"),
     ("maximum", "x[i] > y[i]", "x[i] < y[i]"),
     ("maximum", "x[i] > y[i]", "x[i] >= y[i]"),
+    ("maximum", "k == 1", "k == 0"),
     ("maximum_backward", "? dy[i] : 0", "? -dy[i] : 0"),
     ("maximum_backward", "which[i] == k", "which[i] != k"),
     ("span_of", "-shift + stride - 1", "-shift"),

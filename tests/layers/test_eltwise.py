@@ -59,10 +59,11 @@ def test_maximum(device, shape, count):
     check_gradients(layer)
 
 
-def test_of_equal_values_the_first_takes_the_gradient(device):
-    layer = layer_of("operation: MAX", np.array([1.0, 2]), np.array([1.0, 3]), np.array([1.0, 3]))
+def test_of_equal_values_the_one_that_caffe_takes_has_the_gradient(device):
+    """Of the first two the second, which a later one has to exceed."""
+    layer = layer_of("operation: MAX", np.array([1.0, 2, 4]), np.array([1.0, 3, 1]), np.array([1.0, 3, 4]))
     layer.forward()
-    np.testing.assert_array_equal(layer.backward(np.array([5.0, 7])), [[5, 0], [0, 7], [0, 0]])
+    np.testing.assert_array_equal(layer.backward(np.array([5.0, 7, 9])), [[0, 0, 9], [5, 7, 0], [0, 0, 0]])
 
 
 @pytest.mark.parametrize("operation", ["SUM", "PROD", "MAX"])
