@@ -52,7 +52,7 @@ class Im2col(Layer):
 class SPP(Layer):
     """Spatial pyramid pooling (Caffe's SPP; He et al. 2014): 1x1, 2x2, 4x4 ... windows that cover the map, MAX or AVE, one after the other.
 
-    bottom: x (N, C, H, W); top: (N, C * (1 + 4 + 16 + ...)), pyramid_height terms
+    bottom: x (N, C, H, W); top: (N, C * (1 + 4 + 16 + ...)), pyramid_height terms; with one term (N, C, 1, 1)
     """
 
     def setup(self, bottom, top):
@@ -78,7 +78,8 @@ class SPP(Layer):
             for blob in (self._pooled[level], self._switches[level]):
                 blob.reshape(images, channels, *bins)
         self._gradient.reshape(*bottom[0].shape)
-        top[0].reshape(images, sum(math.prod(blob.shape[1:]) for blob in self._pooled))
+        values = sum(math.prod(blob.shape[1:]) for blob in self._pooled)
+        top[0].reshape(images, values, *((1, 1) if len(self._pooled) == 1 else ()))
 
     @staticmethod
     def _window(size, bins: int) -> Window:
