@@ -4,6 +4,11 @@
 
 #define LEAST_LIKELY (acc)1e-20
 
+// Caffe casts a target to an integer before it is compared with the label to be ignored: of soft targets all of (-1, 1) are 0
+DEVICE bool truncates_to(acc t, int label) {
+  return (label > 0 ? t >= label : t > (acc)label - 1) && (label < 0 ? t <= label : t < (acc)label + 1);
+}
+
 // Per row of `run` values: the sum of -t ln p - (1 - t) ln(1 - p), p = 1 / (1 + e^-x), and how many targets t are not ignored;
 // written as max(x, 0) - x t + ln(1 + e^-|x|), which overflows nowhere.
 KERNEL(sigmoid_loss_forward, const real* __restrict__ x, const real* __restrict__ targets, double* __restrict__ loss,
@@ -14,7 +19,7 @@ KERNEL(sigmoid_loss_forward, const real* __restrict__ x, const real* __restrict_
     int count = 0;
     for_threads_in_order(i, (int)min((index)run, n - at)) {
       const acc v = x[at + i], t = targets[at + i];
-      if (has_ignored && t == ignored) continue;
+      if (has_ignored && truncates_to(t, ignored)) continue;
       sum += (v > 0 ? v : 0) - v * t + log1p(exp(-fabs(v)));
       ++count;
     }
@@ -27,7 +32,7 @@ KERNEL(sigmoid_loss_forward, const real* __restrict__ x, const real* __restrict_
 KERNEL(sigmoid_loss_backward, const real* __restrict__ x, const real* __restrict__ targets, real* __restrict__ dx, acc weight,
        int has_ignored, int ignored, index n) {
   for_each(i, n) {
-    const acc kept = has_ignored && targets[i] == ignored ? 0 : weight;
+    const acc kept = has_ignored && truncates_to(targets[i], ignored) ? 0 : weight;
     dx[i] = kept == 0 ? 0 : kept * (logistic(x[i]) - targets[i]);
   }
 }

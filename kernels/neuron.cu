@@ -37,7 +37,7 @@ KERNEL(power_forward, const real* x, real* y, acc a, acc b, acc c, index n) {
   }
 }
 KERNEL(power_backward, const real* dy, const real* x, real* dx, acc a, acc b, acc c, index n) {
-  if (a == 0 || a == 1) {
+  if (a == 1 || a * b == 0) {
     for_each(i, n) dx[i] = dy[i] * a * b;
   } else if (a == 2) {
     for_each(j, n) dx[j] = dy[j] * 2 * b * (c + b * x[j]);

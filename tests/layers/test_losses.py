@@ -79,6 +79,18 @@ def test_sigmoid_cross_entropy_of_ignored_targets_only_is_zero(device):
     np.testing.assert_array_equal(case.backward(1.0)[0], np.zeros((2, 3)))
 
 
+@pytest.mark.parametrize(
+    "label, ignored", [(0, [-0.99, 0, 0.5]), (1, [1, 1.5]), (-1, [-1, -1.5]), (2, [2.25]), (-2, [-2.25])]
+)
+def test_a_soft_target_is_ignored_where_its_integer_part_is(device, label, ignored):
+    """As Caffe casts it: of targets between -1 and 1 all are 0."""
+    targets = np.array([[-2.25, -1.5, -1, -0.99, 0, 0.5, 1, 1.5, 2.25]])
+    case = OneLayer(SIGMOID % f"ignore_label: {label}", numbers(1, 9), targets)
+    case.forward()
+    (dx, *_) = case.backward(1.0)
+    np.testing.assert_array_equal(dx == 0, np.isin(targets, ignored))
+
+
 def test_sigmoid_cross_entropy_of_many_scores(device):
     """More than one run of the kernel."""
     x, targets = numbers(3, 5000), np.random.default_rng(0).random((3, 5000))

@@ -63,6 +63,13 @@ def test_gradients(device, text, shape, in_place):
     check_gradients(OneLayer(text, NEURONS[text][1](*shape), in_place=in_place))
 
 
+def test_a_power_that_the_input_has_no_part_in_has_no_gradient(device):
+    """Even where the power itself is infinite, as in Caffe."""
+    layer = OneLayer('type: "Power" power_param { power: -1 scale: 0 shift: 0 }', numbers(2, 3))
+    layer.forward()
+    np.testing.assert_array_equal(layer.backward(np.ones((2, 3)))[0], np.zeros((2, 3)))
+
+
 @pytest.mark.parametrize("text", ['type: "Sigmoid"', 'type: "TanH"', 'type: "BNLL"', 'type: "ELU"', 'type: "Swish"'])
 def test_large_values_overflow_nowhere(device, text):
     x = np.array([-1e4, -200.0, 200.0, 1e4])
