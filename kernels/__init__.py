@@ -70,7 +70,15 @@ from .pooling import (
     unpool_spread_backward,
     warn_of_strays,
 )
-from .recurrent import RecurrentWeights, lstm, lstm_backward, rnn, rnn_backward
+from .recurrent import (
+    RecurrentWeights,
+    lstm,
+    lstm_backward,
+    lstm_unit,
+    lstm_unit_backward,
+    rnn,
+    rnn_backward,
+)
 from .reduction import (
     ASUM,
     SUM,

@@ -162,6 +162,22 @@ def lstm_backward(
     _backward_of_products(dgates, x, static, cont, weights, begin[0], out, gradients, dx, dstatic, precision)
 
 
+def lstm_unit(x, cont, before, gates, cell, out) -> None:
+    """One step of an LSTM whose gates' sums x (N, 4 D) are given: cell and out (N, D) from the cell `before`; gates as `lstm` keeps them."""
+    streams, size = out.shape
+    zeros = _scratch(out, "product", streams, 4 * size)
+    zeros[...] = 0
+    gates[...] = x
+    _launch("lstm_step", streams, size, gates, zeros, zeros, cont, before, cell, out, 0, streams)
+
+
+def lstm_unit_backward(dout, dcell, cont, before, gates, cell, dx, dbefore) -> None:
+    """Gradients of `lstm_unit` from those of out and cell; dx (N, 4 D) and dbefore (N, D) are written."""
+    streams, size = dout.shape
+    dbefore[...] = dcell
+    _launch("lstm_step_backward", streams, size, dout, None, None, gates, before, cell, cont, dbefore, dx, streams)
+
+
 def _backward_of_products(dy, x, static, cont, weights, begin, h, gradients, dx, dstatic, precision) -> None:
     """The gradients of inputs and parameters from dy (T, N, G), those of the sums of all products: one product each for all steps."""
     steps, streams, size = h.shape

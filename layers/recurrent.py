@@ -1,4 +1,4 @@
-"""RNN and LSTM: layers whose first axis is time."""
+"""RNN and LSTM: layers whose first axis is time, and LSTMUnit, one step of an LSTM."""
 
 import math
 from collections.abc import Callable
@@ -192,3 +192,44 @@ class LSTM(_Recurrent):
         super().reshape(bottom, top)
         self._kept[0].reshape(*top[0].shape[:2], 4 * self.outputs)
         self._kept[1].reshape(*top[0].shape)
+
+
+@register("LSTMUnit")
+class LSTMUnit(Layer):
+    """One step of an LSTM whose gates are summed outside: c = cont sigmoid(f) c' + sigmoid(i) tanh(g), h = sigmoid(o) tanh(c) (Caffe's LSTMUnit).
+
+    bottoms: c' (1, N, D); the sums of the gates i, f, o, g (1, N, 4 D); cont (1, N), 0 where a sequence begins, without a gradient
+    tops:    c (1, N, D); h (1, N, D)
+    """
+
+    only_launches = True
+    bottoms = (3, 3)
+    tops = (2, 2)
+    without_gradient = (2,)
+
+    def setup(self, bottom, top):
+        self._gates = Blob(dtype=self.dtype)
+        self._unwanted = [Blob(dtype=self.dtype), Blob(dtype=self.dtype)]
+
+    def reshape(self, bottom, top):
+        cell, sums, cont = (blob.shape for blob in bottom)
+        if len(cell) != 3 or cell[0] != 1 or sums != (1, cell[1], 4 * cell[2]) or cont != cell[:2]:
+            raise ValueError(f"needs bottoms of shape (1, N, D), (1, N, 4 D) and (1, N), not {cell}, {sums} and {cont}")
+        for blob in top:
+            blob.reshape(*cell)
+        self._gates.reshape(*sums[1:])
+        for blob, below in zip(self._unwanted, bottom, strict=False):
+            blob.reshape(*below.shape[1:])
+
+    def buffers(self):
+        return [self._gates, *self._unwanted]
+
+    def forward(self, bottom, top):
+        before, sums, cont, cell, out = (blob.data[0] for blob in (*bottom, *top))
+        kernels.lstm_unit(sums, cont, before, self._gates.data, cell, out)
+
+    def backward(self, top, propagate_down, bottom):
+        below = zip(bottom, propagate_down, self._unwanted, strict=False)
+        dbefore, dx = (blob.diff[0] if wanted else unwanted.diff for blob, wanted, unwanted in below)
+        states = bottom[2].data[0], bottom[0].data[0], self._gates.data, top[0].data[0]
+        kernels.lstm_unit_backward(top[1].diff[0], top[0].diff[0], *states, dx, dbefore)

@@ -85,6 +85,11 @@ def recurrent_layers(x):
         "RNN, exposed": (f'type: "RNN" {exposed}', [x, np.ones_like(cont), state], 2),
         "LSTM": (f'type: "LSTM" {param}', [x, cont, numbers(streams, 2)], 1),
         "LSTM, exposed": (f'type: "LSTM" {exposed}', [x, np.ones_like(cont), state, -state], 3),
+        "LSTMUnit": (
+            'type: "LSTMUnit"',
+            [numbers(1, steps, 3), numbers(1, steps, 12), cont[:1, :1].repeat(steps, 1)],
+            2,
+        ),
     }
 
 
@@ -350,7 +355,7 @@ def test_parameters_follow_from_seed_layer_name_and_their_number():
 CAFFE = """
 AbsVal Accuracy ArgMax BatchNorm BatchReindex Bias BNLL Clip Concat ContrastiveLoss Convolution Crop Data Deconvolution Dropout DummyData
 ELU Eltwise Embed EuclideanLoss Exp Filter Flatten HDF5Data HDF5Output HingeLoss Im2col ImageData InfogainLoss InnerProduct Input LRN LSTM
-Log MVN MemoryData MultinomialLogisticLoss PReLU Parameter Pooling Power Python RNN ReLU Reduction Reshape SPP Scale
+LSTMUnit Log MVN MemoryData MultinomialLogisticLoss PReLU Parameter Pooling Power Python RNN ReLU Reduction Reshape SPP Scale
 SigmoidCrossEntropyLoss Sigmoid Silence Slice Softmax SoftmaxWithLoss Split Swish TanH Threshold Tile WindowData
 """
 

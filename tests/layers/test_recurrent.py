@@ -1,4 +1,4 @@
-"""RNN and LSTM against their definition step by step, and what goes over from one forward pass to the next."""
+"""RNN, LSTM and LSTMUnit against their definition step by step, and what goes over from one forward pass to the next."""
 
 import numpy as np
 import pytest
@@ -377,6 +377,24 @@ def test_a_recorded_pass_carries_the_states_on_and_can_be_reset(gpu, kind):
         for each in (net, graph):
             inputs(each)
         np.testing.assert_array_equal(net.forward()["y"], graph.forward()["y"])
+
+
+@pytest.mark.parametrize("streams, size", [(1, 1), (3, 4), (2, 259)])
+def test_a_unit_is_a_step_of_an_lstm_with_its_sums_given(device, streams, size):
+    cont = CONTS["some begin within"](2, streams)[1:]
+    cell, sums = numbers(1, streams, size), numbers(1, streams, 4 * size, seed=1)
+    case = OneLayer('type: "LSTMUnit"', cell, sums, cont, tops=2)
+    eye, nothing = np.eye(4 * size), np.zeros((4 * size, size))
+    out, (_, after) = define("LSTM", [eye, np.zeros(4 * size), nothing], sums, cont, states=[0 * cell[0], cell[0]])
+    for found, wanted in zip(case.forward(), (after[None], out), strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-12, atol=1e-14)
+    if size < 10:
+        check_gradients(case)
+
+
+def test_a_unit_refuses_bottoms_that_do_not_fit():
+    with pytest.raises(ValueError, match=r"needs bottoms of shape \(1, N, D\), \(1, N, 4 D\) and \(1, N\), not"):
+        OneLayer('type: "LSTMUnit"', numbers(1, 2, 3), numbers(1, 2, 9), np.ones((1, 2)), tops=2)
 
 
 def test_errors_name_the_layer():
