@@ -4,6 +4,7 @@ from .. import kernels
 from ..blob import Blob
 from ..proto import caffe_pb2
 from .layer import Layer, register
+from .loss_divisor import LossDivisor
 
 
 @register("EuclideanLoss")
@@ -55,12 +56,9 @@ class SigmoidCrossEntropyLoss(Layer):
     without_gradient = (1,)
 
     def setup(self, bottom, top):
-        param, modes = self.param.loss_param, caffe_pb2.LossParameter
+        param = self.param.loss_param
         self.ignored = param.ignore_label if param.HasField("ignore_label") else None
-        normalized = param.HasField("normalize") and param.normalize
-        self.normalization = (
-            param.normalization if param.HasField("normalization") else modes.VALID if normalized else modes.BATCH_SIZE
-        )
+        self._divides_by = LossDivisor(param, caffe_pb2.LossParameter.BATCH_SIZE)
 
     def reshape(self, bottom, top):
         if not bottom[0].shape or bottom[0].count != bottom[1].count:
@@ -71,14 +69,7 @@ class SigmoidCrossEntropyLoss(Layer):
 
     def forward(self, bottom, top):
         loss, counted = kernels.sigmoid_loss(bottom[0].data, bottom[1].data, self.ignored)
-        modes = caffe_pb2.LossParameter
-        choices = {
-            modes.VALID: counted,
-            modes.FULL: bottom[0].count,
-            modes.BATCH_SIZE: bottom[0].shape[0],
-            modes.NONE: 1,
-        }
-        self._divisor = max(1, choices[self.normalization])
+        self._divisor = self._divides_by.of(counted, bottom[0].count, bottom[0].shape[0])
         top[0].host_data[...] = loss / self._divisor
 
     def backward(self, top, propagate_down, bottom):

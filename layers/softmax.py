@@ -1,9 +1,12 @@
 """Softmax, and its losses over labels."""
 
+import math
+
 from .. import kernels
 from ..blob import Blob, read_blob
 from ..proto import caffe_pb2
 from .layer import Layer, register
+from .loss_divisor import LossDivisor
 
 
 @register("Softmax")
@@ -55,11 +58,8 @@ class SoftmaxWithLoss(Layer):
 
     def setup(self, bottom, top):
         param = self.param.loss_param
-        modes = caffe_pb2.LossParameter
         self.ignored = param.ignore_label if param.HasField("ignore_label") else None
-        self.normalization = param.normalization
-        if not param.HasField("normalization") and param.HasField("normalize"):
-            self.normalization = modes.VALID if param.normalize else modes.BATCH_SIZE
+        self._divides_by = LossDivisor(param, caffe_pb2.LossParameter.VALID)
         self._weights = None
         if param.weight_by_label_freqs:
             self._weights = Blob((len(param.class_weighting),), self.dtype)
@@ -87,16 +87,11 @@ class SoftmaxWithLoss(Layer):
         scores, labels = bottom[0].data, bottom[1].data
         probabilities, weights = self._probabilities.data, self._weights.data if self._weights else None
         loss, counted = kernels.softmax_loss(scores, labels, self.axis, self.ignored, probabilities, weights)
-        self._divisor = self._normalizer(bottom, counted)
+        self._divisor = self._divisor_of(bottom, counted)
         top[0].host_data[...] = loss / self._divisor
 
-    def _normalizer(self, bottom, counted: int) -> int:
-        modes = caffe_pb2.LossParameter
-        outer = 1
-        for size in bottom[0].shape[: self.axis]:
-            outer *= size
-        choices = {modes.VALID: counted, modes.FULL: bottom[1].count, modes.BATCH_SIZE: outer, modes.NONE: 1}
-        return max(1, choices[self.normalization])
+    def _divisor_of(self, bottom, counted: int) -> int:
+        return self._divides_by.of(counted, bottom[1].count, math.prod(bottom[0].shape[: self.axis]))
 
     def backward(self, top, propagate_down, bottom):
         if propagate_down[0]:
@@ -160,7 +155,7 @@ class InfogainLoss(SoftmaxWithLoss):
         probabilities, gain = self._probabilities.data, self._gain(bottom)
         kernels.softmax(bottom[0].data, self.axis, probabilities)
         loss, counted = kernels.infogain_loss(probabilities, bottom[1].data, gain, self.axis, self.ignored)
-        self._divisor = self._normalizer(bottom, counted)
+        self._divisor = self._divisor_of(bottom, counted)
         top[0].host_data[...] = loss / self._divisor
 
     def backward(self, top, propagate_down, bottom):
