@@ -56,11 +56,11 @@ def _summed(name: str, arrays, axis: int, ignored: int | None) -> tuple[float, i
 def _strange_label(labels, classes: int, ignored: int | None) -> str:
     values = to_host(labels).ravel()
     wrong = values[~((values >= 0) & (values < classes)) & (values != ignored)]
-    hint = (
-        "set ignore_label: 255 in loss_param"
-        if wrong[0] == 255 and ignored is None
-        else "check num_output or the label files"
-    )
+    hint = "check num_output or the label files"
+    if ignored is None and wrong[0] == 255:
+        hint = "set ignore_label: 255 in loss_param"
+    elif ignored is None and wrong[0] == classes:  # SegNet's CamVid, for one, has a last class that does not count
+        hint = f"one class more in num_output, or ignore_label: {classes} where it does not count"
     return f"label {wrong[0]:g} is not one of the {classes} classes (0 to {classes - 1}); {hint}"
 
 

@@ -134,7 +134,7 @@ def test_a_nan_reaches_the_loss(device):
 @pytest.mark.parametrize(
     "label, fields, said",
     [
-        (3, "", "label 3 is not one of the 3 classes .0 to 2.; check num_output or the label files"),
+        (4, "", "label 4 is not one of the 3 classes .0 to 2.; check num_output or the label files"),
         (-1, "ignore_label: 255", "label -1 is not one of the 3 classes"),
         (255, "", "label 255 is not one of .*; set ignore_label: 255 in loss_param"),
         (np.nan, "", "label nan is not one of the 3 classes"),

@@ -204,7 +204,8 @@ def test_labels_are_cut_to_integers_as_caffe_cuts_them(device):
 
 
 @pytest.mark.parametrize(
-    "label, said", [(3, "label 3 is not one of the 3 classes"), (-1, "label -1"), (np.nan, "label nan")]
+    "label, said",
+    [(3, "label 3 is not one of the 3 classes"), (-1, "label -1"), (np.nan, "label nan")],
 )
 @pytest.mark.parametrize("ignored", ["", "ignore_label: 255"])
 def test_a_label_that_is_no_class_is_named(device, label, said, ignored):
@@ -214,11 +215,13 @@ def test_a_label_that_is_no_class_is_named(device, label, said, ignored):
         loss_layer(numbers(1, 3, 2, 2), labels, ignored).forward()
 
 
-def test_a_void_label_that_is_not_ignored_is_explained(device):
-    with pytest.raises(
-        ValueError, match="label 255 is not one of the 3 classes .0 to 2.; set ignore_label: 255 in loss_param"
-    ):
-        loss_layer(numbers(1, 3, 1, 2), np.array([0.0, 255]).reshape(1, 1, 1, 2)).forward()
+@pytest.mark.parametrize(
+    "label, remedy",
+    [(255, "set ignore_label: 255 in loss_param"), (3, "one class more in num_output, or ignore_label: 3 where")],
+)
+def test_a_void_label_that_is_not_ignored_is_explained(device, label, remedy):
+    with pytest.raises(ValueError, match=f"label {label} is not one of the 3 classes .0 to 2.; {remedy}"):
+        loss_layer(numbers(1, 3, 1, 2), np.array([0.0, label]).reshape(1, 1, 1, 2)).forward()
 
 
 def test_there_is_one_label_a_place():
