@@ -93,3 +93,14 @@ def test_a_net_that_takes_no_other_batch_is_told_its_own_need(tmp_path):
     done = call("memory", ROOT, "--model", tmp_path / "net.prototxt")
     assert done.stdout.startswith("batch 3\n") and "arrays at the peak" in done.stdout
     assert done.stderr.startswith("memory: error: net: layer 'loss'")  # the table's
+
+
+def test_nothing_is_written_for_a_prediction(tmp_path):
+    (tmp_path / "net.prototxt").write_text(f"""
+    layer {{ name: "d" type: "Input" top: "x" top: "z" input_param {{ shape {{ dim: 3 dim: 2 }} }} }}
+    layer {{ name: "out" type: "HDF5Output" bottom: "x" bottom: "z" hdf5_output_param {{ file_name: "{tmp_path}/out.h5" }} }}
+    layer {{ name: "mat" type: "MatWrite" bottom: "x" mat_write_param {{ prefix: "{tmp_path}/out_" }} }}
+    """)
+    done = call("memory", ROOT, "--model", tmp_path / "net.prototxt")
+    assert done.returncode == 0, done.stderr
+    assert [file.name for file in tmp_path.iterdir()] == ["net.prototxt"]
