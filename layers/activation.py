@@ -3,7 +3,7 @@
 from .. import kernels
 from ..blob import number
 from ..proto import caffe_pb2
-from .layer import Layer, register
+from .layer import SAME_PLACES, Layer, register
 
 
 class Elementwise(Layer):
@@ -16,7 +16,7 @@ class Elementwise(Layer):
             top[0].reshape(*bottom[0].shape)
 
     def coordinate_map(self):
-        return ((1, 0), (1, 0))
+        return SAME_PLACES
 
 
 @register("ReLU")

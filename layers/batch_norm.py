@@ -3,7 +3,7 @@
 from .. import kernels
 from ..blob import Blob
 from ..proto import caffe_pb2
-from .layer import Layer, register, require_channels
+from .layer import SAME_PLACES, Layer, register, require_channels
 from .normalization import BatchNorm
 
 EPSILON = 1e-9
@@ -97,7 +97,7 @@ class BN(Layer):
         return [self.kept]
 
     def coordinate_map(self):
-        return ((1, 0), (1, 0))
+        return SAME_PLACES
 
 
 class RunningBN(BatchNorm):

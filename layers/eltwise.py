@@ -2,7 +2,7 @@
 
 from .. import kernels
 from ..proto import caffe_pb2
-from .layer import Layer, register
+from .layer import SAME_PLACES, Layer, register
 
 
 @register("Eltwise")
@@ -77,4 +77,4 @@ class Eltwise(Layer):
         kernels.maximum_backward(top.diff, self._which, number, bottom[number].diff)
 
     def coordinate_map(self):
-        return ((1, 0), (1, 0))
+        return SAME_PLACES

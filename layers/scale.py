@@ -5,7 +5,7 @@ import math
 from .. import kernels
 from ..blob import Blob
 from ..proto import caffe_pb2
-from .layer import Layer, register
+from .layer import SAME_PLACES, Layer, register
 
 
 class _Along(Layer):
@@ -68,7 +68,7 @@ class _Along(Layer):
         return bottom[1].diff
 
     def coordinate_map(self):
-        return ((1, 0), (1, 0))
+        return SAME_PLACES
 
 
 @register("Scale")
