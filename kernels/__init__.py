@@ -35,6 +35,7 @@ from .embed import embed, embed_backward
 from .graph import Graph
 from .host import aligned_zeros
 from .host_build import BuildError
+from .l2_norm import l2_normalize, l2_normalize_backward
 from .linear import linear, linear_backward
 from .losses import (
     contrastive,
@@ -57,6 +58,7 @@ from .normalization import (
     running_affine,
 )
 from .pooling import (
+from .permute import permutation, permute
     Window,
     average_pool,
     average_pool_backward,

@@ -8,6 +8,7 @@ from . import (
     convolution,
     data,
     dense_image_data,
+    detection,
     eltwise,
     embed,
     hdf5,

@@ -1,11 +1,11 @@
-"""BVLC Caffe's normalisations: BatchNorm with running statistics, LRN and MVN."""
+"""BVLC Caffe's normalisations: BatchNorm with running statistics, LRN and MVN; SSD's Normalize."""
 
 import math
 
 from .. import kernels
 from ..blob import Blob
 from ..proto import caffe_pb2
-from .layer import Layer, register, require_channels, require_images
+from .layer import SAME_PLACES, Layer, register, require_channels, require_images
 
 
 @register("BatchNorm")
@@ -86,7 +86,7 @@ class BatchNorm(Layer):
             kernels.batch_norm_backward(dy, x, *of, self.param.batch_norm_param.eps, dx)
 
     def coordinate_map(self):
-        return ((1, 0), (1, 0))
+        return SAME_PLACES
 
 
 @register("LRN")
@@ -125,7 +125,7 @@ class LRN(Layer):
             kernels.lrn_backward(dy, x, q, param.local_size, param.alpha, param.beta, self.within, dx)
 
     def coordinate_map(self):
-        return ((1, 0), (1, 0))
+        return SAME_PLACES
 
 
 @register("MVN")
@@ -162,3 +162,44 @@ class MVN(Layer):
         if propagate_down[0]:
             dy, y, dx = (array.reshape(self._sizes) for array in (top[0].diff, self._kept.data, bottom[0].diff))
             kernels.standardize_rows_backward(dy, y, self._spread.data, self.param.mvn_param.normalize_variance, dx)
+
+
+@register("Normalize")
+class Normalize(Layer):
+    """y = scale * x / length, length = sqrt(sum of x^2 + eps), with scales that are learned (SSD's Normalize; ParseNet, Liu et al. 2015).
+
+    bottom: x (N, C, ...); top: as x; blob: the scale, (), or (C,) unless channel_shared; 1 by default
+    across_spatial: the length of each image as a whole; else at each place, of its channels
+    """
+
+    only_launches = True
+
+    def setup(self, bottom, top):
+        param = self.param.norm_param
+        require_channels(bottom[0])
+        filler = param.scale_filler if param.HasField("scale_filler") else caffe_pb2.FillerParameter(value=1)
+        self.add_parameter(() if param.channel_shared else bottom[0].shape[1:2], filler)
+        self._squares = Blob(dtype=self.dtype)
+
+    def buffers(self):
+        return [self._squares]
+
+    def reshape(self, bottom, top):
+        require_channels(bottom[0])
+        scales, shape = self.blobs[0], bottom[0].shape
+        if scales.shape and scales.count != shape[1]:
+            raise ValueError(f"was made for {scales.count} channels; its bottom now has the shape {shape}")
+        self._squares.reshape(shape[0], *(() if self.param.norm_param.across_spatial else shape[2:]))
+        top[0].reshape(*shape)
+
+    def forward(self, bottom, top):
+        param, arrays = self.param.norm_param, (self._squares.data, top[0].data)
+        kernels.l2_normalize(bottom[0].data, self.blobs[0].data, param.eps, param.across_spatial, *arrays)
+
+    def backward(self, top, propagate_down, bottom):
+        param, arrays = self.param.norm_param, (bottom[0].data, self._squares.data, self.blobs[0].data)
+        dx = bottom[0].diff if propagate_down[0] else None
+        kernels.l2_normalize_backward(top[0].diff, *arrays, param.eps, param.across_spatial, dx, self.gradient_of(0))
+
+    def coordinate_map(self):
+        return SAME_PLACES

@@ -1,8 +1,9 @@
-"""Layers that give values another shape: Flatten, Reshape, Slice, Tile."""
+"""Layers that give values another shape: Flatten, Reshape, Slice, Tile, Permute."""
 
 import itertools
 import math
 
+from .. import kernels
 from .layer import Layer, register
 
 
@@ -140,3 +141,37 @@ class Tile(Layer):
         if propagate_down[0]:
             outer, _, inner = self._sizes
             top[0].diff.reshape(self._sizes).sum(axis=1, out=bottom[0].diff.reshape(outer, inner))
+
+
+@register("Permute")
+class Permute(Layer):
+    """The axes in another order (SSD's Permute): axis order[i] of the bottom is axis i of the top; those not named follow in their order."""
+
+    only_launches = True
+
+    def setup(self, bottom, top):
+        self._made, self._moves = None, ()
+
+    def reshape(self, bottom, top):
+        named, axes = list(self.param.permute_param.order), len(bottom[0].shape)
+        if len(set(named)) < len(named) or any(axis >= axes for axis in named):
+            raise ValueError(f"order {named} must name axes of a bottom of shape {bottom[0].shape}, each once")
+        self._order = (*named, *(axis for axis in range(axes) if axis not in named))
+        top[0].reshape(*(bottom[0].shape[axis] for axis in self._order))
+
+    def _tables(self, x):
+        """How values go there, and back."""
+        made = (kernels.mode(), x.shape)
+        if made != self._made:
+            back = tuple(self._order.index(axis) for axis in range(len(x.shape)))
+            above = tuple(x.shape[axis] for axis in self._order)
+            self._moves = kernels.permutation(x.shape, self._order, x), kernels.permutation(above, back, x)
+            self._made = made
+        return self._moves
+
+    def forward(self, bottom, top):
+        kernels.permute(bottom[0].data, self._tables(bottom[0].data)[0], top[0].data)
+
+    def backward(self, top, propagate_down, bottom):
+        if propagate_down[0]:
+            kernels.permute(top[0].diff, self._tables(bottom[0].diff)[1], bottom[0].diff)

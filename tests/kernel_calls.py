@@ -9,6 +9,7 @@ each array in an allocation of its own, so that a sanitizer sees where it ends.
 import argparse
 
 import kernel_calls_bvlc
+import kernel_calls_detection
 import kernel_calls_gpu
 import kernel_calls_products
 import numpy as np
@@ -293,6 +294,7 @@ def run(only=None, dtypes=("float32", "float64")) -> tuple[dict[str, np.ndarray]
 
     def recording(name, dtype):
         launched.add(name)
+    **kernel_calls_detection.CALLS,
         return plain(name, dtype)
 
     device.host.kernel = recording

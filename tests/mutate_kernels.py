@@ -22,6 +22,7 @@ from typing import NamedTuple
 import kernel_calls
 import mutations_bands
 import mutations_bvlc
+import mutations_detection
 import mutations_gpu
 import mutations_paper
 import mutations_tensor
@@ -32,7 +33,7 @@ from deconvnet.core.kernels import sources
 ROOT = Path(__file__).resolve().parents[1]
 KERNELS = ROOT / "kernels"
 
-_PARTS = (mutations_paper, mutations_bands, mutations_bvlc, mutations_gpu, mutations_tensor)
+_PARTS = (mutations_paper, mutations_bands, mutations_bvlc, mutations_detection, mutations_gpu, mutations_tensor)
 # the tests that are to notice a change in a file
 TESTS = {stem: tests for part in _PARTS for stem, tests in part.TESTS.items()}
 

@@ -70,6 +70,13 @@ layer { name: "ip" type: "InnerProduct" bottom: "sum" top: "ip" inner_product_pa
 layer { name: "soft" type: "Softmax" bottom: "ip" top: "soft" softmax_param { axis: -1 } }
 layer { name: "two" type: "Parameter" top: "two" parameter_param { shape { dim: 2 } } }
 layer { name: "four" type: "Parameter" top: "four" parameter_param { shape { dim: 2 dim: 2 } } }
+layer { name: "turn" type: "Permute" bottom: "x" top: "turn" permute_param { order: 0 order: 2 order: 3 order: 1 } }
+layer { name: "unit" type: "Normalize" bottom: "x" top: "unit" norm_param { across_spatial: false channel_shared: false eps: 1e-10 } }
+layer { name: "prior" type: "PriorBox" bottom: "conv" bottom: "x" top: "prior" prior_box_param { min_size: 2 flip: true clip: false
+  variance: 0.1 step: 1 offset: 0.5 } }
+layer { name: "found" type: "DetectionOutput" bottom: "x" bottom: "conv" bottom: "prior" top: "found" detection_output_param {
+  num_classes: 4 share_location: true background_label_id: 0 nms_param { nms_threshold: 0.5 top_k: 9 eta: 1 } code_type: CENTER_SIZE
+  keep_top_k: 5 confidence_threshold: 0.1 } }
 layer { name: "order" type: "BatchReindex" bottom: "x" bottom: "two" top: "order" }
 layer { name: "filter" type: "Filter" bottom: "order" bottom: "ip" bottom: "two" top: "kept" top: "scores" }
 layer { name: "gain" type: "InfogainLoss" bottom: "ip" bottom: "two" bottom: "four" top: "gain" top: "q" loss_weight: 1 loss_weight: 0

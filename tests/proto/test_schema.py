@@ -25,7 +25,13 @@ ENUMS = rows_of("caffe_enums.tsv")
 MESSAGES = sorted(caffe_pb2.DESCRIPTOR.message_types_by_name.keys())
 # messages that the facts do not know: our own, and those of the segmentation forks
 FORKS = {"DenseImageDataParameter", "InterpParameter", "MatWriteParameter", "SegAccuracyParameter", "UpsampleParameter"}
-OURS = {"DataCursor", "CarriedState"} | FORKS
+# and of SSD
+DETECTION = {
+    *("DetectionOutputParameter", "NonMaximumSuppressionParameter", "NormalizeParameter"),
+    *("PermuteParameter", "PriorBoxParameter", "SaveOutputParameter"),
+}
+OURS = {"DataCursor", "CarriedState"} | FORKS | DETECTION
+OUR_ENUMS = {"PriorBoxParameter.CodeType"}
 
 
 def message(name):
@@ -91,8 +97,8 @@ def test_fields_beyond_the_facts_have_numbers_no_other_caffe_uses():
             if (name, field.name) not in known and name not in OURS:
                 ours[f"{name}.{field.name}"] = field.number
                 assert field.number >= first.get(name, 200), f"{name}.{field.name}"
-    # of DeconvNet and our own; then of the segmentation forks, in LayerParameter, in old syntax and in the messages of single layers
-    assert len(ours) == 8 + 6 + 11 + 2 + 1 + 1 + 1 + 1 + 1 + 5 + 5 + (3 + 8 + 1 + 2)
+    # of DeconvNet and our own; then of the segmentation forks, in LayerParameter, in old syntax and in the messages of single layers; of SSD
+    assert len(ours) == 8 + 6 + 11 + 2 + 1 + 1 + 1 + 1 + 1 + 5 + 5 + (3 + 8 + 1 + 2) + 4
 
 
 def test_values_of_enums_beyond_the_facts_have_numbers_no_other_caffe_uses():
@@ -121,11 +127,17 @@ def test_generated_module_is_that_of_caffe_proto():
         if opened := re.match(r"message (\w+)", line):
             owner = opened[1]
             declared[owner] = {}
-        field = re.match(r"\s+(optional|repeated|required) (\w+) (\w+) = (\d+)(?: \[(.*)\])?;", line)
+        field = re.match(r"\s+(optional|repeated|required) ([\w.]+) (\w+) = (\d+)(?: \[(.*)\])?;", line)
         if field:
             word, kind, name, number, options = field.groups()
             default = re.search(r'default = "?([^"\]]*)', options or "")
-            declared[owner][name] = (word, kind, int(number), default and default[1], "packed" in (options or ""))
+            declared[owner][name] = (
+                word,
+                kind.rpartition(".")[2],
+                int(number),
+                default and default[1],
+                "packed" in (options or ""),
+            )
     generated = {}
     for name in MESSAGES:
         generated[name] = {}
@@ -150,7 +162,7 @@ def test_generated_enums_are_those_of_caffe_proto():
         else:
             values = {name: int(number) for name, number in re.findall(r"(\w+) = (\d+);", part[4])}
             declared[(owner if part[2] else "") + part[3]] = values
-    assert set(declared) == {row["enum"] for row in ENUMS}
+    assert set(declared) == {row["enum"] for row in ENUMS} | OUR_ENUMS
     for name, values in declared.items():
         assert {v.name: v.number for v in enum(name).values} == values
 
