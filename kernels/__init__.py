@@ -54,11 +54,12 @@ from .normalization import (
     batch_norm_forward,
     channel_affine_backward,
     channel_affine_forward,
+    compose_affine,
     move_averages,
     running_affine,
 )
-from .pooling import (
 from .permute import permutation, permute
+from .pooling import (
     Window,
     average_pool,
     average_pool_backward,

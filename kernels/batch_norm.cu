@@ -75,13 +75,22 @@ KERNEL(batch_norm_backward, const real* dy, const real* __restrict__ x, const re
   }
 }
 
-// A scale and shift per channel, what is left of batch norm in inference; y may be x, a null shift is 0.
-KERNEL(channel_affine_forward, const real* x, const real* __restrict__ scale, const real* __restrict__ shift, real* y, int images,
-       int channels, int size) {
+// A scale and shift per channel, what is left of batch norm in inference; y may be x, a null scale is 1 and a null shift 0.
+KERNEL(channel_affine_forward, const real* x, const real* __restrict__ scale, const real* __restrict__ shift, real* y, acc least,
+       int images, int channels, int size) {
   for_blocks(r, images * channels) {
-    const acc a = scale[r % channels], b = shift ? shift[r % channels] : 0;
+    const acc a = scale ? scale[r % channels] : 1, b = shift ? shift[r % channels] : 0;
     const index at = (index)r * size;
-    write_row(team_of(1, size), size, y + at, [&](int, acc v) { return a * v + b; }, x + at);
+    write_row(team_of(1, size), size, y + at, [&](int, acc v) { return a * v + b < least ? least : a * v + b; }, x + at);
+  }
+}
+
+// One such map after another, as one: x -> second (first x + first_shift) + second_shift; factor and summand may be the first's.
+KERNEL(compose_affine, real* factor, real* summand, const real* first, const real* first_shift, const real* __restrict__ second,
+       const real* __restrict__ second_shift, int channels) {
+  for_each(c, channels) {
+    const acc a = first ? first[c] : 1, b = first_shift ? first_shift[c] : 0, s = second ? second[c] : 1;
+    factor[c] = a * s, summand[c] = b * s + (second_shift ? second_shift[c] : 0);
   }
 }
 

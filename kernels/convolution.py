@@ -10,10 +10,9 @@ import os
 from typing import NamedTuple
 
 from . import dense, gather, tensor_product, winograd, winograd_batched
-from .activation import relu
 from .bias import add_bias, bias_backward
 from .device import launch, matrix_product, on_gpu, workspace
-from .normalization import channel_affine_forward
+from .normalization import channel_affine_forward, compose_affine
 from .taps import add_columns, to_columns
 from .winograd import After
 
@@ -258,12 +257,14 @@ def algorithm(
 
 
 def _finish(bias, after: After | None, y) -> None:
-    """Add the bias (None: nothing) and do what comes after, in passes of their own."""
-    add_bias(bias, y)
-    if after is not None and after.gain is not None:
-        channel_affine_forward(y, after.gain, after.shift, y)
-    if after is not None and after.rectified:
-        relu(y, 0.0, y)
+    """Add the bias (None: nothing) and do what comes after, in a pass of their own."""
+    if after is None:
+        add_bias(bias, y)
+        return
+    gain, shift = after.gain, after.shift
+    if bias is not None:
+        gain, shift = (None, bias) if gain is None else compose_affine((None, bias), (gain, shift), y)
+    channel_affine_forward(y, gain, shift, y, after.rectified)
 
 
 def _tiles(like):

@@ -80,10 +80,21 @@ def sums_of_products(dy, x=None, scale=None, dx=None, dscale=None, dshift=None) 
     launch("merge_products", c, own.count, factors, None, dscale, dshift, sums, 0, n * size, c, own.count)
 
 
-def channel_affine_forward(x, scale, shift, out) -> None:
-    """out = scale * x + shift per channel; out may be x, a shift of None is 0."""
+def channel_affine_forward(x, scale, shift, out, rectified: bool = False) -> None:
+    """out = scale * x + shift per channel; out may be x, a scale of None is 1, a shift of None 0. rectified: 0 where that is below 0."""
     n, c, size = _sizes(x)
-    launch("channel_affine_forward", n * c, size, x, scale, shift, out, n, c, size)
+    launch("channel_affine_forward", n * c, size, x, scale, shift, out, _least(rectified), n, c, size)
+
+
+def compose_affine(first, second, like):
+    """(scale, shift) (C,) of the map per channel that does first and then second, each (scale or None, shift or None).
+
+    They lie in a workspace of the kind of the array `like` until the next call; first may be what the call before gave.
+    """
+    channels = next(array.size for array in (*first, *second) if array is not None)
+    factor, summand = workspace(like, 2 * channels, "affine").reshape(2, channels)
+    launch_elementwise("compose_affine", channels, factor, summand, *first, *second, channels)
+    return factor, summand
 
 
 def channel_affine_backward(dy, x, scale, dx=None, dscale=None, dshift=None, in_pieces: bool | None = None) -> None:

@@ -102,7 +102,7 @@ class _Finish(NamedTuple):
 
     def arguments(self, rows: int):
         """As the kernels take it, for so many rows of results; a channel may have several."""
-        gain, shift, rectified = self.after or (None, None, False)
+        gain, shift, rectified = self.after[:3] if self.after else (None, None, False)
         return self.bias, gain, shift, int(rectified), rows // self.channels
 
 

@@ -13,11 +13,16 @@ _FILTER_VALUES = 2 << 20  # transformed filters that are made at once
 
 class After(NamedTuple):
     """What becomes of each result of a convolution before it is written: times gain (O,) plus shift (O,) if there is one, then, if
-    rectified, not below zero. Batch norm in inference and ReLU cost no pass over memory this way."""
+    rectified, not below zero. Batch norm in inference and ReLU cost no pass over memory this way.
+
+    dgain, dshift: where the gradients of gain and shift are added to, in a backward pass.
+    """
 
     gain: object = None
     shift: object = None
     rectified: bool = False
+    dgain: object = None
+    dshift: object = None
 
 
 class Tiles(NamedTuple):

@@ -35,17 +35,20 @@ from . import (
     windows,
 )
 from .activation import Dropout, ReLU
-from .batch_norm import BN
+from .batch_norm import BN, RunningBN
 from .convolution import Convolution, Deconvolution
 from .inputs import Input
 from .layer import Layer, layer_type, layer_types, param_field, register
 from .memory_data import MemoryData
+from .normalization import BatchNorm
 from .pooling import Pooling, Unpooling
 from .python_layer import Python, PythonLayer
+from .scale import Scale
 from .structure import Crop, Split
 
 __all__ = [
     "BN",
+    "BatchNorm",
     "Convolution",
     "Crop",
     "Deconvolution",
@@ -57,6 +60,8 @@ __all__ = [
     "Python",
     "PythonLayer",
     "ReLU",
+    "RunningBN",
+    "Scale",
     "Split",
     "Unpooling",
     "layer_type",

@@ -93,6 +93,19 @@ class BN(Layer):
         rectified = after is not None and after.rectified
         kernels.batch_norm_backward(dy, x, scale, shift, mean, variance, EPSILON, dx, dscale, dshift, rectified)
 
+    @property
+    def by_batch(self) -> bool:
+        """Whether the batch's own statistics are taken."""
+        return self.learns
+
+    @property
+    def maps_channels(self) -> bool:
+        """See Layer."""
+        return not self.learns
+
+    def channel_map(self):
+        return self.blobs[0].data.reshape(-1), self.blobs[1].data.reshape(-1)
+
     def buffers(self):
         return [self.kept]
 
@@ -126,7 +139,7 @@ class RunningBN(BatchNorm):
         self.frozen = param.frozen
         self._eps, self._keep = (param.var_eps, 1 - param.decay) if first else (param.eps, param.momentum)
         in_test = self.phase == caffe_pb2.TEST and (param.moving_average or not first)
-        self.uses_running = self.frozen or in_test
+        self.maps_channels = self.frozen or in_test
         self.channels = self._channels(bottom[0])
         for names, value in (
             (("slope_filler", "scale_filler"), 1),
@@ -143,33 +156,34 @@ class RunningBN(BatchNorm):
             while len(self.param.param) <= number:
                 self.param.param.add()
             self.param.param[number].lr_mult = self.param.param[number].decay_mult = 0
-        self._kept = Blob(dtype=self.dtype)  # in place: the values that the top overwrites
+        self.kept = Blob(dtype=self.dtype)  # in place: the values that the top overwrites
         # of the batch: mean, variance; by running statistics, what the map takes: factor, summand
         self._mean, self._variance, self._factor, self._summand = (Blob((self.channels,), self.dtype) for _ in range(4))
         self._one = Blob((1,), self.dtype)
         self._one.host_data[...] = 1
 
-    def forward(self, bottom, top):
+    def channel_map(self):
+        scale, shift, running_mean, running_variance = (blob.data.reshape(-1) for blob in self.blobs)
+        own = self._factor.data, self._summand.data
+        kernels.running_affine(running_mean, running_variance, self._one.data, self._eps, *own)
+        for kept, values in zip(own, kernels.compose_affine(own, (scale, shift), scale), strict=True):
+            kept[...] = values
+        return own
+
+    def forward(self, bottom, top, after=None):
         if not bottom[0].count:  # no values have no mean: the statistics stay
             return
         x, y = bottom[0].data.reshape(self._sizes), top[0].data.reshape(self._sizes)
-        scale, shift, running_mean, running_variance = (blob.data.reshape(-1) for blob in self.blobs)
-        kept = None
-        if top[0] is bottom[0] and self.may_need_backward and not self.frozen:
-            self._kept.reshape(*self._sizes)
-            kept = self._kept.data
-        if self.uses_running:
+        kept = self._copy_in_place(bottom, top) if not self.frozen else None
+        if self.maps_channels:
             if kept is not None:
                 kept[...] = x
-            factor, summand = self._factor.data, self._summand.data
-            kernels.running_affine(running_mean, running_variance, self._one.data, self._eps, factor, summand)
-            factor *= scale
-            summand *= scale
-            summand += shift
-            kernels.channel_affine_forward(x, factor, summand, y)
+            kernels.channel_affine_forward(x, *self.channel_map(), y)
             return
+        scale, shift, running_mean, running_variance = (blob.data.reshape(-1) for blob in self.blobs)
         mean, variance = self._mean.data, self._variance.data
-        kernels.batch_norm_forward(x, scale, shift, self._eps, y, mean, variance, kept)
+        rectified = after is not None and after.rectified
+        kernels.batch_norm_forward(x, scale, shift, self._eps, y, mean, variance, kept, rectified)
         if self.phase == caffe_pb2.TRAIN:
             for running, of_batch in ((running_mean, mean), (running_variance, variance)):
                 share = of_batch.copy()
@@ -177,21 +191,20 @@ class RunningBN(BatchNorm):
                 running *= self._keep
                 running += share
 
-    def backward(self, top, propagate_down, bottom):
+    def backward(self, top, propagate_down, bottom, after=None):
         dy = top[0].diff.reshape(self._sizes)
         dx = bottom[0].diff.reshape(self._sizes) if propagate_down[0] else None
         if self.frozen:
             if dx is not None:
                 kernels.channel_affine_forward(dy, self._factor.data, None, dx)
             return
-        if top[0] is bottom[0]:
-            self.require_kept()
-        x = self._kept.data if top[0] is bottom[0] else bottom[0].data.reshape(self._sizes)
+        x = self._input(bottom, top)
         scale, shift, running_mean, running_variance = (blob.data.reshape(-1) for blob in self.blobs)
         dscale, dshift = self.gradient_of(0), self.gradient_of(1)
-        if not self.uses_running:
+        if not self.maps_channels:
             mean, variance = self._mean.data, self._variance.data
-            kernels.batch_norm_backward(dy, x, scale, shift, mean, variance, self._eps, dx, dscale, dshift)
+            rectified = after is not None and after.rectified
+            kernels.batch_norm_backward(dy, x, scale, shift, mean, variance, self._eps, dx, dscale, dshift, rectified)
             return
         xp = kernels.array_module()
         products, sums = xp.zeros(self.channels, self.dtype), xp.zeros(self.channels, self.dtype)

@@ -71,6 +71,8 @@ class Layer:
     keeps_tops = False
     # whether all that forward does in TEST is to launch the same kernels on the same arrays, so that a CUDA graph can repeat it
     only_launches = False
+    # whether what it computes is a map per channel, of axis 1, that follows from its parameters alone: `channel_map` gives it
+    maps_channels = False
     # whether add_parameter fills what it adds; else fill_parameters does it later, or nobody where only shapes are wanted
     fills = True
 
@@ -112,6 +114,10 @@ class Layer:
 
     def backward(self, top: list[Blob], propagate_down: list[bool], bottom: list[Blob]) -> None:
         """Write the gradients of the bottoms that are wanted and add those of the parameters."""
+        raise NotImplementedError
+
+    def channel_map(self) -> tuple:
+        """(factor, summand), (C,) each or None for 1 and 0, of a layer that `maps_channels`, for a layer before it to do its work."""
         raise NotImplementedError
 
     def coordinate_map(self) -> tuple[tuple[float, float], tuple[float, float]] | None:

@@ -16,6 +16,7 @@ class BatchNorm(Layer):
     blobs:  sums of means (C,) and variances (C,), and the weight (1,) to divide both by; forward changes them, a solver never does
     use_global_stats (by default in TEST) takes the running statistics. Otherwise the batch's own; each forward then multiplies the
     three by moving_average_fraction and adds the batch's mean, its variance (times m / (m - 1) for m values) and 1.
+    kept: in place, the values of x that y overwrites
     """
 
     only_launches = True
@@ -24,20 +25,24 @@ class BatchNorm(Layer):
 
     def setup(self, bottom, top):
         param = self.param.batch_norm_param
-        self.uses_running = (
-            param.use_global_stats if param.HasField("use_global_stats") else self.phase == caffe_pb2.TEST
-        )
+        given = param.HasField("use_global_stats")
+        self.maps_channels = param.use_global_stats if given else self.phase == caffe_pb2.TEST
         self.channels = self._channels(bottom[0])
         for shape in ((self.channels,), (self.channels,), (1,)):
             self.add_parameter(shape, caffe_pb2.FillerParameter())
-        self._kept = Blob(dtype=self.dtype)  # in place: the values that the top overwrites
+        self.kept = Blob(dtype=self.dtype)
         # of the batch: mean, variance; then what the map takes: factor, summand
         self._mean, self._variance, self._factor, self._summand = (Blob((self.channels,), self.dtype) for _ in range(4))
-        if not self.uses_running:
+        if not self.maps_channels:
             self._factor.host_data[...] = 1
 
+    @property
+    def by_batch(self) -> bool:
+        """Whether the batch's own statistics are taken."""
+        return not self.maps_channels
+
     def buffers(self):
-        return [self._kept]
+        return [self.kept]
 
     @staticmethod
     def _channels(blob: Blob) -> int:
@@ -50,40 +55,57 @@ class BatchNorm(Layer):
             raise ValueError(f"was made for {self.channels} channels; its bottom now has the shape {bottom[0].shape}")
         if top[0] is not bottom[0]:
             top[0].reshape(*bottom[0].shape)
+        self.kept.reshape(*bottom[0].shape)
         self._sizes = (bottom[0].shape[0], self.channels, math.prod(bottom[0].shape[2:]))
 
-    def forward(self, bottom, top):
+    def channel_map(self):
+        factor, summand = self._factor.data, self._summand.data
+        kernels.running_affine(*(blob.data for blob in self.blobs), self.param.batch_norm_param.eps, factor, summand)
+        return factor, summand
+
+    def _copy_in_place(self, bottom, top):
+        """Where x is copied to before y overwrites it, for backward; None where it is not."""
+        return self.kept.data.reshape(self._sizes) if top[0] is bottom[0] and self.may_need_backward else None
+
+    def _input(self, bottom, top):
+        """What forward read."""
+        if top[0] is bottom[0]:
+            self.require_kept()
+        return (self.kept if top[0] is bottom[0] else bottom[0]).data.reshape(self._sizes)
+
+    def _scale_and_shift(self, after):
+        """Of the normal values: 1 and 0, or those of a Scale layer whose work is done here."""
+        factor, summand = self._factor.data, self._summand.data
+        return (factor, summand) if after is None or after.gain is None else (after.gain, after.shift)
+
+    def forward(self, bottom, top, after=None):
+        """after (kernels.After): the work, by the batch's statistics, of a Scale and a ReLU that follow."""
         if not bottom[0].count:  # no values have no mean: the statistics stay
             return
         x, y = bottom[0].data.reshape(self._sizes), top[0].data.reshape(self._sizes)
-        factor, summand = self._factor.data, self._summand.data
-        eps = self.param.batch_norm_param.eps
-        if self.uses_running:
-            kernels.running_affine(*(blob.data for blob in self.blobs), eps, factor, summand)
-            kernels.channel_affine_forward(x, factor, summand, y)
+        if self.maps_channels:
+            kernels.channel_affine_forward(x, *self.channel_map(), y)
             return
-        self._kept.reshape(*self._sizes)
-        kept = self._kept.data if top[0] is bottom[0] and self.may_need_backward else None
-        mean, variance = self._mean.data, self._variance.data
-        kernels.batch_norm_forward(x, factor, summand, eps, y, mean, variance, kept)
+        mean, variance, eps = self._mean.data, self._variance.data, self.param.batch_norm_param.eps
+        kept, rectified = self._copy_in_place(bottom, top), after is not None and after.rectified
+        kernels.batch_norm_forward(x, *self._scale_and_shift(after), eps, y, mean, variance, kept, rectified)
         values = bottom[0].count // max(1, self.channels)
         unbiased = values / (values - 1) if values > 1 else 1
         running = (blob.data for blob in self.blobs)
         keep = self.param.batch_norm_param.moving_average_fraction
         kernels.move_averages(mean, variance, *running, keep, unbiased)
 
-    def backward(self, top, propagate_down, bottom):
+    def backward(self, top, propagate_down, bottom, after=None):
         if not propagate_down[0]:
             return
         dy, dx = top[0].diff.reshape(self._sizes), bottom[0].diff.reshape(self._sizes)
-        if self.uses_running:
+        if self.maps_channels:
             kernels.channel_affine_forward(dy, self._factor.data, None, dx)
-        else:
-            if top[0] is bottom[0]:
-                self.require_kept()
-            x = self._kept.data if top[0] is bottom[0] else bottom[0].data.reshape(self._sizes)
-            of = (blob.data for blob in (self._factor, self._summand, self._mean, self._variance))
-            kernels.batch_norm_backward(dy, x, *of, self.param.batch_norm_param.eps, dx)
+            return
+        gradients = (None, None, False) if after is None else (after.dgain, after.dshift, after.rectified)
+        of = (*self._scale_and_shift(after), self._mean.data, self._variance.data)
+        eps = self.param.batch_norm_param.eps
+        kernels.batch_norm_backward(dy, self._input(bottom, top), *of, eps, dx, *gradients)
 
     def coordinate_map(self):
         return SAME_PLACES

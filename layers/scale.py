@@ -51,6 +51,7 @@ class _Along(Layer):
         # one value for all: the first axis only cuts the work into rows
         axis = axis if shape else min(1, len(x.shape))
         self._sizes = (math.prod(x.shape[:axis]), math.prod(shape), math.prod(x.shape[axis + len(shape) :]))
+        self.maps_channels = len(bottom) == 1 and len(shape) == 1 and axis == 1
         if top[0] is not x:
             top[0].reshape(*x.shape)
 
@@ -91,13 +92,23 @@ class Scale(_Along):
         if param.bias_term:
             self.add_parameter(self._operand(bottom).shape, param.bias_filler)
         self._kept = Blob(dtype=self.dtype)
+        self._has_copied = False
 
     def buffers(self):
         return [self._kept]
 
+    def channel_map(self):
+        self._has_copied = False
+        return self.blobs[0].data, None if self._bias is None else self.blobs[self._bias].data
+
+    def map_gradients(self):
+        """Where the gradients of what `channel_map` gives are added to, or None."""
+        return self.gradient_of(0), None if self._bias is None else self.gradient_of(self._bias)
+
     def forward(self, bottom, top):
         x = bottom[0].data.reshape(self._sizes)
-        if top[0] is bottom[0] and self.may_need_backward:
+        self._has_copied = top[0] is bottom[0] and self.may_need_backward
+        if self._has_copied:
             self._kept.reshape(*bottom[0].shape)
             self._kept.data[...] = bottom[0].data
         bias = None if self._bias is None else self.blobs[self._bias].data
@@ -106,6 +117,8 @@ class Scale(_Along):
     def backward(self, top, propagate_down, bottom):
         if top[0] is bottom[0]:
             self.require_kept()
+            if not self._has_copied:
+                raise ValueError("the layer before it did its work in the forward pass: run backward through both")
         x = (self._kept if top[0] is bottom[0] else bottom[0]).data.reshape(self._sizes)
         dx = bottom[0].diff.reshape(self._sizes) if propagate_down[0] else None
         dscale = self._operand_gradient(propagate_down, bottom)
@@ -127,6 +140,9 @@ class Bias(_Along):
 
     def setup(self, bottom, top):
         self._make_operand(bottom, 0)
+
+    def channel_map(self):
+        return None, self.blobs[0].data
 
     def forward(self, bottom, top):
         y = top[0].data

@@ -1,12 +1,13 @@
 """Layers that do the work of those behind them while they write their results (`Net(share=True)`).
 
-A convolution stands for batch norm and ReLU where no pass runs backward, batch norm by the batch's statistics for a ReLU everywhere: only
-layers in place, since what they read is gone afterwards in any case.
+A convolution stands for maps per channel (batch norm by stored statistics, Scale, Bias) and a ReLU where no pass runs backward; batch norm
+by the batch's statistics for a Scale, where it has none of its own, and a ReLU everywhere: only layers in place, since what they read is
+gone afterwards in any case.
 """
 
 from ..blob import Blob
-from ..kernels import After
-from ..layers import BN, Convolution, Deconvolution, Dropout, ReLU
+from ..kernels import After, compose_affine
+from ..layers import BN, BatchNorm, Convolution, Deconvolution, Dropout, ReLU, RunningBN, Scale
 
 
 def find_fusions(net, forward_only: bool) -> dict[int, int]:
@@ -14,7 +15,7 @@ def find_fusions(net, forward_only: bool) -> dict[int, int]:
     found = {}
     for number, layer in enumerate(net.layers):
         stands = isinstance(layer, (Convolution, Deconvolution)) and len(layer.param.top) == 1 and forward_only
-        if (stands or _learns(layer)) and not any(layer.loss_weights):
+        if (stands or _by_batch(layer)) and not any(layer.loss_weights):
             last = number
             while last + 1 < len(net.layers) and _follows(net.layers[number : last + 1], net.layers[last + 1]):
                 last += 1
@@ -30,38 +31,51 @@ def _same_backward(net, first: int, last: int) -> bool:
     return len(set(net._passes.layers[first : last + 1])) == 1 and not later
 
 
-def _learns(layer) -> bool:
-    return isinstance(layer, BN) and layer.learns
+def _by_batch(layer) -> bool:
+    return isinstance(layer, (BN, BatchNorm)) and layer.by_batch
 
 
 def _follows(layers, following) -> bool:
-    """Whether a layer and what it stands for already can stand for the next layer, too: one folded BN, then one ReLU."""
-    top, param = layers[0].param.top[0], following.param
-    if list(param.bottom) != [top] or list(param.top) != [top] or any(following.loss_weights):
+    """Whether a layer and what it stands for already can stand for the next layer, too."""
+    first, param = layers[0], following.param
+    if (
+        list(param.bottom) != first.param.top[:1]
+        or list(param.top) != first.param.top[:1]
+        or any(following.loss_weights)
+    ):
         return False
-    if isinstance(following, BN):
-        return len(layers) == 1 and not _learns(layers[0]) and not following.learns
-    return isinstance(following, ReLU) and following.slope == 0 and not isinstance(layers[-1], ReLU)
+    if isinstance(layers[-1], ReLU):
+        return False
+    if isinstance(following, ReLU):
+        return following.slope == 0
+    if isinstance(first, (Convolution, Deconvolution)):
+        return following.maps_channels
+    scalable = isinstance(first, BatchNorm) and not isinstance(first, RunningBN)
+    return scalable and len(layers) == 1 and isinstance(following, Scale) and following.maps_channels
 
 
-def after(layers) -> After:
-    """What these layers, at most one folded BN and one ReLU, do to each result."""
-    gain = shift = None
+def after(layers, backward: bool = False) -> After:
+    """What these layers, maps per channel and a ReLU behind them, do to each result; backward: with the gradients of a Scale."""
+    gain = shift = dgain = dshift = None
     for layer in layers:
-        if isinstance(layer, BN):
-            gain, shift = (blob.data.reshape(-1) for blob in layer.blobs)
-    return After(gain, shift, isinstance(layers[-1], ReLU))
+        if layer.maps_channels:
+            own = layer.channel_map()
+            alone = gain is None and own[0] is not None and own[1] is not None
+            gain, shift = own if alone else compose_affine((gain, shift), own, layer.blobs[0].data)
+            if backward:
+                dgain, dshift = layer.map_gradients()
+    return After(gain, shift, isinstance(layers[-1], ReLU), dgain, dshift)
 
 
 def part_in_place(net) -> dict[int, Blob]:
-    """Let what feeds a BN in place write where BN would copy it to; {number of the BN: that blob}. For nets that run backward.
+    """Let what feeds batch norm in place write where it would copy it to; {number of the batch norm: that blob}. For nets that run backward.
 
-    BN by the batch's statistics needs its input until backward: so it reads it there, and writes the blob that the prototxt names.
+    Batch norm by the batch's statistics needs its input until backward: so it reads it there, and writes the blob that the prototxt names.
     """
     parted = {}
     for number, layer in enumerate(net.layers):
         bottom, top = net._bottoms[number][:1], net._tops[number][:1]
-        if _learns(layer) and layer.may_need_backward and bottom == top and net._tops[number - 1] == top:
+        if _by_batch(layer) and layer.may_need_backward and bottom == top and net._tops[number - 1] == top:
             if isinstance(net.layers[number - 1], (Convolution, Deconvolution)):
                 parted[number] = layer.kept
                 layer.kept.share_diff(top[0])

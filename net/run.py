@@ -48,7 +48,7 @@ def run_backward(net, first: int, last: int) -> None:
         if net._passes.layers[number]:
             layer, top, bottom = net.layers[number], net._tops[number], net._bottoms[number]
             try:
-                layer.backward(top, net._passes.bottoms[number], bottom, *_work_of(net, number, done))
+                layer.backward(top, net._passes.bottoms[number], bottom, *_work_of(net, number, done, backward=True))
             except LAYERS_ERRORS as error:
                 raise located(error, layer.param, net.model_file) from error
             if net.debug_info:
@@ -63,9 +63,9 @@ def _last_fused(net, number: int, last: int) -> int:
     return fused if fused <= last and not net.debug_info else number
 
 
-def _work_of(net, number: int, done: int) -> list:
+def _work_of(net, number: int, done: int, backward: bool = False) -> list:
     """What a layer is given that does the work of those up to `done`."""
-    return [after(net.layers[number + 1 : done + 1])] if done > number else []
+    return [after(net.layers[number + 1 : done + 1], backward)] if done > number else []
 
 
 def _copy(source: Blob, target: Blob) -> None:

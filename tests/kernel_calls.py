@@ -118,9 +118,20 @@ def _channel_affine(dtype):
     x, scale, shift = _numbers(dtype, *shape), _numbers(dtype, 3, seed=1), _numbers(dtype, 3, seed=2)
     y, dscale, dshift = empty(*shape, dtype=dtype), _numbers(dtype, 3, seed=3), _numbers(dtype, 3, seed=4)
     kernels.channel_affine_forward(x, scale, shift, y)
+    rectified = empty(*shape, dtype=dtype)
+    kernels.channel_affine_forward(x, None, shift, rectified, rectified=True)
     dy = _numbers(dtype, *shape, seed=5)
     kernels.channel_affine_backward(dy, x, scale, dy, dscale, dshift, **WHOLE)
-    return [y, dy, dscale, dshift]
+    return [y, rectified, dy, dscale, dshift]
+
+
+def _composed_affine(dtype):
+    maps = [_numbers(dtype, WIDE, seed=seed) for seed in range(4)]
+    both = kernels.compose_affine(maps[:2], maps[2:], maps[0])
+    results = [array.copy() for array in both]
+    for first, second in ((both, (None, maps[3])), ((None, maps[1]), (maps[2], None))):
+        results += [array.copy() for array in kernels.compose_affine(first, second, maps[0])]
+    return results
 
 
 def _max_pools(dtype):
@@ -261,6 +272,7 @@ CALLS = {
     "batch_norm_forward": _batch_norm,
     "batch_norm_backward": _batch_norm_in_place,
     "channel_affine_forward": _channel_affine,
+    "compose_affine": _composed_affine,
     "channel_affine_backward": _channel_affine,
     "max_pool_forward": _max_pools,
     "max_pool_bands": _max_pools,
@@ -282,6 +294,7 @@ CALLS = {
     "sum_of_squares": _sum_of_squares,
     **{f"{rule}_update": _rules for rule in kernels.RULES},
     **kernel_calls_bvlc.CALLS,
+    **kernel_calls_detection.CALLS,
     **kernel_calls_gpu.CALLS,
     **kernel_calls_products.CALLS,
 }
@@ -294,7 +307,6 @@ def run(only=None, dtypes=("float32", "float64")) -> tuple[dict[str, np.ndarray]
 
     def recording(name, dtype):
         launched.add(name)
-    **kernel_calls_detection.CALLS,
         return plain(name, dtype)
 
     device.host.kernel = recording

@@ -6,13 +6,19 @@ import numpy as np
 import pytest
 
 from deconvnet.core import kernels
-from deconvnet.core.net import Net
+from deconvnet.core.net import Net, NetError
 from deconvnet.core.net.fusion import find_fusions
 from deconvnet.core.proto import caffe_pb2, parse
 
 INPUT = 'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 17 dim: 9 dim: 11 } } }'
 BN = 'layer { name: "bn" type: "BN" bottom: "y" top: "y" bn_param { bn_mode: INFERENCE scale_filler { type: "uniform" min: 0.5 max: 1.5 } shift_filler { type: "gaussian" std: 1 } } }'
 RELU = 'layer { name: "relu" type: "ReLU" bottom: "y" top: "y" }'
+FILLERS = 'filler { type: "uniform" min: 0.5 max: 1.5 } bias_filler { type: "gaussian" std: 1 }'
+SCALE = f'layer {{ name: "scale" type: "Scale" bottom: "y" top: "y" scale_param {{ bias_term: true {FILLERS} }} }}'
+FACTOR = SCALE.replace("bias_term: true", "").replace("scale", "factor", 1)
+BIAS = 'layer { name: "bias" type: "Bias" bottom: "y" top: "y" bias_param { filler { type: "gaussian" std: 1 } } }'
+NORM = 'layer { name: "norm" type: "BatchNorm" bottom: "y" top: "y" }'
+RUNNING = BN.replace("bn_mode: INFERENCE", "frozen: true").replace('"bn"', '"running"')
 LAST = 'layer { name: "last" type: "Pooling" bottom: "y" top: "z" pooling_param { kernel_size: 2 stride: 2 } }'
 
 
@@ -26,6 +32,9 @@ def convolution(kind="Convolution", bias=True, more=""):
 
 def net_of(*layers, phase=caffe_pb2.TEST, **given):
     net = Net(parse("\n".join([INPUT, *layers, LAST]), caffe_pb2.NetParameter()), phase, seed=1, **given)
+    if "norm" in net.params:  # what a training would have left there
+        for blob, values in zip(net.params["norm"], (0.3, 2.0, 1.5), strict=True):
+            blob.data[...] = values * np.linspace(0.5, 1.5, blob.data.size)
     net.blobs["x"].data[...] = np.random.default_rng(0).normal(size=net.blobs["x"].shape)
     return net
 
@@ -47,7 +56,11 @@ def launched(monkeypatch):
 @pytest.mark.parametrize("kind", ["Convolution", "Deconvolution"])
 @pytest.mark.parametrize("engine", ["DEFAULT", "CAFFE"])
 @pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("following", [[BN], [RELU], [BN, RELU]], ids=["bn", "relu", "bn and relu"])
+@pytest.mark.parametrize(
+    "following",
+    [[BN], [RELU], [BN, RELU], [NORM, SCALE, RELU], [FACTOR], [BIAS, RELU], [SCALE, BIAS, FACTOR], [RUNNING, RELU]],
+    ids=["bn", "relu", "bn and relu", "batch norm", "scale without bias", "bias", "three maps", "running"],
+)
 def test_a_convolution_with_what_follows_is_the_layers_one_by_one(kind, engine, bias, following):
     layers = [convolution(kind, bias, f"engine: {engine}"), *following]
     wanted = net_of(*layers).forward()["z"]
@@ -78,11 +91,17 @@ def test_nor_do_images_larger_than_a_band_of_filters(monkeypatch):
         ([BN, RELU], 3),
         ([RELU], 2),
         ([RELU, BN], 2),
-        ([BN, BN.replace('"bn"', '"bn2"')], 2),
+        ([BN, BN.replace('"bn"', '"bn2"')], 3),
+        ([NORM, SCALE, RELU, BIAS], 4),
+        ([RUNNING, RELU], 3),
+        ([NORM.replace('top: "y"', 'top: "y" batch_norm_param { use_global_stats: false }')], None),
+        ([SCALE.replace("scale_param {", "scale_param { axis: 2 ")], None),
+        ([SCALE.replace("scale_param {", "scale_param { num_axes: 2 ")], None),
         ([BN.replace("INFERENCE", "LEARN")], None),
         ([RELU.replace('top: "y"', 'top: "y" relu_param { negative_slope: 0.1 }')], None),
     ],
-    ids=["bn and relu", "relu", "bn after relu", "two bn", "bn that learns", "leaky relu"],
+    ids="""bn and relu,relu,bn after relu,two bn,batch norm,running,batch norm by the batch,scale of rows,scale of two axes,
+bn that learns,leaky relu""".split(","),
 )
 def test_what_a_convolution_can_stand_for(layers, last):
     assert find_fusions(net_of(convolution(), *layers), forward_only=True) == ({} if last is None else {1: last})
@@ -195,3 +214,77 @@ def test_a_test_net_of_its_own_statistics_rectifies_in_batch_norm(launched):
     launched.clear()
     np.testing.assert_array_equal(net_of(convolution(), LEARN, RELU, share=True).forward()["z"], wanted)
     assert "batch_norm_forward" in launched and "relu_forward" not in launched
+
+
+SCALED = [NORM, SCALE, RELU]
+
+
+def assert_same_gradients(net, other):
+    """Within the rounding of two orders of the same sums; a bias before batch norm has sums of 0."""
+    largest = max(np.abs(values).max() for values in gradients(other))
+    for one, wanted in zip(gradients(net), gradients(other), strict=True):
+        np.testing.assert_allclose(one, wanted, rtol=2e-5, atol=3e-6 * largest)
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        SCALED,
+        [NORM, SCALE],
+        [NORM, FACTOR, RELU],
+        [NORM, RELU],
+        [NORM, BIAS, RELU],
+        [NORM.replace('top: "y"', 'top: "b"'), SCALE.replace('"y"', '"b"'), RELU.replace('"y"', '"b"')],
+        [RUNNING.replace("frozen: true", "momentum: 0.5"), RELU],
+    ],
+    ids=["all three", "no relu", "scale without bias", "no scale", "bias", "a top of its own", "running"],
+)
+def test_a_net_with_batch_norm_and_scale_trains_as_without_sharing(device, layers):
+    plain, shared = training_net(*layers), training_net(*layers, share=True)
+    for _ in range(2):
+        assert shared.forward_loss() == pytest.approx(plain.forward_loss(), rel=1e-5)
+        for net in (plain, shared):
+            net.backward()
+        assert_same_gradients(shared, plain)
+        assert all(
+            np.any(blob.diff) for name in ("conv", "scale") if name in plain.params for blob in plain.params[name][:1]
+        )
+        for name in {"norm", "running"} & set(plain.params):
+            for one, other in zip(shared.params[name], plain.params[name], strict=True):
+                np.testing.assert_allclose(one.data, other.data, rtol=1e-5)
+
+
+def test_batch_norm_does_the_work_of_scale_and_relu_both_ways(launched):
+    net = training_net(*SCALED, share=True)
+    net.forward()
+    net.backward()
+    others = {"relu_forward", "relu_backward", "channel_affine_forward", "channel_affine_backward"}
+    assert "batch_norm_forward" in launched and not others & set(launched)
+
+
+def test_nor_does_batch_norm_with_a_scale_copy_its_input():
+    net = training_net(*SCALED, share=True)
+    net.forward()
+    (_, _, made), (layer, taken, top) = (net.connections()[net.layer_names.index(name)] for name in ("conv", "norm"))
+    assert made[0] is taken[0] is layer.kept
+    assert top[0] is net._blobs["y"]
+
+
+def test_a_backward_pass_that_parts_what_forward_did_together_is_refused():
+    net = training_net(*SCALED, share=True)
+    net.forward()
+    with pytest.raises(
+        NetError, match=r"layer 'scale' \(Scale\): the layer before it did its work in the forward pass"
+    ):
+        net.backward(end="scale")
+
+
+@pytest.mark.parametrize("stop, goes_on", [("norm", "scale"), ("scale", "relu")])
+def test_a_training_pass_in_two_parts_scales_as_one_pass(stop, goes_on):
+    parted, plain = training_net(*SCALED, share=True), training_net(*SCALED)
+    for net in (plain, parted):
+        net.forward(end=stop)
+        net.forward(start=goes_on)
+        net.backward(end=goes_on)
+        net.backward(start=stop)
+    assert_same_gradients(parted, plain)
