@@ -1,6 +1,7 @@
 """Convolution and transposed convolution: im2col + GEMM, Winograd's tiles, one pass over the weights, a direct gather, or tensor cores.
 
-`algorithm` chooses.
+`algorithm` chooses. All of them are for two spatial axes: maps of fewer get axes of one place (`_planes`), those of more are taken apart
+(slices.py).
 
 The three functions `correlate`, `correlate_backward_data` and `correlate_backward_weights` are one linear map and its two adjoints;
 a deconvolution is the same map with forward and backward-data exchanged.
@@ -9,7 +10,7 @@ a deconvolution is the same map with forward and backward-data exchanged.
 import os
 from typing import NamedTuple
 
-from . import dense, gather, tensor_product, winograd, winograd_batched
+from . import dense, gather, slices, tensor_product, winograd, winograd_batched
 from .bias import add_bias, bias_backward
 from .device import launch, matrix_product, on_gpu, workspace
 from .normalization import channel_affine_forward, compose_affine
@@ -28,31 +29,31 @@ _DENSE_WEIGHTS = 1 << 20  # fewer stay in the cache, where a second pass over th
 
 
 class Geometry(NamedTuple):
-    """How a window moves: pairs (vertical, horizontal), and the number of groups; `engine` "product" asks for plain im2col.
+    """How a window moves: a number for each spatial axis, mostly (vertical, horizontal), and the number of groups.
 
-    precision: what operands are rounded to where the group is 1, one of PRECISIONS
+    engine: "product" asks for plain im2col; precision: what operands are rounded to where the group is 1, one of PRECISIONS
     """
 
-    kernel: tuple[int, int]
-    stride: tuple[int, int] = (1, 1)
-    pad: tuple[int, int] = (0, 0)
-    dilation: tuple[int, int] = (1, 1)
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...] = (1, 1)
+    pad: tuple[int, ...] = (0, 0)
+    dilation: tuple[int, ...] = (1, 1)
     group: int = 1
     engine: str | None = None
     precision: str = "FLOAT32"
 
-    def output_size(self, height: int, width: int) -> tuple[int, int]:
-        """Of a convolution over height x width; not positive where the window does not fit."""
+    def output_size(self, *size: int) -> tuple[int, ...]:
+        """Of a convolution over a map of that size; not positive where the window does not fit."""
         return tuple(
-            (size + 2 * p - d * (k - 1) - 1) // s + 1
-            for size, k, s, p, d in zip((height, width), self.kernel, self.stride, self.pad, self.dilation, strict=True)
+            (n + 2 * p - d * (k - 1) - 1) // s + 1
+            for n, k, s, p, d in zip(size, self.kernel, self.stride, self.pad, self.dilation, strict=True)
         )
 
-    def transposed_size(self, height: int, width: int) -> tuple[int, int]:
-        """Of a deconvolution over height x width."""
+    def transposed_size(self, *size: int) -> tuple[int, ...]:
+        """Of a deconvolution over a map of that size."""
         return tuple(
-            s * (size - 1) + d * (k - 1) + 1 - 2 * p
-            for size, k, s, p, d in zip((height, width), self.kernel, self.stride, self.pad, self.dilation, strict=True)
+            s * (n - 1) + d * (k - 1) + 1 - 2 * p
+            for n, k, s, p, d in zip(size, self.kernel, self.stride, self.pad, self.dilation, strict=True)
         )
 
     @property
@@ -64,6 +65,13 @@ class Geometry(NamedTuple):
     def pointwise(self) -> bool:
         """Whether the columns are the image itself."""
         return self.kernel == (1, 1) and self.stride == (1, 1) and self.pad == (0, 0)
+
+    @property
+    def of_planes(self) -> "Geometry":
+        """The same with two axes at least: along those before its own there is one place."""
+        missing = 2 - len(self.kernel)
+        kernel, stride, dilation = ((1,) * missing + sizes for sizes in (self.kernel, self.stride, self.dilation))
+        return self._replace(kernel=kernel, stride=stride, pad=(0,) * missing + self.pad, dilation=dilation)
 
 
 class _Chunk(NamedTuple):
@@ -225,6 +233,18 @@ def prefers_gather(geometry: Geometry, in_channels: int, out_channels: int) -> b
     return geometry.group > 1 and max(in_channels, out_channels) // geometry.group <= _GATHER_TAPS
 
 
+def _planes(geometry: Geometry, *arrays):
+    """A geometry, and maps and weights (or None), of fewer than two spatial axes as of two; others as they are."""
+    if len(geometry.kernel) >= 2:
+        return geometry, *arrays
+    return geometry.of_planes, *(one if one is None else one.reshape(_plane(one.shape)) for one in arrays)
+
+
+def _plane(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of maps or weights with spatial axes of one place for those that are missing to two."""
+    return (*shape[:2], *(1,) * (4 - len(shape)), *shape[2:])
+
+
 def algorithm(
     geometry: Geometry, bottom: tuple[int, ...], top: tuple[int, ...], transposed: bool = False, gpu: bool = False
 ) -> str:
@@ -232,8 +252,13 @@ def algorithm(
 
     "gather", "tensor", "dense", "winograd" or "product". A precision other than FLOAT32 takes "tensor" (tensor_product.serves). Else geometry.engine or the
     environment's DECONVNET_CONVOLUTION, product or winograd, overrules what was measured to be faster; what cannot be computed that way
-    takes the product. Raises ValueError for another word there.
+    takes the product. "slices" for more than two spatial axes: each of the convolutions that they are taken apart into chooses anew.
+    Raises ValueError for another word there.
     """
+    if len(geometry.kernel) > 2:
+        return "slices"
+    if len(geometry.kernel) < 2:
+        geometry, bottom, top = geometry.of_planes, _plane(bottom), _plane(top)
     if tensor_product.serves(geometry):
         return "tensor"
     asked = geometry.engine or os.environ.get("DECONVNET_CONVOLUTION")
@@ -284,6 +309,8 @@ def _forward(chosen: str, x, weights, bias, geometry: Geometry, out, after: Afte
         gather.correlate(x, weights, geometry, out)
     elif chosen == "dense":
         dense.correlate(x, weights, out)
+    elif chosen == "slices":
+        slices.correlate(conv_forward, x, weights, geometry, out)
     else:
         correlate(x, weights, geometry, out)
     _finish(bias, after, out)
@@ -301,6 +328,8 @@ def _adjoint(chosen: str, dy, weights, bias, geometry: Geometry, dx, after: Afte
         gather.correlate_backward_data(dy, weights, geometry, dx)
     elif chosen == "dense":
         dense.correlate_backward_data(dy, weights, dx)
+    elif chosen == "slices":
+        slices.correlate_backward_data(deconv_forward, dy, weights, geometry, dx)
     else:
         correlate_backward_data(dy, weights, geometry, dx)
     _finish(bias, after, dx)
@@ -316,17 +345,24 @@ def _weights_gradient(chosen: str, x, dy, geometry: Geometry, dweights) -> None:
         gather.correlate_backward_weights(x, dy, geometry, dweights)
     elif chosen == "dense":
         dense.correlate_backward_weights(x, dy, dweights)
+    elif chosen == "slices":
+        slices.correlate_backward_weights(conv_backward, x, dy, geometry, dweights)
     else:
         correlate_backward_weights(x, dy, geometry, dweights)
 
 
 def conv_forward(x, weights, bias, geometry: Geometry, out, after: After | None = None) -> None:
-    """Convolution: out (N, O, H', W') from x (N, C, H, W), weights (O, C / group, kh, kw) and bias (O,) or None."""
+    """Convolution: out (N, O, H', W') from x (N, C, H, W), weights (O, C / group, kh, kw) and bias (O,) or None.
+
+    Here and below there may be any number of spatial axes, as the geometry says.
+    """
+    geometry, x, weights, out = _planes(geometry, x, weights, out)
     _forward(algorithm(geometry, x.shape, out.shape, gpu=on_gpu(x)), x, weights, bias, geometry, out, after)
 
 
 def conv_backward(x, weights, dy, geometry: Geometry, dx=None, dweights=None, dbias=None) -> None:
     """Gradients of a convolution: dx is written, dweights and dbias are added to; None for what is not wanted."""
+    geometry, x, weights, dy, dx, dweights = _planes(geometry, x, weights, dy, dx, dweights)
     chosen = algorithm(geometry, x.shape, dy.shape, gpu=on_gpu(x))
     if dbias is not None:
         bias_backward(dy, dbias)
@@ -338,11 +374,13 @@ def conv_backward(x, weights, dy, geometry: Geometry, dx=None, dweights=None, db
 
 def deconv_forward(x, weights, bias, geometry: Geometry, out, after: After | None = None) -> None:
     """Transposed convolution: out (N, O, H', W') from x (N, C, H, W), weights (C, O / group, kh, kw) and bias (O,) or None."""
+    geometry, x, weights, out = _planes(geometry, x, weights, out)
     _adjoint(algorithm(geometry, x.shape, out.shape, True, on_gpu(x)), x, weights, bias, geometry, out, after)
 
 
 def deconv_backward(x, weights, dy, geometry: Geometry, dx=None, dweights=None, dbias=None) -> None:
     """Gradients of a transposed convolution: dx is written, dweights and dbias are added to; None for what is not wanted."""
+    geometry, x, weights, dy, dx, dweights = _planes(geometry, x, weights, dy, dx, dweights)
     chosen = algorithm(geometry, x.shape, dy.shape, True, on_gpu(x))
     if dbias is not None:
         bias_backward(dy, dbias)

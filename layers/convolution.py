@@ -5,12 +5,13 @@ import math
 from .. import kernels
 from ..kernels import Geometry
 from ..proto import caffe_pb2
-from .layer import Layer, pair, register, require_images
+from .layer import Layer, per_axis, register
 
 
 class _Windowed(Layer):
     """What both directions share: the window, weights and bias, and the sizes.
 
+    axis: that of the channels, those before it are the batch; axes: how many spatial ones follow it
     forward's `after` (kernels.After): what the net lets it do to the results on behalf of the layers that follow.
     """
 
@@ -19,17 +20,21 @@ class _Windowed(Layer):
     tops = (1, float("inf"))
     transposed = False
     param_field = "convolution_param"
+    axis, axes = 1, 2
 
     def setup(self, bottom, top):
         param = self.param.convolution_param
-        if param.axis != 1:
-            raise ValueError(f"convolution_param.axis must be 1 (channels), not {param.axis}")
+        self.axis = self.canonical_axis(param.axis, bottom[0])
+        self.axes = len(bottom[0].shape) - self.axis - 1
         self.geometry = self._given_geometry()
         self.outputs = param.num_output
         if self.outputs < 1:
             raise ValueError("convolution_param.num_output must be at least 1")
-        require_images(bottom[0])
-        channels = bottom[0].shape[1]
+        if not self.axes and set(param.kernel_size) - {1}:
+            raise ValueError(
+                f"a bottom of shape {bottom[0].shape} has no spatial axis behind axis {self.axis}: only kernel_size: 1 fits it"
+            )
+        channels = bottom[0].shape[self.axis]
         if channels < 1:
             raise ValueError(f"needs a bottom of at least one channel, not {bottom[0].shape}")
         if param.group < 1 or channels % param.group or self.outputs % param.group:
@@ -44,28 +49,28 @@ class _Windowed(Layer):
     def _given_geometry(self) -> Geometry:
         """How the window moves, as the parameters say. Raises ValueError."""
         param = self.param.convolution_param
-        dilation = pair(param, "dilation", 1, fewest=1)
-        sizes = (pair(param, "kernel", None, fewest=1), pair(param, "stride", 1, fewest=1), pair(param, "pad", 0))
+        given = (("kernel", None if self.axes else 1, 1), ("stride", 1, 1), ("pad", 0, 0), ("dilation", 1, 1))
+        sizes = (per_axis(param, name, default, self.axes, fewest) for name, default, fewest in given)
         # Caffe's own engine is im2col; any other word leaves the choice to us
         engine = "product" if param.engine == caffe_pb2.ConvolutionParameter.CAFFE else None
-        return Geometry(*sizes, dilation, param.group, engine, self.precision)
+        return Geometry(*sizes, param.group, engine, self.precision)
 
     def algorithm(self, bottom, top) -> str:
         """How the layer is computed for the shapes at hand: one of kernels.algorithm's words."""
-        gpu = kernels.mode() == "gpu"
-        return kernels.algorithm(self.geometry, bottom[0].shape, top[0].shape, self.transposed, gpu)
+        shapes, gpu = (self._maps_shape(bottom[0].shape), self._maps_shape(top[0].shape)), kernels.mode() == "gpu"
+        return kernels.algorithm(self.geometry, *shapes, self.transposed, gpu)
 
     def filter_channels(self) -> tuple[int, int]:
         """The first two sizes of the weights."""
         return self.outputs, self.channels // self.geometry.group
 
-    def output_size(self, height: int, width: int) -> tuple[int, int]:
+    def output_size(self, *size: int) -> tuple[int, ...]:
         """Of one image."""
-        return self.geometry.output_size(height, width)
+        return self.geometry.output_size(*size)
 
     def multiply_adds(self, bottom, top):
         # a filter's every weight meets every place: of the top, or where the layer scatters, of the bottom
-        places = sum(math.prod(blob.shape[2:]) * blob.shape[0] for blob in self.filtered(bottom, top))
+        places = sum(blob.count // blob.shape[self.axis] for blob in self.filtered(bottom, top))
         return self.blobs[0].count * places
 
     def filtered(self, bottom, top):
@@ -74,36 +79,45 @@ class _Windowed(Layer):
 
     def reshape(self, bottom, top):
         for below, above in zip(bottom, top, strict=True):
-            require_images(below)
-            if below.shape[1] != self.channels:
+            axes = self.axis + 1 + self.axes
+            if len(below.shape) != axes:
+                raise ValueError(f"was made for bottoms of {axes} axes; its bottom now has the shape {below.shape}")
+            if below.shape[self.axis] != self.channels:
                 raise ValueError(
                     f"was made for {self.channels} input channels; its bottom now has the shape {below.shape}"
                 )
-            size = self.output_size(*below.shape[2:])
-            if min(size) < 1:
-                raise ValueError(self._too_small(*below.shape[2:], size))
-            above.reshape(below.shape[0], self.outputs, *size)
+            size = below.shape[self.axis + 1 :]
+            result = self.output_size(*size)
+            if min(result, default=1) < 1:
+                raise ValueError(self._too_small(size, result))
+            above.reshape(*below.shape[: self.axis], self.outputs, *result)
 
-    def _too_small(self, height, width, size) -> str:
-        geometry = self.geometry
-        least = [
-            self.least_input(k, s, p, d)
-            for k, s, p, d in zip(geometry.kernel, geometry.stride, geometry.pad, geometry.dilation, strict=True)
-        ]
+    def _too_small(self, size, result) -> str:
+        kernel, _, pad, _ = window = self.geometry[:4]
+        least = [self.least_input(*sizes) for sizes in zip(*window, strict=True)]
+        kernel, pad, size, result, least = ("x".join(map(str, sizes)) for sizes in (kernel, pad, size, result, least))
         return (
-            f"a window of {geometry.kernel[0]}x{geometry.kernel[1]} with pad {geometry.pad[0]}x{geometry.pad[1]} does not fit a map "
-            f"of {height}x{width} (the result would be {size[0]}x{size[1]}): maps from {least[0]}x{least[1]} on would, or {self.other_pad}"
+            f"a window of {kernel} with pad {pad} does not fit a map of {size} (the result would be {result}): "
+            f"maps from {least} on would, or {self.other_pad}"
         )
 
     def _parameters(self):
         return self.blobs[0].data, self.blobs[1].data if len(self.blobs) > 1 else None
+
+    def _maps_shape(self, shape) -> tuple[int, ...]:
+        """(N, C, ...) of a blob: all that comes before the channels counts as images."""
+        return (math.prod(shape[: self.axis]), *shape[self.axis :])
+
+    def _maps(self, array):
+        """An array of a bottom or a top (or None) as the kernels take it, (N, C, ...)."""
+        return array if array is None or self.axis == 1 else array.reshape(self._maps_shape(array.shape))
 
 
 @register("Convolution")
 class Convolution(_Windowed):
     """Convolution with stride, padding, dilation and groups (Caffe's Convolution).
 
-    bottom: x (N, C, H, W); more bottoms give more tops
+    bottom: x (N, C, H, W) or of any other number of spatial axes; more bottoms give more tops
     top:    y (N, num_output, H', W'), H' = (H + 2 pad - dilation (kernel - 1) - 1) // stride + 1
     blobs:  weights (num_output, C / group, kh, kw); bias (num_output,) unless bias_term is false
     """
@@ -117,15 +131,19 @@ class Convolution(_Windowed):
 
     def forward(self, bottom, top, after=None):
         for below, above in zip(bottom, top, strict=True):
-            kernels.conv_forward(below.data, *self._parameters(), self.geometry, above.data, after)
+            kernels.conv_forward(
+                self._maps(below.data), *self._parameters(), self.geometry, self._maps(above.data), after
+            )
 
     def backward(self, top, propagate_down, bottom):
         for above, wanted, below in zip(top, propagate_down, bottom, strict=True):
-            dx = below.diff if wanted else None
+            x, dy, dx = map(self._maps, (below.data, above.diff, below.diff if wanted else None))
             gradients = (self.gradient_of(0), self.gradient_of(1))
-            kernels.conv_backward(below.data, self.blobs[0].data, above.diff, self.geometry, dx, *gradients)
+            kernels.conv_backward(x, self.blobs[0].data, dy, self.geometry, dx, *gradients)
 
     def coordinate_map(self):
+        if self.axes != 2:
+            return None
         return tuple((s, d * (k - 1) / 2 - p) for k, s, p, d in zip(*self._given_geometry()[:4], strict=True))
 
 
@@ -133,7 +151,7 @@ class Convolution(_Windowed):
 class Deconvolution(_Windowed):
     """Transposed convolution (paper, section 3.2.2; Caffe's Deconvolution).
 
-    bottom: x (N, C, H, W); more bottoms give more tops
+    bottom: x (N, C, H, W) or of any other number of spatial axes; more bottoms give more tops
     top:    y (N, num_output, H', W'), H' = stride (H - 1) + dilation (kernel - 1) + 1 - 2 pad
     blobs:  weights (C, num_output / group, kh, kw); bias (num_output,) unless bias_term is false
     """
@@ -149,23 +167,27 @@ class Deconvolution(_Windowed):
     def filter_channels(self):
         return self.channels, self.outputs // self.geometry.group
 
-    def output_size(self, height, width):
-        return self.geometry.transposed_size(height, width)
+    def output_size(self, *size):
+        return self.geometry.transposed_size(*size)
 
     def filtered(self, bottom, top):
         return bottom
 
     def forward(self, bottom, top, after=None):
         for below, above in zip(bottom, top, strict=True):
-            kernels.deconv_forward(below.data, *self._parameters(), self.geometry, above.data, after)
+            kernels.deconv_forward(
+                self._maps(below.data), *self._parameters(), self.geometry, self._maps(above.data), after
+            )
 
     def backward(self, top, propagate_down, bottom):
         for above, wanted, below in zip(top, propagate_down, bottom, strict=True):
-            dx = below.diff if wanted else None
+            x, dy, dx = map(self._maps, (below.data, above.diff, below.diff if wanted else None))
             gradients = (self.gradient_of(0), self.gradient_of(1))
-            kernels.deconv_backward(below.data, self.blobs[0].data, above.diff, self.geometry, dx, *gradients)
+            kernels.deconv_backward(x, self.blobs[0].data, dy, self.geometry, dx, *gradients)
 
     def coordinate_map(self):
+        if self.axes != 2:
+            return None
         return tuple(
             (1 / s, -(d * (k - 1) / 2 - p) / s) for k, s, p, d in zip(*self._given_geometry()[:4], strict=True)
         )

@@ -218,7 +218,12 @@ def require_channels(bottom: Blob) -> None:
 
 
 def pair(param, name: str, default: int, fewest: int = 0) -> tuple[int, int]:
-    """(vertical, horizontal) of a window field given as NAME[_size] (once, or once per axis) or as NAME_h and NAME_w.
+    """(vertical, horizontal) of a window field; as `per_axis`."""
+    return per_axis(param, name, default, 2, fewest)
+
+
+def per_axis(param, name: str, default: int, axes: int, fewest: int = 0) -> tuple[int, ...]:
+    """A window field for each of so many spatial axes, given as NAME[_size] (once, or once per axis) or, for two, as NAME_h and NAME_w.
 
     Raises ValueError where both forms or neither (without a default) are given, or a value is too small.
     """
@@ -229,13 +234,18 @@ def pair(param, name: str, default: int, fewest: int = 0) -> tuple[int, int]:
     has_w = f"{name}_w" in param.DESCRIPTOR.fields_by_name and param.HasField(f"{name}_w")
     if (has_h or has_w) and sizes:
         raise ValueError(f"give {plain}, or {name}_h and {name}_w; not both")
+    if (has_h or has_w) and axes != 2:
+        raise ValueError(
+            f"{name}_h and {name}_w are for two spatial axes, not {axes}: give {plain} once, or once per axis"
+        )
     if has_h or has_w:
         sizes = [getattr(param, f"{name}_h") if has_h else default, getattr(param, f"{name}_w") if has_w else default]
-    if len(sizes) > 2:
-        raise ValueError(f"{plain} is given {len(sizes)} times: once, or once per axis of (height, width)")
+    if len(sizes) not in (0, 1, axes):
+        each = "per axis of (height, width)" if axes == 2 else f"for each of the {axes} spatial axes"
+        raise ValueError(f"{plain} is given {len(sizes)} times: once{f', or once {each}' if axes > 1 else ''}")
     sizes = sizes or [default]
     if any(size is None for size in sizes):
-        raise ValueError(f"give {plain}, or both {name}_h and {name}_w")
+        raise ValueError(f"give {plain}" + (f", or both {name}_h and {name}_w" if axes == 2 else ""))
     if min(sizes) < fewest:
         raise ValueError(f"{plain} must be at least {fewest}, not {min(sizes)}")
-    return (sizes[0], sizes[-1])
+    return tuple(sizes) if len(sizes) == axes else (sizes[0],) * axes

@@ -97,18 +97,18 @@ def _window(layer) -> str:
         if layer.HasField(field):
             param = getattr(layer, field)
             outputs = f" {param.num_output}," if field == "convolution_param" else ""
-            kernel, stride = _pair(param, "kernel"), _pair(param, "stride")
-            sizes = f" {kernel[0]}x{kernel[1]}" if all(kernel) else ""
+            kernel, stride = _sizes(param, "kernel"), _sizes(param, "stride")
+            sizes = f" {'x'.join(map(str, kernel))}" if all(kernel) else ""
             return f"{outputs}{sizes}" + (f" / {stride[0]}" if stride[0] not in (0, 1) else "")
     return ""
 
 
-def _pair(param, name: str) -> tuple[int, int]:
-    """A window's two sizes, however they are given; 0 where they are not."""
+def _sizes(param, name: str) -> tuple[int, ...]:
+    """A window's sizes, two where they are given once; 0 where they are not."""
     plain = getattr(param, "kernel_size" if name == "kernel" else name)
     sizes = [plain] if isinstance(plain, int) else list(plain)
     height, width = getattr(param, f"{name}_h"), getattr(param, f"{name}_w")
-    return (height, width) if height or width else (sizes[0], sizes[-1]) if sizes else (0, 0)
+    return (height, width) if height or width else tuple(sizes if len(sizes) > 1 else 2 * sizes) or (0, 0)
 
 
 def _color(layer) -> str:

@@ -49,7 +49,7 @@ def _follows(layers, following) -> bool:
     if isinstance(following, ReLU):
         return following.slope == 0
     if isinstance(first, (Convolution, Deconvolution)):
-        return following.maps_channels
+        return following.maps_channels and first.axis == 1
     scalable = isinstance(first, BatchNorm) and not isinstance(first, RunningBN)
     return scalable and len(layers) == 1 and isinstance(following, Scale) and following.maps_channels
 

@@ -21,5 +21,5 @@ def fill_bilinear(net, given=()) -> list[str]:
 
 def _upsamples(layer) -> bool:
     geometry = layer.geometry
-    square = geometry.kernel[0] == geometry.kernel[1]
+    square = len(geometry.kernel) == 2 and geometry.kernel[0] == geometry.kernel[1]
     return square and min(geometry.stride) > 1 and geometry.group == 1 and layer.channels == layer.outputs

@@ -5,45 +5,39 @@ import math
 import numpy as np
 
 
-def conv(x, weights, bias=None, stride=(1, 1), pad=(0, 0), dilation=(1, 1), group=1):
-    """y (N, O, H', W') of x (N, C, H, W) and weights (O, C / group, kh, kw): the definition of Caffe's Convolution."""
-    images, _, height, width = x.shape
-    outputs, depth, kernel_h, kernel_w = weights.shape
-    out_h = (height + 2 * pad[0] - dilation[0] * (kernel_h - 1) - 1) // stride[0] + 1
-    out_w = (width + 2 * pad[1] - dilation[1] * (kernel_w - 1) - 1) // stride[1] + 1
-    padded = np.pad(x, ((0, 0), (0, 0), (pad[0],) * 2, (pad[1],) * 2))
-    y = np.zeros((images, outputs, out_h, out_w))
-    for o in range(outputs):
+def conv(x, weights, bias=None, stride=None, pad=None, dilation=None, group=1):
+    """y (N, O, H', W') of x (N, C, H, W) and weights (O, C / group, kh, kw): the definition of Caffe's Convolution, of any number of axes.
+
+    stride, pad, dilation: a number for each spatial axis; 1, 0 and 1 where they are not given.
+    """
+    outputs, depth, *kernel = weights.shape
+    stride, pad, dilation = stride or (1,) * len(kernel), pad or (0,) * len(kernel), dilation or (1,) * len(kernel)
+    padded = np.pad(x, ((0, 0), (0, 0), *((p, p) for p in pad)))
+    spans = [d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True)]
+    size = [(n - span) // s + 1 for n, span, s in zip(padded.shape[2:], spans, stride, strict=True)]
+    y = np.zeros((len(x), outputs, *size))
+    for o, *place in np.ndindex(outputs, *size):
         first = o // (outputs // group) * depth
-        for h in range(out_h):
-            for w in range(out_w):
-                rows = h * stride[0] + dilation[0] * np.arange(kernel_h)
-                columns = w * stride[1] + dilation[1] * np.arange(kernel_w)
-                patch = padded[:, first : first + depth, rows[:, None], columns]
-                y[:, o, h, w] = (patch * weights[o]).sum(axis=(1, 2, 3))
-        if bias is not None:
-            y[:, o] += bias[o]
-    return y
+        window = [slice(n * s, n * s + span, d) for n, s, span, d in zip(place, stride, spans, dilation, strict=True)]
+        seen = padded[(slice(None), slice(first, first + depth), *window)]
+        y[(slice(None), o, *place)] = (seen * weights[o]).sum(axis=tuple(range(1, seen.ndim)))
+    return y if bias is None else y + bias.reshape(-1, *(1,) * len(kernel))
 
 
-def deconv(x, weights, bias=None, stride=(1, 1), pad=(0, 0), dilation=(1, 1), group=1):
-    """y (N, O, H', W') of x (N, C, H, W) and weights (C, O / group, kh, kw): each value paints its window (Caffe's Deconvolution)."""
-    images, channels, height, width = x.shape
-    _, share, kernel_h, kernel_w = weights.shape
-    full_h = stride[0] * (height - 1) + dilation[0] * (kernel_h - 1) + 1
-    full_w = stride[1] * (width - 1) + dilation[1] * (kernel_w - 1) + 1
-    y = np.zeros((images, share * group, full_h, full_w))
-    for c in range(channels):
+def deconv(x, weights, bias=None, stride=None, pad=None, dilation=None, group=1):
+    """y (N, O, H', W') of x (N, C, H, W) and weights (C, O / group, kh, kw): each value paints its window (Caffe's Deconvolution). As `conv`."""
+    channels, share, *kernel = weights.shape
+    stride, pad, dilation = stride or (1,) * len(kernel), pad or (0,) * len(kernel), dilation or (1,) * len(kernel)
+    spans = [d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True)]
+    full = [s * (n - 1) + span for n, s, span in zip(x.shape[2:], stride, spans, strict=True)]
+    y = np.zeros((len(x), share * group, *full))
+    for c, *place in np.ndindex(x.shape[1:]):
         first = c // (channels // group) * share
-        for h in range(height):
-            for w in range(width):
-                rows = h * stride[0] + dilation[0] * np.arange(kernel_h)
-                columns = w * stride[1] + dilation[1] * np.arange(kernel_w)
-                for o in range(share):
-                    window = x[:, c, h, w, None, None] * weights[c, o]
-                    y[:, first + o, rows[:, None], columns] += window
-    y = y[:, :, pad[0] : full_h - pad[0], pad[1] : full_w - pad[1]]
-    return y if bias is None else y + bias[:, None, None]
+        window = [slice(n * s, n * s + span, d) for n, s, span, d in zip(place, stride, spans, dilation, strict=True)]
+        value = x[(slice(None), c, *place)].reshape(len(x), *(1,) * weights[c].ndim)
+        y[(slice(None), slice(first, first + share), *window)] += value * weights[c]
+    y = y[(slice(None), slice(None), *(slice(p, n - p) for n, p in zip(full, pad, strict=True)))]
+    return y if bias is None else y + bias.reshape(-1, *(1,) * len(kernel))
 
 
 def windows(size, kernel, stride, pad):

@@ -334,7 +334,7 @@ REFUSED = {
     "num_output: 2 kernel_size: 3 pad: 1 pad: 1 pad: 1": "pad is given 3 times",
     "kernel_size: 3": "num_output must be at least 1",
     "num_output: 3 kernel_size: 1 group: 2": "group 2 must divide the 4 input and the 3 output channels",
-    "num_output: 2 kernel_size: 1 axis: 2": "axis must be 1",
+    "num_output: 2 kernel_size: 1 axis: 4": "axis 4 does not exist in a bottom of shape",
 }
 
 
@@ -345,10 +345,10 @@ def test_a_window_that_cannot_be_is_refused_by_name(kind, param):
         OneLayer(f'type: "{kind}" convolution_param {{ {param} }}', numbers(1, 4, 5, 5))
 
 
-def test_the_input_must_be_images_of_the_channels_it_was_made_for():
+def test_the_input_must_have_the_channels_it_was_made_for():
     text = 'type: "Convolution" convolution_param { num_output: 2 kernel_size: 1 }'
-    with pytest.raises(ValueError, match=r"shape \(N, C, H, W\), not \(4, 5\)"):
-        OneLayer(text, numbers(4, 5))
+    with pytest.raises(ValueError, match=r"axis 1 does not exist in a bottom of shape \(4,\)"):
+        OneLayer(text, numbers(4))
     case = OneLayer(text, numbers(1, 4, 3, 3))
     with pytest.raises(ValueError, match=r"made for 4 input channels; its bottom now has the shape \(1, 3, 3, 3\)"):
         case.reshape(numbers(1, 3, 3, 3))
