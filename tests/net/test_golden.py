@@ -1,4 +1,4 @@
-"""Golden cases: nets of one layer and of many, run by BVLC Caffe 1.0 (layers/) and by the authors' 2015 fork (release/) on a CPU.
+"""Golden cases: nets of one layer and of many, run by BVLC Caffe 1.0 (layers/, drawn.h5) and by the authors' 2015 fork (release/) on a CPU.
 
 A case holds a prototxt, its inputs and parameters, and what came out forward and backward; ours must agree to float32's accuracy.
 """
@@ -8,6 +8,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from golden_case import check, group, read
 
 from deconvnet.core import proto
 from deconvnet.core.net import Net
@@ -31,61 +32,16 @@ noh_bn_inference noh_bn_learn noh_bn_learn_stats noh_eltwise_accuracy noh_fcn_au
 noh_softmax_loss_normalize_true noh_tiny_deconvnet noh_tiny_deconvnet_inference noh_unpool_max noh_unpool_max_nomask
 noh_unpool_max_odd noh_unpool_max_overlap
 """.split()
-CASES = [f"layers/{name}" for name in LAYERS] + [f"release/{name}" for name in RELEASE]
-
-# layers that only move values: what comes out is equal to the bit, forward and backward
-COPIES = {"ArgMax", "Concat", "Crop", "Flatten", "Reshape", "Silence", "Slice", "Split", "Threshold", "Unpooling"}
-TOLERANCE = 1e-4  # of the largest value
-TOLERANCE_OF_NETS = 3e-4  # parameter gradients that came through many layers
-SMALLEST = 1e-6
+DRAWN = GOLDEN / "drawn.h5"  # written by tests/against_caffe/compare.py --record
+with h5py.File(DRAWN) as file:
+    DRAWN_CASES = [f"drawn/{name}" for name in file]
+CASES = [f"layers/{name}" for name in LAYERS] + [f"release/{name}" for name in RELEASE] + DRAWN_CASES
 
 
-def read(case):
-    """The case as {"inputs/x": array}, with its attributes."""
-    with h5py.File(GOLDEN / f"{case}.h5") as file:
-        arrays = {}
-        file.visititems(lambda name, item: arrays.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None)
-        return arrays, dict(file.attrs)
-
-
-def group(arrays, name):
-    """The arrays of a group, by the rest of their path."""
-    return {path[len(name) + 1 :]: array for path, array in arrays.items() if path.startswith(name + "/")}
-
-
-def build(arrays, attributes, case, **options):
-    """The case's net with its parameters and inputs in place; options as Net's."""
-    definition = proto.parse(attributes["prototxt"], caffe_pb2.NetParameter(), f"{case}.prototxt")
-    net = Net(definition, caffe_pb2.TRAIN if attributes["phase"] == "TRAIN" else caffe_pb2.TEST, **options)
-    for path, values in group(arrays, "params").items():
-        layer, number = path.rsplit("/", 1)
-        blob = net.params[layer][int(number)]
-        blob.data[...] = values.reshape(blob.shape)
-    for name, values in group(arrays, "inputs").items():
-        net.blobs[name].reshape(*values.shape)
-        net.blobs[name].data[...] = values
-    return net
-
-
-def assert_close(ours, theirs, what, tolerance=TOLERANCE, exact=False):
-    """Equal counts, and all values as near as the golden cases ask for."""
-    assert ours.size == theirs.size, f"{what}: {ours.shape} values, not {theirs.shape}"
-    ours = ours.reshape(theirs.shape)
-    if exact:
-        np.testing.assert_array_equal(ours, theirs, err_msg=what)
-        return
-    limit = max(SMALLEST, tolerance * float(np.abs(theirs).max(initial=0)))
-    error = np.abs(np.asarray(ours, np.float64) - theirs)
-    at = np.unravel_index(int(error.argmax()), error.shape) if error.size else ()
-    assert not error.size or error.max() <= limit, (
-        f"{what} at {at}: ours {ours[at]}, theirs {theirs[at]}, allowed {limit:.3g}"
-    )
-
-
-def exact(layer):
-    """Whether a layer's outputs are copies, maxima or switches."""
-    maximum = caffe_pb2.PoolingParameter.MAX
-    return layer.type in COPIES or (layer.type == "Pooling" and layer.pooling_param.pool == maximum)
+def read_case(name):
+    """The arrays and attributes of a case, such as layers/relu or drawn/ReLU_11000."""
+    folder, _, own = name.partition("/")
+    return read(DRAWN, own) if folder == "drawn" else read(GOLDEN / f"{name}.h5")
 
 
 def test_the_golden_cases_are_those_that_are_expected():
@@ -94,47 +50,27 @@ def test_the_golden_cases_are_those_that_are_expected():
         f"{file.parent.name}/{file.stem}" for folder in ("layers", "release") for file in (GOLDEN / folder).glob("*.h5")
     }
     solver = {case for case in found if case.startswith(("release/noh_solver", "release/noh_training_curve"))}
-    assert found - solver == set(CASES)
+    assert found - solver == set(CASES) - set(DRAWN_CASES)
+    assert len(DRAWN_CASES) == 100
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_forward_and_backward_agree_with_caffe(device, case):
-    """Outputs, every blob that is given, parameters that forward changes, gradients of inputs and of parameters."""
-    arrays, attributes = read(case)
-    net = build(arrays, attributes, case)
-    last = net.layers[-1].param
-    net.clear_param_diffs()
-    net.forward()
-    for name, theirs in {**group(arrays, "blobs"), **group(arrays, "outputs")}.items():
-        assert_close(net.blobs[name].data, theirs, f"blob {name}", exact=len(net.params) == 0 and exact(last))
-    for path, theirs in group(arrays, "params_after").items():
-        layer, number = path.rsplit("/", 1)
-        assert_close(net.params[layer][int(number)].data, theirs, f"parameter {path} after forward")
-    bottom_diffs, parameter_diffs = group(arrays, "bottom_diffs"), group(arrays, "param_diffs")
-    if bottom_diffs or parameter_diffs:
-        net.backward(**{name: diff.reshape(net.blobs[name].shape) for name, diff in group(arrays, "top_diffs").items()})
-    for name, theirs in bottom_diffs.items():
-        copied = last.type in COPIES and len(net.params) == 0
-        assert_close(net.blobs[name].diff, theirs, f"gradient of {name}", exact=copied)
-    whole = len(net.params) > 1
-    for path, theirs in parameter_diffs.items():
-        layer, number = path.rsplit("/", 1)
-        tolerance = TOLERANCE_OF_NETS if whole else TOLERANCE
-        assert_close(net.params[layer][int(number)].diff, theirs, f"gradient of parameter {path}", tolerance)
+    check(*read_case(case), case)
 
 
 def test_the_tests_of_the_golden_cases_read_everything_in_them():
     """No group in a case goes unread."""
     known = {"inputs", "params", "outputs", "blobs", "top_diffs", "bottom_diffs", "param_diffs", "params_after"}
     for case in CASES:
-        arrays, attributes = read(case)
+        arrays, attributes = read_case(case)
         assert {path.split("/")[0] for path in arrays} <= known, case
-        assert set(attributes) == {"prototxt", "phase", "source"}, case
+        assert set(attributes) - {"passes"} == {"prototxt", "phase", "source"}, case
 
 
 def test_a_model_file_of_the_fork_holds_the_parameters_of_its_case(device):
     """release/noh_tiny_deconvnet.caffemodel is V1 and 4-D; it loads by layer name into today's shapes."""
-    arrays, attributes = read("release/noh_tiny_deconvnet")
+    arrays, attributes = read_case("release/noh_tiny_deconvnet")
     definition = proto.parse(attributes["prototxt"], caffe_pb2.NetParameter())
     net = Net(definition, caffe_pb2.TRAIN, GOLDEN / "release" / "noh_tiny_deconvnet.caffemodel")
     parameters = group(arrays, "params")

@@ -1,9 +1,11 @@
 """Net(precision=...): products of TF32 or bfloat16, everything else in float32, from the net to its layers, solvers and programs."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import stand_in_cupy
-from test_golden import assert_close, build, group, read
+from golden_case import assert_close, build, group, read
 from tiny_training import DUMMY_NET
 from tool_call import call
 
@@ -13,6 +15,7 @@ from deconvnet.core.proto import caffe_pb2, parse
 from deconvnet.core.solver import get_solver
 
 LOWER = ("TF32", "BFLOAT16")
+FOLDER = Path(__file__).parents[1] / "golden" / "layers"
 # four roundings of a half of the last bit, of the largest value
 BOUNDS = {"TF32": 2.0**-9, "BFLOAT16": 2.0**-6}
 GOLDEN = """
@@ -24,7 +27,7 @@ deconv_7x7_from_1x1 deconv_stride2_bilinear ip ip_axis2_nobias ip_transpose
 @pytest.mark.parametrize("precision", LOWER)
 @pytest.mark.parametrize("case", GOLDEN)
 def test_products_agree_with_caffe_to_the_digits_that_are_kept(device, case, precision):
-    arrays, attributes = read(f"layers/{case}")
+    arrays, attributes = read(FOLDER / f"{case}.h5")
     net = build(arrays, attributes, case, precision=precision)
     net.clear_param_diffs()
     net.forward()
