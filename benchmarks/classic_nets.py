@@ -1,9 +1,12 @@
 """Well-known nets as Caffe defines them, for measurements; each function takes a NetSpec that has `data` and returns its scores.
 
+    python benchmarks/classic_nets.py NET forward|training [--batch N]     # prints the definition
+
 AlexNet (Krizhevsky 2012), VGG-16 (Simonyan 2014), GoogLeNet (Szegedy 2014, without the two classifiers beside it), ResNet-50 (He 2015) and
 MobileNet (Howard 2017): images of 224x224 (AlexNet: 227x227), 1000 classes.
 """
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -119,3 +122,17 @@ def net_param(name: str, batch: int, training: bool):
         spec.label = L.Input(shape={"dim": [batch]})
         spec.loss = L.SoftmaxWithLoss(spec.score, spec.label)
     return spec.to_proto()
+
+
+def main() -> None:
+    """Print a definition."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("net", choices=list(NETS))
+    parser.add_argument("work", choices=["forward", "training"])
+    parser.add_argument("--batch", type=int, default=1)
+    chosen = parser.parse_args()
+    print(net_param(chosen.net, chosen.batch, chosen.work == "training"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,9 +1,9 @@
 """Nets on the CPU, ours beside PyTorch: processes in turn, ratio of the best iterations, median of the rounds.
 
-    python benchmarks/compare_cpu.py deconvnet|nets [--peer PYTHON_WITH_TORCH] [--check] [--out FILE]
+    python benchmarks/compare_cpu.py deconvnet|nets [--peer PYTHON_WITH_TORCH] [--caffe PYTHON_WITH_CAFFE] [--check] [--out FILE]
 
-deconvnet: DeconvNet at 224x224; nets: those of classic_nets.py. Without --peer only ours is measured. `make bench` calls it for both, with
-the environment that `make bench-peers` makes and with --check: where the committed results of the same processor tell of a ratio that was
+deconvnet: DeconvNet at 224x224; nets: those of classic_nets.py, beside Caffe too. Without --peer only ours is measured. `make bench` calls
+it for both, with the environments that `make bench-peers` and `make caffe-peer` make and with --check: where the committed results of the same processor tell of a ratio that was
 more than 10 % better, it says so and ends with status 1; a row measured in one round is too noisy for that. With --render it puts the
 tables of the results file into README.md and measures nothing.
 """
@@ -42,20 +42,39 @@ def processor() -> str:
     return f"{names[0]}, {len(names)} cores" if names else platform.processor() or platform.machine()
 
 
-def measure(python: str, script: str, work: str, batch: int, iterations: int, threads: int) -> dict:
-    """Run one measurement in a process of its own."""
-    command = [python, str(HERE / script), *work.split(), "--batch", str(batch), "--iterations", str(iterations)]
+def run_script(python: str, script: str, *arguments, threads: int, text: str = "") -> str:
+    """What a script prints that is given a text, in a process of its own."""
+    command = [python, str(HERE / script), *map(str, arguments)]
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-    run = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    run = subprocess.run(command, capture_output=True, text=True, input=text, env=environment, check=False)
     if run.returncode:
         sys.exit(f"compare_cpu: {script} failed:\n{run.stderr}")
-    return json.loads(run.stdout.splitlines()[-1])
+    return run.stdout
 
 
-def measure_case(case, threads: int, peer: str | None) -> dict:
-    """A row of the results: every run of both, and the median of the rounds' ratios."""
+def measure(python: str, script: str, work: str, batch: int, iterations: int, threads: int) -> dict:
+    """Run one measurement."""
+    options = ("--batch", batch, "--iterations", iterations)
+    return json.loads(run_script(python, script, *work.split(), *options, threads=threads).splitlines()[-1])
+
+
+def measure_caffe(caffe: str, work: str, batch: int, iterations: int, threads: int) -> dict:
+    """The same of one of the well-known nets on Caffe, which gets the definition from us."""
+    net, what = work.split()
+    text = run_script(sys.executable, "classic_nets.py", net, what, "--batch", batch, threads=threads)
+    said = run_script(caffe, "caffe_classics.py", what, "--iterations", iterations, threads=threads, text=text)
+    return json.loads(said.splitlines()[-1])
+
+
+def median_ratio(ours: list[dict], theirs: list[dict]) -> float:
+    """Of the rounds' best iterations."""
+    return statistics.median(a["best_s"] / b["best_s"] for a, b in zip(ours, theirs, strict=True))
+
+
+def measure_case(case, threads: int, peer: str | None, caffe: str | None) -> dict:
+    """A row of the results: every run of each, and the median of the rounds' ratios."""
     work, batch, iterations, rounds = case
-    ours, theirs = [], []
+    ours, theirs, caffes = [], [], []
     own, other = (
         ("measured_classics.py", "peer_classics.py") if " " in work else ("measured_deconvnet.py", "peer_pytorch.py")
     )
@@ -63,16 +82,20 @@ def measure_case(case, threads: int, peer: str | None) -> dict:
         ours.append(measure(sys.executable, own, work, batch, iterations, threads))
         if peer:
             theirs.append(measure(peer, other, work, batch, iterations, threads))
+        if caffe and " " in work:
+            caffes.append(measure_caffe(caffe, work, batch, iterations, threads))
     row = {"work": work, "batch": batch, "threads": threads, "ours": ours, "peer": theirs}
-    if peer:
-        row["ratio"] = statistics.median(a["best_s"] / b["best_s"] for a, b in zip(ours, theirs, strict=True))
+    if theirs:
+        row["ratio"] = median_ratio(ours, theirs)
+    if caffes:
+        row |= {"caffe": caffes, "caffe_ratio": median_ratio(ours, caffes)}
     return row
 
 
 def cells(row: dict) -> list[str]:
     """A line of the table: seconds of an iteration, or images of 50 proposals a minute; and the most memory."""
     line = [f"{row['work']}, batch {row['batch']}", str(row["threads"])]
-    for runs in (row["ours"], row["peer"]):
+    for runs in (row["ours"], row["peer"], *([row["caffe"]] if "caffe" in row else [])):
         best = min((run["best_s"] for run in runs), default=None)
         if best is None:
             line.append("")
@@ -80,12 +103,16 @@ def cells(row: dict) -> list[str]:
         seconds = f"{best:.2f} s" if best >= 0.1 else f"{best * 1e3:.0f} ms"
         speed = f"{60 / best:.1f} a minute" if row["work"] == "image" else seconds
         line.append(f"{speed}, {max(run['peak_gb'] for run in runs):.2f} GB")
-    return [*line, f"{row['ratio']:.2f}" if "ratio" in row else ""]
+    line.append(f"{row['ratio']:.2f}" if "ratio" in row else "")
+    return [*line, f"{row['caffe_ratio']:.2f}"] if "caffe" in row else line
 
 
 def table(rows: list[dict], title: str) -> str:
     """Rows of the results as Markdown; the ratio is one of times."""
-    lines = [[title, "threads", "ours", "PyTorch", "ours / PyTorch, time"], ["---"] * 5, *map(cells, rows)]
+    head = [title, "threads", "ours", "PyTorch", "ours / PyTorch, time"]
+    if any("caffe" in row for row in rows):
+        head = [*head[:4], "Caffe 1.0", "ours / PyTorch, time", "ours / Caffe"]
+    lines = [head, ["---"] * len(head), *map(cells, rows)]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
@@ -137,7 +164,7 @@ def slower_rows(before: dict, now: dict) -> list[str]:
     return told
 
 
-def measure_all(suite: str, peer: str | None) -> dict:
+def measure_all(suite: str, peer: str | None, caffe: str | None) -> dict:
     """The whole results of a suite, each row printed as it comes."""
     result = {
         "processor": processor(),
@@ -153,7 +180,7 @@ def measure_all(suite: str, peer: str | None) -> dict:
     for threads in counts if suite == "deconvnet" else counts[:1]:
         cases = CLASSIC_CASES if suite == "nets" else (*CASES, *(IMAGE_CASES if threads == counts[0] else ()))
         for case in cases:
-            result["rows"].append(measure_case(case, threads, peer))
+            result["rows"].append(measure_case(case, threads, peer, caffe))
             print(" ".join(cells(result["rows"][-1])), flush=True)
     return result
 
@@ -163,6 +190,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("suite", choices=list(RESULTS))
     parser.add_argument("--peer", help="a Python that has torch")
+    parser.add_argument("--caffe", help="a Python that has pycaffe")
     parser.add_argument("--out", type=Path, metavar="FILE", help="default: in benchmarks/results")
     parser.add_argument("--check", action="store_true", help="end with status 1 where a row has become slower")
     parser.add_argument("--render", action="store_true", help="only put the tables of the results file into README.md")
@@ -171,7 +199,7 @@ def main() -> None:
     if chosen.render:
         README.write_text(render(suite, json.loads(out.read_text())))
         return
-    before, result = committed(suite, out), measure_all(suite, chosen.peer)
+    before, result = committed(suite, out), measure_all(suite, chosen.peer, chosen.caffe)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(result, indent=1) + "\n")
     print(f"\n{tables(result)}\n\nwritten to {out}; --render puts the tables into README.md")

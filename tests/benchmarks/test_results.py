@@ -69,6 +69,15 @@ def test_the_speed_on_images_is_told_as_images_a_minute():
     assert compare_cpu["cells"](rows(0.3, work="image")["rows"][0])[2] == "20.0 a minute, 1.50 GB"
 
 
+def test_where_caffe_was_measured_too_it_has_columns_of_its_own():
+    result = rows(0.5, work="AlexNet forward")
+    assert "Caffe" not in compare_cpu["tables"](result)
+    (row,) = result["rows"]
+    row |= {"caffe": [{"best_s": 12.0, "peak_gb": 2.0}], "caffe_ratio": 0.25}
+    assert compare_cpu["cells"](row)[2:] == ["3.00 s, 1.50 GB", "3.00 s, 1.50 GB", "12.00 s, 2.00 GB", "0.50", "0.25"]
+    assert "PyTorch | Caffe 1.0 | ours / PyTorch, time | ours / Caffe |" in compare_cpu["tables"](result)
+
+
 def test_numbers_of_threads_that_the_machine_lacks_are_told():
     assert "Not measured, for want of processors: 1, 4 threads." in compare_cpu["tables"](rows(0.3))
 
@@ -86,7 +95,7 @@ def test_check_ends_with_status_1_after_a_slowdown_and_writes_the_results_all_th
 ):
     main, written = compare_cpu["main"], tmp_path / "cpu.json"
     monkeypatch.setitem(main.__globals__, "committed", lambda suite, file: rows(0.30))
-    monkeypatch.setitem(main.__globals__, "measure_all", lambda suite, peer: rows(ratio))
+    monkeypatch.setitem(main.__globals__, "measure_all", lambda suite, peer, caffe: rows(ratio))
     monkeypatch.setattr("sys.argv", ["compare_cpu.py", "deconvnet", "--check", "--out", str(written)])
     with pytest.raises(SystemExit) as ended:
         main()
