@@ -11,9 +11,13 @@
 
 struct Buffer { alignas(64) real of[BAND + LANES]; };  // the last vector may reach beyond a band
 
+// n / by and its remainder, n not negative: strides are mostly 1 or 2, and for a small plane a dozen divisions would take as long as its rows
+DEVICE int divided(int n, int by) { return by == 1 ? n : by == 2 ? n >> 1 : n / by; }
+DEVICE int remainder_of(int n, int by) { return by == 1 ? 0 : by == 2 ? n & 1 : n % by; }
+
 // One direction: the windows first, first + 1 ... first + count - 1 over `size` places.
 struct Slide { int size, kernel, stride, pad, dilation, first, count; };
-DEVICE int reach(const Slide& s) { return (s.kernel - 1) * s.dilation / s.stride; }  // places of a phase beyond the window's own
+DEVICE int reach(const Slide& s) { return divided((s.kernel - 1) * s.dilation, s.stride); }  // places of a phase beyond the window's own
 DEVICE int phases(const Slide& s) { return min(s.stride, (s.kernel - 1) * s.dilation + 1); }
 
 struct Band {
@@ -26,8 +30,9 @@ DEVICE Band band_of(const Slide& down, const Slide& across) {
   return {down, across, down.count + reach(down), pitch, (down.count - 1) * pitch + across.count};
 }
 DEVICE int distance(const Band& band, int i, int j) {
-  const int h = i * band.down.dilation, w = j * band.across.dilation, phase = h % band.down.stride * phases(band.across) + w % band.across.stride;
-  return (phase * band.rows + h / band.down.stride) * band.pitch + w / band.across.stride;
+  const int h = i * band.down.dilation, w = j * band.across.dilation, down = band.down.stride, across = band.across.stride;
+  const int phase = remainder_of(h, down) * phases(band.across) + remainder_of(w, across);
+  return (phase * band.rows + divided(h, down)) * band.pitch + divided(w, across);
 }
 
 // Part `piece` of `windows` windows, `together` a part.
@@ -39,7 +44,7 @@ DEVICE Slide windows_of(Slide slide, int windows, int piece, int together) {
 // The places q of a row of so many for which q * stride + shift lies among `width`, those beside them in its padding.
 struct Span { int first, last; };
 DEVICE Span span_of(int shift, int stride, int width, int places) {
-  const int first = shift < 0 ? (-shift + stride - 1) / stride : 0, last = shift < width ? (width - shift + stride - 1) / stride : 0;
+  const int first = shift < 0 ? divided(-shift + stride - 1, stride) : 0, last = shift < width ? divided(width - shift + stride - 1, stride) : 0;
   return {min(first, places), max(min(first, places), min(last, places))};
 }
 
@@ -55,22 +60,34 @@ DEVICE void for_strided(int n, int stride, Use use) {
   }
 }
 
+// to = from. Blocks of one thread leave it to the C library: the ends of a compiler's vectors cost a short row more than its middle.
+DEVICE void copy_row(real* __restrict__ to, const real* __restrict__ from, int n) {
+#if defined(__CUDACC__) || defined(BLOCK_THREADS)
+  for_threads(q, n) to[q] = from[q];
+#else
+  __builtin_memcpy(to, from, n * sizeof(real));
+#endif
+}
+
 // to = the band of a plane (height x width), `outside` beyond it. All threads of the block have come here before and after.
 DEVICE void fill_band(const Band& band, const real* __restrict__ plane, real outside, Buffer& buffer) {
   const Slide &down = band.down, &across = band.across;
   real* __restrict__ to = buffer.of;
   sync_block();
+  for_threads(q, phases(down) * phases(across) * band.rows * band.pitch) to[q] = outside;
+  sync_block();
   for (int a = 0; a < phases(down); ++a)
-    for (int b = 0; b < phases(across); ++b) {
-      const int shift = across.first * across.stride + b - across.pad;
-      const Span span = span_of(shift, across.stride, across.size, band.pitch);
-      for (int row = 0; row < band.rows; ++row, to += band.pitch) {
-        const int h = (down.first + row) * down.stride + a - down.pad, inside = h >= 0 && h < down.size ? span.last - span.first : 0;
-        const int before = inside ? span.first : band.pitch;
-        for_threads(q, before) to[q] = outside;
-        const real* __restrict__ from = plane + (index)h * across.size + shift + span.first * across.stride;
-        for_strided(inside, across.stride, [=](int q, int place) { to[before + q] = from[place]; });
-        for_threads(q, band.pitch - before - inside) to[before + inside + q] = outside;
+    for (int b = 0; b < phases(across); ++b, to += band.rows * band.pitch) {
+      const int top = down.first * down.stride + a - down.pad, left = across.first * across.stride + b - across.pad;
+      const Span rows = span_of(top, down.stride, down.size, band.rows), span = span_of(left, across.stride, across.size, band.pitch);
+      for (int row = rows.first; row < rows.last; ++row) {
+        const real* __restrict__ from = plane + (index)(top + row * down.stride) * across.size + left + span.first * across.stride;
+        real* __restrict__ inside = to + row * band.pitch + span.first;
+        if (across.stride == 1) {
+          copy_row(inside, from, span.last - span.first);
+        } else {
+          for_strided(span.last - span.first, across.stride, [=](int q, int place) { inside[q] = from[place]; });
+        }
       }
     }
   sync_block();

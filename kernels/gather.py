@@ -19,7 +19,7 @@ def correlate(x, weights, geometry, y, order: str | None = None) -> None:
     order = _order(order, y, geometry, band)
     height, width = y.shape[2:]
     if order == "bands":
-        launch("correlate_bands", y.size // width, width, x, weights, y, *_sizes(x, y, geometry), *taps, *band)
+        launch("correlate_bands", y.size // width, width * _taps(geometry), x, weights, y, *_sizes(x, y, geometry), *taps, *band)
     elif order == "rows":
         sizes = _sizes(y, x, geometry)
         launch("deconv_gather_backward_data", y.size // width, x.shape[3], x, weights, y, *sizes, *taps)
@@ -38,7 +38,7 @@ def correlate_backward_data(dy, weights, geometry, dx, order: str | None = None)
     height, width = dx.shape[2:]
     if order == "bands":
         sizes = (*_sizes(dx, dy, geometry), *taps, *band)
-        launch("correlate_bands_backward_data", dx.size // width, width, dy, weights, dx, *sizes)
+        launch("correlate_bands_backward_data", dx.size // width, width * _taps(geometry), dy, weights, dx, *sizes)
     elif order == "rows":
         launch("deconv_gather_forward", dx.size // width, width, dy, weights, dx, *_sizes(dy, dx, geometry), *taps)
     else:
@@ -55,7 +55,8 @@ def correlate_backward_weights(x, dy, geometry, dweights, order: str | None = No
     if _order(order, dy, geometry, band) == "bands":
         sizes = (*_sizes(x, dy, geometry), *geometry.taps, *band)
         rows = dweights.shape[0] * dweights.shape[1]
-        launch("correlate_bands_backward_weights", rows, dy.size // dy.shape[1], x, dy, dweights, *sizes)
+        width = dy.size // dy.shape[1] * _taps(geometry)
+        launch("correlate_bands_backward_weights", rows, width, x, dy, dweights, *sizes)
     else:
         sizes = (*_sizes(dy, x, geometry), *geometry.taps)
         launch("deconv_gather_backward_weights", dweights.size, dy.shape[3], dy, x, dweights, *sizes)
@@ -68,6 +69,11 @@ def _order(asked: str | None, like, geometry, band) -> str:
         if (geometry.dilation != (1, 1)) if asked == "places" else band is None:
             return "rows"
     return asked
+
+
+def _taps(geometry) -> int:
+    """How much more than to move it there is to do for a result: so many bands are worth a second thread much earlier."""
+    return geometry.kernel[0] * geometry.kernel[1]
 
 
 def _sizes(x, y, geometry) -> tuple[int, ...]:

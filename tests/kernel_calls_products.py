@@ -131,6 +131,7 @@ def _gathers(dtype):
     for window in (
         kernels.Geometry((4, 4), (2, 2), (1, 1), group=2),
         kernels.Geometry((3, 2), (1, 2), (1, 0), group=2),
+        kernels.Geometry((3, 3), (1, 1), (1, 1), group=2),
     ):
         shape = (1, 4, 10, WIDE // 4)
         x, weights = _numbers(dtype, *shape), _numbers(dtype, 4, 2, *window.kernel)
