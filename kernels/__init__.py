@@ -30,7 +30,7 @@ from .device import (
     synchronize,
     to_host,
 )
-from .elementwise import divide_multiply, maximum, maximum_backward, multiply, scale_add
+from .elementwise import divide_multiply, maximum, maximum_backward, multiply, scale_add, weighted_sum
 from .embed import embed, embed_backward
 from .graph import Graph
 from .host import aligned_zeros

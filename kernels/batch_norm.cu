@@ -85,9 +85,9 @@ KERNEL(channel_affine_forward, const real* x, const real* __restrict__ scale, co
   }
 }
 
-// One such map after another, as one: x -> second (first x + first_shift) + second_shift; factor and summand may be the first's.
-KERNEL(compose_affine, real* factor, real* summand, const real* first, const real* first_shift, const real* __restrict__ second,
-       const real* __restrict__ second_shift, int channels) {
+// One such map after another, as one: x -> second (first x + first_shift) + second_shift; factor and summand may be those of either.
+KERNEL(compose_affine, real* factor, real* summand, const real* first, const real* first_shift, const real* second, const real* second_shift,
+       int channels) {
   for_each(c, channels) {
     const acc a = first ? first[c] : 1, b = first_shift ? first_shift[c] : 0, s = second ? second[c] : 1;
     factor[c] = a * s, summand[c] = b * s + (second_shift ? second_shift[c] : 0);
@@ -114,13 +114,14 @@ KERNEL(channel_affine_backward, const real* dy, const real* __restrict__ x, cons
 }
 
 // BVLC's BatchNorm keeps weighted sums over the batches: means and variances are sums / weight, 0 before the first batch.
-// The map by them: factor = 1 / sqrt(variance + eps), summand = -mean * factor.
+// The map by them, and by what follows (null: nothing): factor = scale / sqrt(variance + eps), summand = shift - mean * factor.
 KERNEL(running_affine, const real* __restrict__ means, const real* __restrict__ variances, const real* __restrict__ weight,
-       real* __restrict__ factor, real* __restrict__ summand, acc eps, int channels) {
+       const real* __restrict__ scale, const real* __restrict__ shift, real* __restrict__ factor, real* __restrict__ summand, acc eps,
+       int channels) {
   const acc over = weight[0] != 0 ? 1 / weight[0] : 0;
   for_each(c, channels) {
-    const acc f = 1 / sqrt(variances[c] * over + eps);
-    factor[c] = f, summand[c] = -means[c] * over * f;
+    const acc f = (scale ? scale[c] : 1) / sqrt(variances[c] * over + eps);
+    factor[c] = f, summand[c] = (shift ? shift[c] : 0) - means[c] * over * f;
   }
 }
 

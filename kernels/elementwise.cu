@@ -10,6 +10,11 @@ KERNEL(scale_add, const real* x, real* y, acc a, acc b, index n) {
   }
 }
 
+// y = a * x + b * z, but at least `least`: minus infinity, or 0 where a ReLU follows; y may be either
+KERNEL(weighted_sum, const real* x, const real* z, real* y, acc a, acc b, acc least, index n) {
+  write_each(n, y, [&](index, acc v, acc w) { return a * v + b * w < least ? least : a * v + b * w; }, x, z);
+}
+
 // y = x * z; y may be either
 KERNEL(multiply, const real* x, const real* z, real* y, index n) {
   write_each(n, y, [](index, acc a, acc b) { return a * b; }, x, z);

@@ -1,11 +1,18 @@
 """Sums, products and maxima of arrays of one shape."""
 
+import math
+
 from .device import launch_elementwise
 
 
 def scale_add(x, a: float, y, b: float) -> None:
     """y = a * x + b * y; with b = 0 what y held does not matter."""
     launch_elementwise("scale_add", x.size, x, y, a, b, x.size)
+
+
+def weighted_sum(x, z, a: float, b: float, out, rectified: bool = False) -> None:
+    """out = a * x + b * z; out may be either. rectified: 0 where that is below 0, as a ReLU would make it."""
+    launch_elementwise("weighted_sum", x.size, x, z, out, a, b, 0.0 if rectified else -math.inf, x.size)
 
 
 def multiply(x, z, out) -> None:

@@ -89,7 +89,7 @@ def channel_affine_forward(x, scale, shift, out, rectified: bool = False) -> Non
 def compose_affine(first, second, like):
     """(scale, shift) (C,) of the map per channel that does first and then second, each (scale or None, shift or None).
 
-    They lie in a workspace of the kind of the array `like` until the next call; first may be what the call before gave.
+    They lie in a workspace of the kind of the array `like` until the next call; first or second may be what the call before gave.
     """
     channels = next(array.size for array in (*first, *second) if array is not None)
     factor, summand = workspace(like, 2 * channels, "affine").reshape(2, channels)
@@ -106,9 +106,13 @@ def channel_affine_backward(dy, x, scale, dx=None, dscale=None, dshift=None, in_
         launch("channel_affine_backward", c, n * size, dy, x, scale, dx, dscale, dshift, n, c, size)
 
 
-def running_affine(means, variances, weight, eps: float, factor, summand) -> None:
-    """The map x -> factor * x + summand (C,) that normalises by running statistics: sums (C,) and the weight (1,) to divide them by."""
-    launch_elementwise("running_affine", means.size, means, variances, weight, factor, summand, eps, means.size)
+def running_affine(means, variances, weight, eps: float, factor, summand, then=(None, None)) -> None:
+    """The map x -> factor * x + summand (C,) that normalises by running statistics: sums (C,) and the weight (1,) to divide them by.
+
+    then: (scale, shift) of the map that follows, each (C,) or None for 1 and 0; the two become one.
+    """
+    arrays = (means, variances, weight, *then, factor, summand)
+    launch_elementwise("running_affine", means.size, *arrays, eps, means.size)
 
 
 def move_averages(mean, variance, means, variances, weight, keep: float, unbiased: float) -> None:

@@ -37,6 +37,7 @@ from . import (
 from .activation import Dropout, ReLU
 from .batch_norm import BN, RunningBN
 from .convolution import Convolution, Deconvolution
+from .eltwise import Eltwise
 from .inputs import Input
 from .layer import Layer, layer_type, layer_types, param_field, register
 from .memory_data import MemoryData
@@ -53,6 +54,7 @@ __all__ = [
     "Crop",
     "Deconvolution",
     "Dropout",
+    "Eltwise",
     "Input",
     "Layer",
     "MemoryData",

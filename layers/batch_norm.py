@@ -103,8 +103,9 @@ class BN(Layer):
         """See Layer."""
         return not self.learns
 
-    def channel_map(self):
-        return self.blobs[0].data.reshape(-1), self.blobs[1].data.reshape(-1)
+    def channel_map(self, then=None):
+        own = self.blobs[0].data.reshape(-1), self.blobs[1].data.reshape(-1)
+        return own if then is None else kernels.compose_affine(own, then, own[0])
 
     def buffers(self):
         return [self.kept]
@@ -162,13 +163,12 @@ class RunningBN(BatchNorm):
         self._one = Blob((1,), self.dtype)
         self._one.host_data[...] = 1
 
-    def channel_map(self):
-        scale, shift, running_mean, running_variance = (blob.data.reshape(-1) for blob in self.blobs)
-        own = self._factor.data, self._summand.data
-        kernels.running_affine(running_mean, running_variance, self._one.data, self._eps, *own)
-        for kept, values in zip(own, kernels.compose_affine(own, (scale, shift), scale), strict=True):
-            kept[...] = values
-        return own
+    def channel_map(self, then=None):
+        scale, shift, *running = (blob.data.reshape(-1) for blob in self.blobs)
+        behind = (scale, shift) if then is None else kernels.compose_affine((scale, shift), then, scale)
+        factor, summand = self._factor.data, self._summand.data
+        kernels.running_affine(*running, self._one.data, self._eps, factor, summand, behind)
+        return factor, summand
 
     def forward(self, bottom, top, after=None):
         if not bottom[0].count:  # no values have no mean: the statistics stay

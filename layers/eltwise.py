@@ -28,8 +28,10 @@ class Eltwise(Layer):
         steps = {
             operations.SUM: (self._sum, self._sum_backward),
             operations.PROD: (self._product, self._product_backward),
+            operations.MAX: (self._maximum, self._maximum_backward),
         }
-        self._forward, self._backward = steps.get(self.operation, (self._maximum, self._maximum_backward))
+        self._forward, self._backward = steps[self.operation]
+        self.sums = self.operation == operations.SUM
         self._which = None
 
     def reshape(self, bottom, top):
@@ -38,17 +40,26 @@ class Eltwise(Layer):
                 raise ValueError(f"its bottoms have the shapes {[b.shape for b in bottom]}: they must be the same")
         top[0].reshape(*bottom[0].shape)
 
-    def forward(self, bottom, top):
-        self._forward([blob.data for blob in bottom], top[0].data)
+    def forward(self, bottom, top, after=None):
+        """after (kernels.After): the work of a ReLU behind a SUM, where the net lets it be done here."""
+        values, y = [blob.data for blob in bottom], top[0].data
+        if after is None:
+            self._forward(values, y)
+        else:
+            self._sum(values, y, after.rectified)
 
     def backward(self, top, propagate_down, bottom):
         for number, wanted in enumerate(propagate_down):
             if wanted:
                 self._backward(number, bottom, top[0])
 
-    def _sum(self, values, y):
-        for number, (x, coefficient) in enumerate(zip(values, self.coefficients, strict=True)):
-            kernels.scale_add(x, coefficient, y, 0 if number == 0 else 1)
+    def _sum(self, values, y, rectified=False):
+        total, factor, last = values[0], self.coefficients[0], len(values) - 1
+        for number in range(1, len(values)):
+            kernels.weighted_sum(
+                total, values[number], factor, self.coefficients[number], y, rectified and number == last
+            )
+            total, factor = y, 1
 
     def _sum_backward(self, number, bottom, top):
         kernels.scale_add(top.diff, self.coefficients[number], bottom[number].diff, 0)

@@ -116,8 +116,11 @@ class Layer:
         """Write the gradients of the bottoms that are wanted and add those of the parameters."""
         raise NotImplementedError
 
-    def channel_map(self) -> tuple:
-        """(factor, summand), (C,) each or None for 1 and 0, of a layer that `maps_channels`, for a layer before it to do its work."""
+    def channel_map(self, then=None) -> tuple:
+        """(factor, summand), (C,) each or None for 1 and 0, of a layer that `maps_channels`, for a layer before it to do its work.
+
+        then: the map of the layers behind it, which becomes a part of this one.
+        """
         raise NotImplementedError
 
     def coordinate_map(self) -> tuple[tuple[float, float], tuple[float, float]] | None:

@@ -58,9 +58,9 @@ class BatchNorm(Layer):
         self.kept.reshape(*bottom[0].shape)
         self._sizes = (bottom[0].shape[0], self.channels, math.prod(bottom[0].shape[2:]))
 
-    def channel_map(self):
-        factor, summand = self._factor.data, self._summand.data
-        kernels.running_affine(*(blob.data for blob in self.blobs), self.param.batch_norm_param.eps, factor, summand)
+    def channel_map(self, then=None):
+        factor, summand, eps = self._factor.data, self._summand.data, self.param.batch_norm_param.eps
+        kernels.running_affine(*(blob.data for blob in self.blobs), eps, factor, summand, then or (None, None))
         return factor, summand
 
     def _copy_in_place(self, bottom, top):

@@ -97,9 +97,10 @@ class Scale(_Along):
     def buffers(self):
         return [self._kept]
 
-    def channel_map(self):
+    def channel_map(self, then=None):
         self._has_copied = False
-        return self.blobs[0].data, None if self._bias is None else self.blobs[self._bias].data
+        own = self.blobs[0].data, None if self._bias is None else self.blobs[self._bias].data
+        return own if then is None else kernels.compose_affine(own, then, own[0])
 
     def map_gradients(self):
         """Where the gradients of what `channel_map` gives are added to, or None."""
@@ -141,8 +142,9 @@ class Bias(_Along):
     def setup(self, bottom, top):
         self._make_operand(bottom, 0)
 
-    def channel_map(self):
-        return None, self.blobs[0].data
+    def channel_map(self, then=None):
+        own = None, self.blobs[0].data
+        return own if then is None else kernels.compose_affine(own, then, own[1])
 
     def forward(self, bottom, top):
         y = top[0].data

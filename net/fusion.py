@@ -1,21 +1,21 @@
 """Layers that do the work of those behind them while they write their results (`Net(share=True)`).
 
-A convolution stands for maps per channel (batch norm by stored statistics, Scale, Bias) and a ReLU where no pass runs backward; batch norm
-by the batch's statistics for a Scale, where it has none of its own, and a ReLU everywhere: only layers in place, since what they read is
-gone afterwards in any case.
+A convolution stands for maps per channel (batch norm by stored statistics, Scale, Bias) and a ReLU where no pass runs backward, and so does
+a sum of blobs for a ReLU; batch norm by the batch's statistics for a Scale, where it has none of its own, and a ReLU everywhere: only layers
+in place, since what they read is gone afterwards in any case.
 """
 
 from ..blob import Blob
 from ..kernels import After, compose_affine
-from ..layers import BN, BatchNorm, Convolution, Deconvolution, Dropout, ReLU, RunningBN, Scale
+from ..layers import BN, BatchNorm, Convolution, Deconvolution, Dropout, Eltwise, ReLU, RunningBN, Scale
 
 
 def find_fusions(net, forward_only: bool) -> dict[int, int]:
     """{number of a layer: number of the last layer that it can stand for}; forward_only: the net never runs backward."""
     found = {}
     for number, layer in enumerate(net.layers):
-        stands = isinstance(layer, (Convolution, Deconvolution)) and len(layer.param.top) == 1 and forward_only
-        if (stands or _by_batch(layer)) and not any(layer.loss_weights):
+        stands = isinstance(layer, (Convolution, Deconvolution)) and len(layer.param.top) == 1 or _sums(layer)
+        if (stands and forward_only or _by_batch(layer)) and not any(layer.loss_weights):
             last = number
             while last + 1 < len(net.layers) and _follows(net.layers[number : last + 1], net.layers[last + 1]):
                 last += 1
@@ -33,6 +33,10 @@ def _same_backward(net, first: int, last: int) -> bool:
 
 def _by_batch(layer) -> bool:
     return isinstance(layer, (BN, BatchNorm)) and layer.by_batch
+
+
+def _sums(layer) -> bool:
+    return isinstance(layer, Eltwise) and layer.sums
 
 
 def _follows(layers, following) -> bool:
@@ -56,15 +60,14 @@ def _follows(layers, following) -> bool:
 
 def after(layers, backward: bool = False) -> After:
     """What these layers, maps per channel and a ReLU behind them, do to each result; backward: with the gradients of a Scale."""
-    gain = shift = dgain = dshift = None
-    for layer in layers:
-        if layer.maps_channels:
-            own = layer.channel_map()
-            alone = gain is None and own[0] is not None and own[1] is not None
-            gain, shift = own if alone else compose_affine((gain, shift), own, layer.blobs[0].data)
-            if backward:
-                dgain, dshift = layer.map_gradients()
-    return After(gain, shift, isinstance(layers[-1], ReLU), dgain, dshift)
+    maps, composed, gradients = [layer for layer in layers if layer.maps_channels], None, (None, None)
+    for layer in reversed(maps):
+        composed = layer.channel_map(composed)
+        if backward:
+            gradients = layer.map_gradients()
+    if maps and (composed[0] is None or composed[1] is None):
+        composed = compose_affine(composed, (None, None), maps[0].blobs[0].data)
+    return After(*(composed or (None, None)), isinstance(layers[-1], ReLU), *gradients)
 
 
 def part_in_place(net) -> dict[int, Blob]:

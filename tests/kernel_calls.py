@@ -58,6 +58,14 @@ def _scale_add(dtype):
     return [y, z]
 
 
+def _weighted_sum(dtype):
+    x, z = _numbers(dtype, 2, WIDE), _numbers(dtype, 2, WIDE, seed=1)
+    plain, rectified = empty(2, WIDE, dtype=dtype), empty(2, WIDE, dtype=dtype)
+    kernels.weighted_sum(x, z, 0.5, -2, plain)
+    kernels.weighted_sum(x, z, 1, 1, rectified, rectified=True)
+    return [plain, rectified]
+
+
 def _multiply(dtype):
     y = empty(2, WIDE, dtype=dtype)
     kernels.multiply(_numbers(dtype, 2, WIDE), _numbers(dtype, 2, WIDE, seed=1), y)
@@ -263,6 +271,7 @@ CALLS = {
     "relu_backward": _relu_backward,
     "dropout": _dropout,
     "scale_add": _scale_add,
+    "weighted_sum": _weighted_sum,
     "multiply": _multiply,
     "divide_multiply": _divide_multiply,
     "maximum": _maximum,

@@ -60,11 +60,14 @@ def _prelu(dtype):
 def _running_statistics(dtype):
     means, variances, mean, variance = (np.abs(numbers(WIDE, seed=seed, dtype=dtype)) for seed in range(4))
     sums, weight = [put(means), put(variances)], put(np.array([2], dtype))
-    factor, summand, empty_factor, empty_summand = (empty(WIDE, dtype=dtype) for _ in range(4))
-    kernels.running_affine(*sums, weight, 1e-5, factor, summand)
-    kernels.running_affine(*sums, put(np.zeros(1, dtype)), 1e-5, empty_factor, empty_summand)
+    then = [put(numbers(WIDE, seed=seed, dtype=dtype)) for seed in (4, 5)]
+    made = []
+    for own, behind in ((weight, (None, None)), (put(np.zeros(1, dtype)), (None, None)), (weight, then)):
+        factor, summand = empty(WIDE, dtype=dtype), empty(WIDE, dtype=dtype)
+        kernels.running_affine(*sums, own, 1e-5, factor, summand, behind)
+        made += [factor, summand]
     kernels.move_averages(put(mean), put(variance), *sums, weight, 0.9, 1.25)
-    return [factor, summand, empty_factor, empty_summand, *sums, weight]
+    return [*made, *sums, weight]
 
 
 def _lrn(dtype):

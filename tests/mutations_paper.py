@@ -98,6 +98,8 @@ CHANGES = [
     ("scale_add", "{ return a * v; }", "{ return -a * v; }"),
     ("multiply", "a * b", "a * a"),
     ("divide_multiply", "x[i] / z[i] * w[i]", "x[i] * z[i] * w[i]"),
+    ("weighted_sum", ": a * v + b * w;", ": a * v - b * w;"),
+    ("weighted_sum", "? least", "? a"),
     ("maximum", "x[i] > y[i]", "x[i] < y[i]"),
     ("maximum", "x[i] > y[i]", "x[i] >= y[i]"),
     ("maximum", "k == 1", "k == 0"),

@@ -69,6 +69,25 @@ def test_a_convolution_with_what_follows_is_the_layers_one_by_one(kind, engine, 
     assert wanted.std() > 0.1
 
 
+@pytest.mark.parametrize("count", [2, 3])
+def test_a_sum_of_blobs_does_the_work_of_the_relu_behind_it(launched, count):
+    """As at the end of each block of a ResNet."""
+    layers = [
+        f'layer {{ name: "p{k}" type: "Power" bottom: "x" top: "p{k}" power_param {{ scale: {k - 1} }} }}'
+        for k in range(count)
+    ]
+    bottoms = " ".join(f'bottom: "p{k}"' for k in range(count))
+    coefficients = " ".join(f"coeff: {k - 0.5}" for k in range(count))
+    layers.append(f'layer {{ name: "sum" type: "Eltwise" {bottoms} top: "y" eltwise_param {{ {coefficients} }} }}')
+    wanted = net_of(*layers, RELU).forward()["z"].copy()
+    launched.clear()
+    np.testing.assert_array_equal(net_of(*layers, RELU, share=True).forward()["z"], wanted)
+    assert "relu_forward" not in launched and wanted.min() == 0
+    product = layers[-1].replace(coefficients, "operation: PROD")
+    assert find_fusions(net_of(*layers[:-1], product, RELU), forward_only=True) == {}
+    assert find_fusions(net_of(*layers, RELU), forward_only=False) == {}
+
+
 def test_winograds_results_need_no_pass_for_batch_norm_and_relu(launched):
     net_of(convolution(), BN, RELU, share=True).forward()
     assert "winograd_results" in launched
