@@ -2,8 +2,8 @@
 
     python benchmarks/compare_cpu.py deconvnet|nets [--peer PYTHON_WITH_TORCH] [--caffe PYTHON_WITH_CAFFE] [--check] [--out FILE]
 
-deconvnet: DeconvNet at 224x224; nets: those of classic_nets.py, beside Caffe too. Without --peer only ours is measured. `make bench` calls
-it for both, with the environments that `make bench-peers` and `make caffe-peer` make and with --check: where the committed results of the same processor tell of a ratio that was
+deconvnet: DeconvNet at 224x224; nets: those of classic_nets.py, beside Caffe too. Without --peer and --caffe only ours is measured.
+`make bench` calls it for both, with the environments that `make bench-peers` and `make caffe-peer` make and with --check: where the committed results of the same processor tell of a ratio that was
 more than 10 % better, it says so and ends with status 1; a row measured in one round is too noisy for that. With --render it puts the
 tables of the results file into README.md and measures nothing.
 """

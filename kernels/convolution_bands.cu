@@ -1,7 +1,7 @@
 // Convolution with few channels a group, as a depthwise one has, and its adjoints, for a CPU (bands.h):
 //   y[n, g, o, h, w] = sum over (c, i, j) of x[n, g, c, h * stride - pad + i * dilation, ...] * weights[g, o, c, i, j].
-// A product of matrices would have a single row, and columns several times as large as the map. Here each tap passes once over a band of
-// windows that stays in the first cache. Compulsory bytes: read x and the weights once, write y once.
+// A product of matrices would have a single row, and columns several times as large as the map. Here taps pass over a band of windows
+// that stays in the first cache, nine of a 3x3 window at once. Compulsory bytes: read x and the weights once, write y once.
 #include "bands.h"
 
 #define MOST_TAPS 128  // of a window; kernels/bands.py knows it

@@ -26,7 +26,7 @@ KERNEL(divide_multiply, const real* x, const real* z, const real* w, real* y, in
 }
 
 // the k-th of several: where it beats y it takes y's place and leaves its number in `which`. A NaN wins all. Ties
-// are Caffe's: of the first two the second wins, a later one has to be greater
+// are those of Caffe's CPU code: of the first two the second wins, a later one has to be greater
 KERNEL(maximum, const real* __restrict__ x, real* __restrict__ y, int* __restrict__ which, int k, index n) {
   for_each(i, n) {
     if (k == 0 || x[i] > y[i] || (k == 1 && x[i] == y[i]) || (x[i] != x[i] && y[i] == y[i])) y[i] = x[i], which[i] = k;

@@ -19,7 +19,17 @@ def correlate(x, weights, geometry, y, order: str | None = None) -> None:
     order = _order(order, y, geometry, band)
     height, width = y.shape[2:]
     if order == "bands":
-        launch("correlate_bands", y.size // width, width * _taps(geometry), x, weights, y, *_sizes(x, y, geometry), *taps, *band)
+        launch(
+            "correlate_bands",
+            y.size // width,
+            width * _taps(geometry),
+            x,
+            weights,
+            y,
+            *_sizes(x, y, geometry),
+            *taps,
+            *band,
+        )
     elif order == "rows":
         sizes = _sizes(y, x, geometry)
         launch("deconv_gather_backward_data", y.size // width, x.shape[3], x, weights, y, *sizes, *taps)

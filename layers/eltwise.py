@@ -10,7 +10,7 @@ class Eltwise(Layer):
     """Caffe's Eltwise. bottoms: two or more of one shape; top: the same shape.
 
     SUM takes a `coeff` per bottom; PROD's gradient multiplies the others (stable_prod_grad) or divides y by the bottom;
-    MAX: where bottoms are equal the second has the gradient before the first, and both before later ones, as in Caffe.
+    MAX: where bottoms are equal the second has the gradient before the first, and both before later ones, as in Caffe on a CPU.
     """
 
     only_launches = True

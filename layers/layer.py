@@ -123,6 +123,10 @@ class Layer:
         """
         raise NotImplementedError
 
+    def map_gradients(self) -> tuple:
+        """Where the gradients of what `channel_map` gives are added to, or None, of a layer whose work batch norm may do in training."""
+        raise NotImplementedError
+
     def coordinate_map(self) -> tuple[tuple[float, float], tuple[float, float]] | None:
         """Per axis (a, b) with input coordinate = a * output coordinate + b; None where the layer keeps no such map.
 

@@ -103,7 +103,6 @@ class Scale(_Along):
         return own if then is None else kernels.compose_affine(own, then, own[0])
 
     def map_gradients(self):
-        """Where the gradients of what `channel_map` gives are added to, or None."""
         return self.gradient_of(0), None if self._bias is None else self.gradient_of(self._bias)
 
     def forward(self, bottom, top):
@@ -119,7 +118,9 @@ class Scale(_Along):
         if top[0] is bottom[0]:
             self.require_kept()
             if not self._has_copied:
-                raise ValueError("the layer before it did its work in the forward pass: run backward through both")
+                raise ValueError(
+                    "the layer before it did its work in the forward pass: run backward through both, or forward again first"
+                )
         x = (self._kept if top[0] is bottom[0] else bottom[0]).data.reshape(self._sizes)
         dx = bottom[0].diff.reshape(self._sizes) if propagate_down[0] else None
         dscale = self._operand_gradient(propagate_down, bottom)

@@ -93,6 +93,7 @@ def _forward_again(layer: Layer, bottom: list[Blob], top: list[Blob]) -> None:
     layer.rewind()
     if position is not None:
         layer.position = max(0, position - 1)
+    layer.reshape(bottom, top)  # a layer before it may have done its work so far
     layer.forward(bottom, top)
     for blob, values in zip(moved, before, strict=True):
         blob.host_data[...] = values

@@ -11,6 +11,7 @@ something does. --keep leaves the cases in a folder; --record writes them into a
 
 import argparse
 import logging
+import math
 import subprocess
 import sys
 import tempfile
@@ -146,11 +147,13 @@ def record(cases, path: Path) -> None:
 
 
 def compare_all(kinds, count: int, seed: int, python: str, folder: Path) -> list[str]:
-    """Draw, run and compare; a line for each case that differs."""
+    """Draw, run and compare; a line for each case that differs. What lies in the folder from an earlier run goes first."""
+    for old in folder.glob("*.npz"):
+        old.unlink()
     for kind in kinds:
         for number in range(seed * 1000, seed * 1000 + count):
             if kind == "solvers":
-                write_solver(*_solver_of(number), number, folder)
+                write_solver(*_solver_of(number, seed), number, folder)
             else:
                 write_net(kind, number, folder)
     run_caffe(python, folder)
@@ -167,11 +170,11 @@ def _cases(folder: Path, kind: str) -> list[Path]:
     return sorted(path for path in folder.glob(f"{kind}_*.npz") if not path.name.endswith(".out.npz"))
 
 
-def _solver_of(number: int) -> tuple[str, str]:
-    """Type and policy, each with each in turn."""
-    policies = list(drawn_solvers.POLICIES)
-    types = drawn_solvers.TYPES
-    return types[number % len(types)], policies[number // len(types) % len(policies)]
+def _solver_of(number: int, seed: int) -> tuple[str, str]:
+    """Type and policy: 42 solvers in turn are each with each, and few of them still all of both."""
+    policies, types = list(drawn_solvers.POLICIES), drawn_solvers.TYPES
+    at = number - seed * 1000
+    return types[at % len(types)], policies[(at + at // 42) % len(policies)]
 
 
 def difference_in(case: Path, kind: str) -> str:
@@ -189,6 +192,7 @@ def compare_given(model: str, weights: str, python: str, folder: Path) -> float:
     for name in net.inputs:
         net.blobs[name].data[...] = draw.normal(0, 50, net.blobs[name].shape)
     inputs = {f"inputs/{name}": net.blobs[name].data.copy() for name in net.inputs}
+    (folder / "given.out.npz").unlink(missing_ok=True)
     np.savez(folder / "given.npz", model=str(Path(model).resolve()), weights=str(Path(weights).resolve()), **inputs)
     run_caffe(python, folder)
     theirs = result_of(folder / "given.npz")
@@ -196,7 +200,10 @@ def compare_given(model: str, weights: str, python: str, folder: Path) -> float:
     shares = {}
     for name, blob in net.blobs.items():
         wanted = theirs[f"blobs/{name}"]
-        shares[name] = float(np.abs(blob.data - wanted).max(initial=0) / max(1e-30, np.abs(wanted).max(initial=0)))
+        if blob.shape != wanted.shape:
+            sys.exit(f"compare: blob {name} is {blob.shape}, Caffe's {wanted.shape}")
+        share = float(np.abs(blob.data - wanted).max(initial=0) / max(1e-30, np.abs(wanted).max(initial=0)))
+        shares[name] = math.inf if math.isnan(share) else share
     worst = max(shares, key=shares.get)
     print(f"{len(shares)} blobs; the largest difference is {shares[worst]:.1e} of the largest value, in blob {worst}")
     return shares[worst]

@@ -307,3 +307,16 @@ def test_a_training_pass_in_two_parts_scales_as_one_pass(stop, goes_on):
         net.backward(end=goes_on)
         net.backward(start=stop)
     assert_same_gradients(parted, plain)
+
+
+def test_a_bad_layer_is_found_behind_batch_norm_after_the_maps_changed_their_size():
+    """Layers whose work another has done have not followed the maps."""
+    net = training_net(*SCALED, share=True)
+    for size in (9, 5):
+        net.blobs["x"].reshape(2, 17, size, 11)
+        net.blobs["x"].data[...] = np.random.default_rng(0).normal(size=net.blobs["x"].shape)
+        net.forward()
+    assert net.first_bad_layer() is None
+    net.params["scale"][0].data[3] = np.nan
+    net.forward()
+    assert net.first_bad_layer() == "scale"
