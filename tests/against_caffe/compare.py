@@ -6,7 +6,7 @@
 PYTHON has pycaffe: `make caffe-peer` makes one. `count` nets of each layer type (or solvers of the type `solvers`): outputs, gradients of
 inputs and parameters; each solver's losses and parameters, and that Caffe resumes from our snapshot and we from Caffe's. With --model the
 blobs of one net are compared after a forward pass over drawn inputs. Prints a line a type and what differs; ends with status 1 where
-something does. --keep leaves the cases in a folder; --record writes them into a file for tests/net/test_golden.py.
+something does. --keep leaves the cases in a new folder; --record writes them into a file for tests/net/test_golden.py.
 """
 
 import argparse
@@ -147,9 +147,7 @@ def record(cases, path: Path) -> None:
 
 
 def compare_all(kinds, count: int, seed: int, python: str, folder: Path) -> list[str]:
-    """Draw, run and compare; a line for each case that differs. What lies in the folder from an earlier run goes first."""
-    for old in folder.glob("*.npz"):
-        old.unlink()
+    """Draw, run and compare in an empty folder; a line for each case that differs."""
     for kind in kinds:
         for number in range(seed * 1000, seed * 1000 + count):
             if kind == "solvers":
@@ -192,7 +190,6 @@ def compare_given(model: str, weights: str, python: str, folder: Path) -> float:
     for name in net.inputs:
         net.blobs[name].data[...] = draw.normal(0, 50, net.blobs[name].shape)
     inputs = {f"inputs/{name}": net.blobs[name].data.copy() for name in net.inputs}
-    (folder / "given.out.npz").unlink(missing_ok=True)
     np.savez(folder / "given.npz", model=str(Path(model).resolve()), weights=str(Path(weights).resolve()), **inputs)
     run_caffe(python, folder)
     theirs = result_of(folder / "given.npz")
@@ -228,6 +225,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = (chosen.keep or Path(temporary)).resolve()
         folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()):  # an earlier run's results would be taken for this one's
+            parser.error(f"--keep {folder}: is not empty; name a new folder")
         if chosen.model:
             sys.exit(compare_given(chosen.model, chosen.weights, chosen.caffe, folder) > golden_case.TOLERANCE)
         told = compare_all(chosen.types or kinds, chosen.count, chosen.seed, chosen.caffe, folder)
