@@ -3,6 +3,7 @@
 import functools
 import math
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -181,16 +182,16 @@ class Blob:
 class HostBlob:
     """What Python sees of a blob, as in pycaffe: `data` and `diff` are NumPy arrays, whatever device computes.
 
-    recycled: "data" or "diff" where other blobs use that memory after this one; asking for it raises RuntimeError.
+    gone: "data" or "diff" or both where other blobs use that memory after this one; asking for it raises RuntimeError.
     """
 
-    def __init__(self, blob: Blob, name: str = "", recycled: str | None = None):
+    def __init__(self, blob: Blob, name: str = "", gone: Iterable[str] = ()):
         self._blob = blob
         self._name = name
-        self._recycled = recycled
+        self._gone = gone
 
     def _require(self, side: str) -> None:
-        if side == self._recycled:
+        if side in self._gone:
             raise RuntimeError(
                 f"the {side} of blob '{self._name}' is gone: the net was made with share=True and its memory serves other blobs "
                 f"since; make it with keep=['{self._name}'], or without share"

@@ -56,6 +56,7 @@ from .normalization import (
     channel_affine_forward,
     compose_affine,
     move_averages,
+    normalize,
     running_affine,
 )
 from .permute import permutation, permute

@@ -36,9 +36,8 @@ KERNEL(channel_moments, const real* __restrict__ x, real* __restrict__ kept, dou
   }
 }
 
-// inverse = 1 / sqrt(variance + eps)
-KERNEL(merge_moments, real* __restrict__ mean, real* __restrict__ variance, real* __restrict__ inverse, const double* __restrict__ moments,
-       acc eps, int images, int channels, int size, int together, int run, int pieces) {
+KERNEL(merge_moments, real* __restrict__ mean, real* __restrict__ variance, const double* __restrict__ moments, int images, int channels,
+       int size, int together, int run, int pieces) {
   for_blocks(c, channels) {
     const double* __restrict__ of = moments + 2 * (index)c * pieces;
     const double count = (double)images * size;
@@ -55,7 +54,7 @@ KERNEL(merge_moments, real* __restrict__ mean, real* __restrict__ variance, real
       sum += of[2 * q + 1] + (double)piece.rows * piece.length * difference * difference;
     }
     const acc var = block_sum(sum) / count;
-    for_threads(once, 1) mean[c] = mu, variance[c] = var, inverse[c] = 1 / sqrt(var + eps);
+    for_threads(once, 1) mean[c] = mu, variance[c] = var;
   }
 }
 
@@ -63,14 +62,14 @@ KERNEL(merge_moments, real* __restrict__ mean, real* __restrict__ variance, real
 DEVICE int channel_of(int p, int first, int channels) { return first + p < channels ? first + p : first + p - channels; }
 
 // y may be x
-KERNEL(normalize_planes, const real* x, const real* __restrict__ mean, const real* __restrict__ inverse, const real* __restrict__ scale,
-       const real* __restrict__ shift, real* y, acc least, int images, int channels, int size, int together, int run, int pieces) {
+KERNEL(normalize_planes, const real* x, const real* __restrict__ mean, const real* __restrict__ variance, const real* __restrict__ scale,
+       const real* __restrict__ shift, real* y, acc eps, acc least, int images, int channels, int size, int together, int run, int pieces) {
   for_blocks(r, pieces) {
     const Piece piece = piece_of(pieces - 1 - r, images * channels, size, together, run);
     const Team team = team_of(piece.rows, packs_in(piece.length));
     for_rows(p, team, piece.rows) {
       const int c = channel_of(p, piece.plane % channels, channels);
-      const Channel of = {mean[c], inverse[c], scale[c], shift[c], least};
+      const Channel of = {mean[c], 1 / sqrt(variance[c] + eps), scale[c], shift[c], least};
       const index at = (index)(piece.plane + p) * size + piece.first;
       write_row(team, piece.length, y + at, [&](int, real v) { return y_of(of, normal_of(of, v)); }, x + at);
     }

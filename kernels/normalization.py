@@ -22,18 +22,24 @@ def batch_norm_forward(
     in_pieces: let several blocks share a channel, as a GPU does by itself; the results agree within rounding.
     """
     n, c, size = _sizes(x)
-    least = _least(rectified)
     if not wanted(x, in_pieces):
         arrays = (x, scale, shift, out, kept, mean, variance)
-        launch("batch_norm_forward", c, n * size, *arrays, eps, least, n, c, size)
+        launch("batch_norm_forward", c, n * size, *arrays, eps, _least(rectified), n, c, size)
         return
     own = cut(n, size, n)
-    moments, inverse = workspace(x, 2 * c * own.count, "sums", np.float64), workspace(x, 3 * c, "factors")[:c]
+    moments = workspace(x, 2 * c * own.count, "sums", np.float64)
     launch("channel_moments", c * own.count, own.together * own.run, x, kept, moments, n, c, size, *own)
-    launch("merge_moments", c, own.count, mean, variance, inverse, moments, eps, n, c, size, *own)
+    launch("merge_moments", c, own.count, mean, variance, moments, n, c, size, *own)
+    normalize(x, mean, variance, eps, scale, shift, out, rectified)
+
+
+def normalize(x, mean, variance, eps: float, scale, shift, out, rectified: bool = False) -> None:
+    """The last step of `batch_norm_forward`, to the bit: out from x and the mean and variance that are known. out may be x."""
+    n, c, size = _sizes(x)
     planes = cut(n * c, size, c)
-    arrays = (x, mean, inverse, scale, shift, out)
-    launch("normalize_planes", planes.count, planes.together * planes.run, *arrays, least, n, c, size, *planes)
+    arrays = (x, mean, variance, scale, shift, out)
+    sizes = (eps, _least(rectified), n, c, size, *planes)
+    launch("normalize_planes", planes.count, planes.together * planes.run, *arrays, *sizes)
 
 
 def batch_norm_backward(

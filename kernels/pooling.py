@@ -120,13 +120,19 @@ def average_pool_backward(dy, window: Window, out) -> None:
 
 
 def unpool(
-    x, switches, out, distinct: bool = False, window: Window | None = None, in_cells: bool | None = None
+    x,
+    switches,
+    out,
+    distinct: bool = False,
+    window: Window | None = None,
+    in_cells: bool | None = None,
+    warns: bool = True,
 ) -> None:
     """out (N, C, H, W) = x (N, C, h, w) put at its switches, zero elsewhere; of values for one place the last in scan order wins.
 
     `distinct` promises that no place is named twice, which spares a pass; window: the pooling window of the switches, where it is known.
     in_cells: let each window write what lies around it, as a GPU does where `distinct` and `window` are given; results are the same.
-    A switch outside the plane writes nothing and is warned of, on a GPU by `warn_of_strays`.
+    A switch outside the plane writes nothing and is warned of if `warns`, on a GPU by `warn_of_strays`.
     """
     planes, windows, size = x.shape[0] * x.shape[1], x.shape[2] * x.shape[3], out.shape[2] * out.shape[3]
     cells = distinct and window is not None and (on_gpu(x) if in_cells is None else in_cells)
@@ -139,6 +145,8 @@ def unpool(
     else:
         winner = workspace(outside, planes * size, "winner")
         launch("unpool_forward_last_wins", planes, size, x, switches, out, winner, outside, planes, windows, size)
+    if not warns:
+        return
     _strays.append((outside, out.shape))
     if not on_gpu(x) or len(_strays) >= _STRAYS_KEPT:
         warn_of_strays()

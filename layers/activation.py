@@ -47,6 +47,7 @@ class Dropout(Elementwise):
     """
 
     only_launches = True
+    needs_bottoms_backward = False
     position = 0
 
     def setup(self, bottom, top):

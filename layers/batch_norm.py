@@ -93,10 +93,17 @@ class BN(Layer):
         rectified = after is not None and after.rectified
         kernels.batch_norm_backward(dy, x, scale, shift, mean, variance, EPSILON, dx, dscale, dshift, rectified)
 
+    def recompute(self, bottom, top, after=None):
+        mean, variance, (scale, shift) = self.mean.data, self.variance.data, (blob.data for blob in self.blobs)
+        rectified = after is not None and after.rectified
+        kernels.normalize(bottom[0].data, mean, variance, EPSILON, scale, shift, top[0].data, rectified)
+
     @property
     def by_batch(self) -> bool:
         """Whether the batch's own statistics are taken."""
         return self.learns
+
+    recomputes = by_batch
 
     @property
     def maps_channels(self) -> bool:
@@ -190,6 +197,9 @@ class RunningBN(BatchNorm):
                 share *= 1 - self._keep
                 running *= self._keep
                 running += share
+
+    def recompute(self, bottom, top, after=None):
+        self._normalize(bottom, top, [blob.data.reshape(-1) for blob in self.blobs[:2]], self._eps, after)
 
     def backward(self, top, propagate_down, bottom, after=None):
         dy = top[0].diff.reshape(self._sizes)

@@ -32,6 +32,7 @@ class Eltwise(Layer):
         }
         self._forward, self._backward = steps[self.operation]
         self.sums = self.operation == operations.SUM
+        self.needs_bottoms_backward = self.operation == operations.PROD
         self._which = None
 
     def reshape(self, bottom, top):

@@ -73,6 +73,10 @@ class Layer:
     only_launches = False
     # whether what it computes is a map per channel, of axis 1, that follows from its parameters alone: `channel_map` gives it
     maps_channels = False
+    # whether backward looks at the bottoms' data
+    needs_bottoms_backward = True
+    # whether `recompute` writes the first top again as the last forward did, from bottoms that still hold what they held
+    recomputes = False
     # whether add_parameter fills what it adds; else fill_parameters does it later, or nobody where only shapes are wanted
     fills = True
 
@@ -125,6 +129,10 @@ class Layer:
 
     def map_gradients(self) -> tuple:
         """Where the gradients of what `channel_map` gives are added to, or None, of a layer whose work batch norm may do in training."""
+        raise NotImplementedError
+
+    def recompute(self, bottom: list[Blob], top: list[Blob], after=None) -> None:
+        """Write the first top's data again as the last forward did, with the work that it did for layers behind it; for one that `recomputes`."""
         raise NotImplementedError
 
     def coordinate_map(self) -> tuple[tuple[float, float], tuple[float, float]] | None:

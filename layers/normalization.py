@@ -41,6 +41,8 @@ class BatchNorm(Layer):
         """Whether the batch's own statistics are taken."""
         return not self.maps_channels
 
+    recomputes = by_batch
+
     def buffers(self):
         return [self.kept]
 
@@ -94,6 +96,15 @@ class BatchNorm(Layer):
         running = (blob.data for blob in self.blobs)
         keep = self.param.batch_norm_param.moving_average_fraction
         kernels.move_averages(mean, variance, *running, keep, unbiased)
+
+    def recompute(self, bottom, top, after=None):
+        self._normalize(bottom, top, self._scale_and_shift(after), self.param.batch_norm_param.eps, after)
+
+    def _normalize(self, bottom, top, scale_and_shift, eps: float, after) -> None:
+        """`recompute` by the scale and shift of the normal values."""
+        x, y = bottom[0].data.reshape(self._sizes), top[0].data.reshape(self._sizes)
+        rectified = after is not None and after.rectified
+        kernels.normalize(x, self._mean.data, self._variance.data, eps, *scale_and_shift, y, rectified)
 
     def backward(self, top, propagate_down, bottom, after=None):
         if not propagate_down[0]:

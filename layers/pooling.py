@@ -16,6 +16,7 @@ class Pooling(Layer):
     """
 
     only_launches = True
+    needs_bottoms_backward = False
     tops = (1, 2)
     # of a global pooling, the bottom's size
     window: Window | None = None
@@ -99,6 +100,8 @@ class Unpooling(Layer):
     """
 
     only_launches = True
+    needs_bottoms_backward = False  # but for the switches
+    recomputes = True
     bottoms = (1, 2)
     without_gradient = (1,)
     # the pooling layer that made the switches and the blob it pooled; set by the net
@@ -172,10 +175,16 @@ class Unpooling(Layer):
         top[0].reshape(*bottom[0].shape[:2], *size)
 
     def forward(self, bottom, top):
+        self._write(bottom, top, warns=True)
+
+    def recompute(self, bottom, top, after=None):
+        self._write(bottom, top, warns=False)
+
+    def _write(self, bottom, top, warns: bool) -> None:
         if len(bottom) > 1:
             window = self.pooling.window if self.pooling is not None else None
             distinct = window is not None and not window.overlaps
-            kernels.unpool(bottom[0].data, bottom[1].data, top[0].data, distinct, window)
+            kernels.unpool(bottom[0].data, bottom[1].data, top[0].data, distinct, window, warns=warns)
         else:
             kernels.unpool_spread(bottom[0].data, self._spread_window(), top[0].data, self.shares)
 

@@ -11,6 +11,7 @@ class _SameValues(Layer):
     """A top with its bottom's values and gradients in another shape: nothing is copied."""
 
     only_launches = True
+    needs_bottoms_backward = False
 
     def reshape(self, bottom, top):
         top[0].reshape(*self.shape_of_top(bottom[0]))
@@ -79,6 +80,7 @@ class Slice(Layer):
     """The bottom in parts along an axis (1 by default), cut at each slice_point, else in equal parts (Caffe's Slice)."""
 
     only_launches = True
+    needs_bottoms_backward = False
     tops = (1, float("inf"))
 
     def setup(self, bottom, top):

@@ -9,6 +9,7 @@ class Split(Layer):
     """One bottom to several tops (Caffe's Split, which the net inserts by itself): the data is shared, the gradients are summed."""
 
     only_launches = True
+    needs_bottoms_backward = False
     tops = (1, float("inf"))
 
     def reshape(self, bottom, top):
@@ -33,6 +34,7 @@ class Concat(Layer):
     """Bottoms one after the other along an axis (Caffe's Concat; axis 1, the channels, by default). All other sizes agree."""
 
     only_launches = True
+    needs_bottoms_backward = False
     bottoms = (1, float("inf"))
 
     def setup(self, bottom, top):
@@ -86,6 +88,7 @@ class Crop(Layer):
     """
 
     only_launches = True
+    needs_bottoms_backward = False
     bottoms = (2, 2)
     without_gradient = (1,)
     # (vertical, horizontal), set by the net with crop_param.computed

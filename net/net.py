@@ -16,14 +16,13 @@ from .crop_offset import Source
 from .debug_info import log_parameters
 from .errors import NetError, located, locating
 from .forward_graph import ForwardGraph
-from .fusion import find_fusions, part_in_place
 from .handed_down import hand_down
 from .hooks import Hooks
 from .input_shapes import with_inputs
 from .needs_backward import Passes, find_passes
-from .parameters import LearnableParameter, append_parameters, loss_weights, share_buffers, share_trained
-from .planner import recycle
-from .run import find_bad_layer, run_backward, run_forward
+from .parameters import LearnableParameter, append_parameters, loss_weights, share_trained
+from .planner import plan
+from .run import find_bad_layer, require_bottoms, run_backward, run_forward
 from .splits import AUTOMATIC, MisplacedLayer, insert_splits
 from .stored import Names
 from .weights import Arrays, LoadReport, learning_layers, load, write_weights
@@ -39,7 +38,8 @@ class Net(Hooks):
     layer name, as a test net beside its train net does.
     share: let blobs whose lives do not meet use one memory (gradients in TRAIN, data in TEST, which then cannot run backward), those of
     the net `beside` with them, so that what one net computes the other overwrites, and let layers do the work of those behind them (see
-    fusion.py); asking for a blob that is gone raises RuntimeError; keep: names of blobs to spare.
+    fusion.py); asking for a blob that is gone raises RuntimeError; keep: names of blobs to spare; recompute: in TRAIN also let data share
+    memory that a pass over other data computes again (see recompute.py): half the memory of maps behind batch norm, for a pass more.
     allow_python_layers: whether Python layers may import and run the modules that the model names.
     fill: False leaves parameters zero and, until they are asked for, without memory, for whoever wants the shapes only.
     input_shapes: shapes by name of inputs, or of data that inputs replace.
@@ -63,6 +63,7 @@ class Net(Hooks):
         beside=None,
         share=False,
         keep=(),
+        recompute=False,
         allow_python_layers=False,
         fill=True,
         input_shapes=None,
@@ -100,11 +101,17 @@ class Net(Hooks):
             raise located(error, error.layer, self.model_file) from None
         self._beside: dict[str, Layer] = {layer.name: layer for layer in beside.layers} if beside else {}
         self._build(fill and weights is None)
-        self._make_public(share, set(keep))
+        if unknown := set(keep) - set(self._blobs):
+            raise NetError(f"{self.model_file or 'net'}: keep names no blob of the net: {', '.join(sorted(unknown))}")
+        self._shares = share
+        self._forward_only = share and not (phase == caffe_pb2.TRAIN or self._param.force_backward)
+        # which layers do the work of others; what feeds batch norm in place; what is computed again when; names of blobs overwritten in a pass
+        self._fusions, self._parted, self._recomputes, self._gone = {}, {}, {}, {"data": set(), "diff": set()}
+        self._next = 0  # the layer behind those that ran forward last
+        if share:
+            plan(self, self._forward_only, set(keep), beside, recompute)
+        self._make_public()
         self._graph = ForwardGraph(self) if cuda_graph else None
-        if beside and share:
-            share_buffers(self, beside)
-        self._parted = part_in_place(self) if share and not self._forward_only else {}
         self.loaded: LoadReport | None = None
         if weights is not None:
             self.loaded = self.copy_from(weights)
@@ -134,17 +141,11 @@ class Net(Hooks):
         self.outputs = sorted(self._unread)
         self._settle_passes()
 
-    def _make_public(self, share: bool, kept: set[str]) -> None:
-        """What pycaffe shows of a net, its memory planned first."""
-        if unknown := kept - set(self._blobs):
-            raise NetError(f"{self.model_file or 'net'}: keep names no blob of the net: {', '.join(sorted(unknown))}")
-        self._shares = share
-        self._forward_only = share and not (self.phase == caffe_pb2.TRAIN or self._param.force_backward)
-        side = "data" if self._forward_only else "diff"
-        recycled = recycle(self, self._blobs, self._passes, side, kept) if share else set()
-        self._fusions = find_fusions(self, self._forward_only) if share else {}
+    def _make_public(self) -> None:
+        """What pycaffe shows of a net."""
         self.blobs = OrderedDict(
-            (name, HostBlob(blob, name, side if name in recycled else None)) for name, blob in self._blobs.items()
+            (name, HostBlob(blob, name, [side for side, names in self._gone.items() if name in names]))
+            for name, blob in self._blobs.items()
         )
         with_parameters = [(layer.name, layer.blobs) for layer in self.layers if layer.blobs]
         self.params = OrderedDict((name, [HostBlob(blob) for blob in blobs]) for name, blobs in with_parameters)
@@ -253,6 +254,7 @@ class Net(Hooks):
     def _run(self, first: int, last: int) -> float:
         """Forward through layers first..last; the weighted sum of their losses."""
         whole = (first, last) == (0, len(self.layers) - 1)
+        self._next = last + 1
         watched = self.debug_info or self._hooks
         if self._graph and whole and kernels.mode() == "gpu" and not watched:
             self._graph.run(lambda: run_forward(self, first, last))
@@ -269,7 +271,7 @@ class Net(Hooks):
         """Run layers start..end (names; all by default) and return {blob: array} of the outputs and of the names in `blobs`.
 
         Keywords set the inputs, all of them; an input takes its array's shape. Arrays are views that the next forward overwrites; from
-        a GPU the net's outputs are copies to read.
+        a GPU the net's outputs are copies to read. Raises NetError for a start whose bottoms are gone (share=True).
         """
         asked = self._require_blobs(blobs)
         if inputs:
@@ -282,6 +284,8 @@ class Net(Hooks):
                 self._blobs[name].host_data_to_fill[...] = array
         first = self._index(start) if start else 0
         last = self._index(end) if end else len(self.layers) - 1
+        if first != self._next:
+            require_bottoms(self, first, last)
         self._run(first, last)
         # an output that the host might write to would be uploaded before the next forward overwrites it
         if end:
@@ -307,6 +311,7 @@ class Net(Hooks):
             self.blobs[name].diff[...] = array
         first = self._index(start) if start else len(self.layers) - 1
         last = self._index(end) if end else 0
+        self._next = 0
         run_backward(self, first, last)
         if self.debug_info and last == 0:
             log_parameters(self.learnable)

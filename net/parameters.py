@@ -66,16 +66,34 @@ def share_trained(layer: Layer, trained: list[Blob]) -> None:
 
 
 def share_buffers(net, beside) -> None:
-    """Let a net use the memory of another's blobs and layers of the same names, save where a layer keeps what was put into it."""
+    """Let a net use the memory of another's blobs and layers of the same names, save where a layer keeps what was put into it.
+
+    Where several blobs of the other lie in one memory, their namesakes here may not be able to: the memories that those have take the place of
+    the other's one to one, the largest that of the largest.
+    """
     kept = {name for each in (net, beside) for layer in each.layers if layer.keeps_tops for name in layer.param.top}
-    for name, blob in net._blobs.items():
-        if name in beside._blobs and name not in kept:
-            blob.share_data(beside._blobs[name])
-            blob.share_diff(beside._blobs[name])
+    common = [name for name in net._blobs if name in beside._blobs and name not in kept]
+    several = [name for name in common if name in beside._gone["data"]]
+    instead = dict(zip(*(_memories([each._blobs[name] for name in several]) for each in (net, beside)), strict=False))
+    for name in common:
+        blob, other = net._blobs[name], beside._blobs[name]
+        blob.share_diff(other)
+        if name not in beside._gone["data"]:
+            blob.share_data(other)
+        else:
+            blob.data_memory = instead.get(blob.data_memory, blob.data_memory)
     for layer in net.layers:
         if layer.name in beside.layer_dict:
             for blob, source in zip(layer.buffers(), beside.layer_dict[layer.name].buffers(), strict=False):
                 blob.share_data(source)
+
+
+def _memories(blobs: list[Blob]) -> list:
+    """Where the values of blobs lie, each once, the largest first."""
+    sizes: dict = {}
+    for blob in blobs:
+        sizes[blob.data_memory] = max(blob.count, sizes.get(blob.data_memory, 0))
+    return sorted(sizes, key=sizes.get, reverse=True)
 
 
 def loss_weights(layer: Layer, param) -> list[float]:

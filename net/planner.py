@@ -1,13 +1,16 @@
 """Which blobs may use one memory: those whose lives do not meet (`Net(share=True)`).
 
-In a net that never runs backward the data of a blob lives from the layer that makes it to the last one that reads it. In training all
-data is kept for the backward pass, and the gradient of a blob lives from the last layer that reads the blob, which writes it, to the
-layer that made the blob, which reads it. Lives are in steps: forward of layer i is step i, backward of layer i is step -i.
+In a net that never runs backward the data of a blob lives from the layer that makes it to the last one that reads it. In training data
+is kept for the backward pass unless it is computed again (recompute.py), and the gradient of a blob lives from the last layer that reads the
+blob, which writes it, to the layer that made the blob, which reads it. Lives are in steps: forward of layer i is step i, backward step -i.
 """
 
 from typing import NamedTuple
 
 from ..blob import Blob
+from .fusion import find_fusions, part_in_place
+from .parameters import share_buffers
+from .recompute import find_recomputed, recomputes_before
 
 
 class Life(NamedTuple):
@@ -19,16 +22,39 @@ class Life(NamedTuple):
     count: int
 
 
-def recycle(net, blobs: dict[str, Blob], passes, side: str, kept: set[str]) -> set[str]:
-    """Give blobs whose lives do not meet one memory; the names whose `side` ("data" or "diff") is overwritten before a pass ends.
+def plan(net, forward_only: bool, kept: set[str], beside, recompute: bool) -> None:
+    """Settle which blobs of a net share a memory, which layers do the work of others, and what is computed again.
 
-    kept: names that keep their own. Outputs, losses and what layers hold for longer than a pass always do.
+    forward_only: the net never runs backward; kept: names of blobs that keep their memory, as outputs, losses and what layers hold for
+    longer than a pass always do; beside: a net whose memory this one uses, or None; recompute: whether data that can be computed again
+    shares memory in a net that runs backward. Sets net._fusions, _parted, _recomputes and _gone.
     """
     kept = kept | set(net.outputs)
     for layer in net.layers:
         if layer.keeps_tops or any(layer.loss_weights):
             kept.update(layer.param.top)
-    steps = _data_steps(net) if side == "data" else _gradient_steps(net, passes)
+    if forward_only:
+        net._gone["data"] = _recycle(net._blobs, _data_steps(net), "data", kept)
+    else:
+        net._gone["diff"] = _recycle(net._blobs, _gradient_steps(net, net._passes), "diff", kept)
+    net._fusions = find_fusions(net, forward_only)
+    if beside:
+        share_buffers(net, beside)
+    if forward_only:
+        return
+    net._parted = part_in_place(net)
+    recomputed = find_recomputed(net) if recompute else {}
+    _recycle(net._blobs, {name: sorted(one.steps) for one in recomputed.values() for name in one.names}, "data", kept)
+    net._recomputes = recomputes_before(net, recomputed)
+    again = {number for numbers in net._recomputes.values() for number in numbers}
+    net._gone["data"] = {name for number in again for name in recomputed[number].names}
+
+
+def _recycle(blobs: dict[str, Blob], steps: dict[str, list[int]], side: str, kept: set[str]) -> set[str]:
+    """Give blobs whose lives do not meet one memory; the names whose `side` ("data" or "diff") is overwritten before a pass ends.
+
+    steps: per name the steps that write or read it; blobs without any, and those of the names `kept`, keep their own.
+    """
     return _assign(blobs, _lives(blobs, kept, f"{side}_memory", steps), f"{side}_memory")
 
 

@@ -7,8 +7,23 @@ import numpy as np
 from ..blob import Blob
 from ..layers import Layer, Python
 from .debug_info import log_backward, log_forward
-from .errors import LAYERS_ERRORS, located
+from .errors import LAYERS_ERRORS, NetError, located
 from .fusion import after
+from .recompute import recompute
+
+
+def require_bottoms(net, first: int, last: int) -> None:
+    """Raise NetError where layers first..last read data of layers before them that other blobs have overwritten since."""
+    made = set()
+    for number in range(first, last + 1):
+        for name in net.bottom_names[net.layer_names[number]]:
+            if name in net._gone["data"] and name not in made:
+                raise NetError(
+                    f"{net.model_file or 'net'}: layer '{net.layer_names[number]}' reads the data of blob '{name}', which is gone: the net was "
+                    f"made with share=True and its memory serves other blobs since; start before that blob, make the net with keep=['{name}'], or "
+                    "without share"
+                )
+        made.update(net.top_names[net.layer_names[number]])
 
 
 def run_forward(net, first: int, last: int) -> float:
@@ -41,12 +56,17 @@ def run_forward(net, first: int, last: int) -> float:
 def run_backward(net, first: int, last: int) -> None:
     """Backward through layers first..last, downwards."""
     fused = {_last_fused(net, number, first): number for number in net._fusions if number >= last}
+    recomputed = set()
     done = first
     while done >= last:
         number = fused.get(done, done)
         net.call_hooks("before_backward", number)
         if net._passes.layers[number]:
             layer, top, bottom = net.layers[number], net._tops[number], net._bottoms[number]
+            for maker in net._recomputes.get(number, ()):
+                if maker not in recomputed:
+                    recompute(net, maker)
+                    recomputed.add(maker)
             try:
                 layer.backward(top, net._passes.bottoms[number], bottom, *_work_of(net, number, done, backward=True))
             except LAYERS_ERRORS as error:

@@ -43,7 +43,7 @@ def training_need(
     """Of a SolverParameter's training, its test nets included.
 
     batch: of the train net; shapes: of data by name, where the definition does not say them or others are meant; a test net keeps those that
-    its own definition says. precision: as Net takes it.
+    its own definition says. precision: as Net takes it. The solver's `recompute` counts.
     Raises FileNotFoundError, PrototxtError, NetError, SolverError.
     """
     dry = caffe_pb2.SolverParameter()

@@ -26,7 +26,7 @@ class Solver:
 
     solver: path of a solver prototxt, or a SolverParameter
     weights: .caffemodel or .h5 files to start from instead of the solver's own; an empty list: none
-    net_options: for the nets, as Net takes them (share, allow_python_layers, precision)
+    net_options: for the nets, as Net takes them (share, with which the solver's `recompute` counts, allow_python_layers, precision)
     histories: how many arrays the rule keeps for each parameter; history: they, the first of all parameters before the second of any
     net, test_nets: the nets; iter: updates done; losses: the last `average_loss` losses
     action_function: asked after every iteration (and batch of a test pass) for an Action; None: nobody is asked
@@ -48,7 +48,7 @@ class Solver:
         train, tests = find_train_net(param, self.file), find_test_nets(param, self.file)
         weights = weights_to_load(param, self.file, weights)
         self.seed = param.random_seed if param.random_seed >= 0 else current_seed()
-        self._net_options = net_options
+        self._net_options = {"recompute": param.recompute} | net_options
         self.iter = 0
         self.losses: deque[float] = deque(maxlen=param.average_loss)
         self.net = self._build(train, "Creating training net")

@@ -121,9 +121,19 @@ def test_the_papers_training_takes_as_few_batches_an_update_as_12_gb_allow(stage
     assert training_need(param, path, batch).peak <= room < training_need(param, path, 2 * batch).peak
 
 
+def test_recompute_lets_a_gpu_of_12_gb_train_batches_of_32():
+    param = read_solver(STAGE_2)
+    assert param.recompute
+    recomputed = training_need(param, str(STAGE_2), 32)
+    param.recompute = False
+    kept = training_need(param, str(STAGE_2), 32)
+    assert recomputed.peak < 12_000_000_000 - CONTEXT < kept.peak
+    assert recomputed.data < 0.6 * kept.data and recomputed.diffs == kept.diffs
+
+
 def test_a_dry_run_takes_no_memory_of_this_machine_and_leaves_the_mode(record):
     before = kernels.mode()
-    need = training_need(read_solver(STAGE_2), str(STAGE_2), 4096)
+    need = training_need(read_solver(STAGE_2), str(STAGE_2), 8192)
     assert need.peak > 1e12 and kernels.mode() == before
     assert record.peak == 0
 

@@ -1,0 +1,321 @@
+"""Net(share=True, recompute=True): what batch norm and unpooling wrote is computed again in the backward pass, and nothing else changes."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+from deconvnet.core import kernels
+from deconvnet.core.net import Net, NetError, time_layers
+from deconvnet.core.proto import caffe_pb2, parse
+from deconvnet.core.solver import get_solver
+
+INPUT = 'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 5 dim: 9 dim: 7 } } }'
+LOSS = """layer { name: "loss" type: "EuclideanLoss" bottom: "%s" bottom: "x" top: "loss" }"""
+
+
+def convolution(name, bottom, top, outputs=5):
+    fillers = 'weight_filler { type: "gaussian" std: 0.2 } bias_filler { type: "gaussian" std: 1 }'
+    return (
+        f'layer {{ name: "{name}" type: "Convolution" bottom: "{bottom}" top: "{top}" '
+        f"convolution_param {{ num_output: {outputs} kernel_size: 3 pad: 1 {fillers} }} }}"
+    )
+
+
+def norm(kind, blob, top=None):
+    """Batch norm of one kind, with a scale and a shift; in place unless it is given a top."""
+    top = top or blob
+    fillers = 'filler { type: "uniform" min: 0.5 max: 1.5 } bias_filler { type: "gaussian" std: 1 }'
+    if kind == "BatchNorm":
+        return (
+            f'layer {{ name: "norm {top}" type: "BatchNorm" bottom: "{blob}" top: "{top}" }} layer {{ name: "scale {top}" '
+            f'type: "Scale" bottom: "{top}" top: "{top}" scale_param {{ bias_term: true {fillers} }} }}'
+        )
+    fillers = fillers.replace("filler {", "scale_filler {", 1).replace("bias_filler", "shift_filler")
+    running = "momentum: 0.9" if kind == "running" else ""
+    return f'layer {{ name: "norm {top}" type: "BN" bottom: "{blob}" top: "{top}" bn_param {{ {fillers} {running} }} }}'
+
+
+def relu(blob):
+    return f'layer {{ name: "relu {blob}" type: "ReLU" bottom: "{blob}" top: "{blob}" }}'
+
+
+def chain(kind):
+    """Three blocks of convolution, batch norm and ReLU in place, as in VGG and MobileNet."""
+    blobs = ["x", "a", "b", "c"]
+    pairs = zip(blobs, blobs[1:], strict=False)
+    return [one for x, y in pairs for one in (convolution(f"conv {y}", x, y), norm(kind, y), relu(y))] + [LOSS % "c"]
+
+
+def deconvnet():
+    """Pooling with switches and unpooling by them, twice, batch norm everywhere: an unpooled map is made of one that is made again, too."""
+
+    def unpool(number, bottom, top, size):
+        return (
+            f'layer {{ name: "unpool{number}" type: "Unpooling" bottom: "{bottom}" bottom: "mask{number}" top: "{top}" '
+            f"unpooling_param {{ unpool_h: {size[0]} unpool_w: {size[1]} }} }}"
+        )
+
+    def pool(number, bottom):
+        return (
+            f'layer {{ name: "pool{number}" type: "Pooling" bottom: "{bottom}" top: "p{number}" top: "mask{number}" '
+            "pooling_param { kernel_size: 2 stride: 2 } }"
+        )
+
+    layers = [convolution("conv1", "x", "a"), norm("BN", "a"), relu("a"), pool(1, "a")]
+    layers += [convolution("conv2", "p1", "b"), norm("BN", "b"), relu("b"), pool(2, "b")]
+    layers += [convolution("conv3", "p2", "c"), norm("BN", "c"), relu("c"), unpool(2, "c", "d", (5, 4))]
+    layers += [convolution("conv4", "d", "e"), norm("BN", "e"), relu("e"), unpool(1, "e", "f", (9, 7))]
+    return [*layers, convolution("conv5", "f", "g"), norm("BN", "g"), relu("g"), LOSS % "g"]
+
+
+def residual():
+    """Two blocks of a ResNet: the last batch norm of a branch feeds a sum, which needs nothing of it in the backward pass."""
+    layers = []
+    for x, a, b, y in (("x", "a1", "b1", "y1"), ("y1", "a2", "b2", "y2")):
+        layers += [convolution(f"conv {a}", x, a), norm("BatchNorm", a), relu(a)]
+        layers += [convolution(f"conv {b}", a, b), norm("BatchNorm", b)]
+        layers += [f'layer {{ name: "sum {y}" type: "Eltwise" bottom: "{x}" bottom: "{b}" top: "{y}" }}', relu(y)]
+    return [*layers, LOSS % "y2"]
+
+
+def dense():
+    """Batch norm before convolution, with a top of its own, of which two layers read: as in a DenseNet."""
+    layers = [convolution("conv0", "x", "s"), norm("BatchNorm", "s", "n1"), relu("n1"), convolution("conv1", "n1", "a")]
+    layers += ['layer { name: "all" type: "Concat" bottom: "a" bottom: "n1" top: "b" }']
+    layers += [norm("running", "b", "n2"), relu("n2"), convolution("conv2", "n2", "c")]
+    return [*layers, norm("BN", "c", "n3"), convolution("conv3", "n3", "d"), LOSS % "d"]
+
+
+NETS = {
+    "BN": chain("BN"),
+    "BatchNorm and Scale": chain("BatchNorm"),
+    "running statistics": chain("running"),
+    "unpooling": deconvnet(),
+    "residual": residual(),
+    "dense": dense(),
+}
+
+
+def training_net(layers, **given):
+    net = Net(parse("\n".join([INPUT, *layers]), caffe_pb2.NetParameter()), caffe_pb2.TRAIN, seed=1, **given)
+    draw(net)
+    return net
+
+
+def draw(net):
+    net.blobs["x"].data[...] = np.random.default_rng(net.blobs["x"].count).normal(size=net.blobs["x"].shape)
+
+
+def iterate(net):
+    """One iteration: the loss, and the gradients as they have added up."""
+    loss = net.forward_loss()
+    net.backward()
+    return loss, [blob.diff.copy() for blobs in net.params.values() for blob in blobs]
+
+
+def assert_same(one, other):
+    assert one[0] == other[0]
+    for ours, wanted in zip(one[1], other[1], strict=True):
+        np.testing.assert_array_equal(ours, wanted)
+    assert any(values.any() for values in other[1])
+
+
+def memory(net):
+    """Bytes that the blobs' data takes, each memory once."""
+    return sum(
+        held._host.nbytes for held in {blob.data_memory for blob in net._blobs.values()} if held._host is not None
+    )
+
+
+def again(net):
+    """The names of the layers that one backward pass asks to compute their tops again, in their order."""
+    asked = []
+    for layer in net.layers:
+        run = layer.recompute
+        layer.recompute = lambda *given, run=run, name=layer.name: (asked.append(name), run(*given))
+    iterate(net)
+    return asked
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_it_trains_to_the_bit_as_without_iteration_after_iteration(device, name):
+    kept, recomputed = training_net(NETS[name], share=True), training_net(NETS[name], share=True, recompute=True)
+    for shape in ((2, 5, 9, 7), (3, 5, 9, 7)):
+        for net in (kept, recomputed):
+            net.blobs["x"].reshape(*shape)
+            draw(net)
+        for _ in range(2):
+            assert_same(iterate(recomputed), iterate(kept))
+
+
+@pytest.mark.parametrize(
+    "name, expected",
+    [
+        ("BN", "norm c, norm b, norm a"),
+        ("unpooling", "norm g, norm e, unpool1, norm c, unpool2"),
+        ("residual", "norm a2, norm a1"),
+        ("dense", "norm n3, norm n2, norm n1"),
+    ],
+)
+def test_only_what_the_backward_pass_reads_is_computed_again_and_once(name, expected):
+    """Not what feeds pooling or a sum; and what an unpooled map is made of before the map."""
+    assert again(training_net(NETS[name], share=True, recompute=True)) == expected.split(", ")
+
+
+@pytest.mark.parametrize("name, share", [("BN", 0.85), ("unpooling", 0.7), ("residual", 0.9), ("dense", 0.9)])
+def test_it_takes_less_memory(name, share):
+    kept, recomputed = training_net(NETS[name], share=True), training_net(NETS[name], share=True, recompute=True)
+    for net in (kept, recomputed):
+        iterate(net)
+    assert memory(recomputed) < share * memory(kept)
+
+
+def test_one_map_alone_shares_its_memory_with_nobody_and_is_kept():
+    layers = [convolution("conv", "x", "a"), norm("BN", "a"), relu("a"), LOSS % "a"]
+    net = training_net(layers, share=True, recompute=True)
+    assert again(net) == [] and net.blobs["a"].data.any()
+
+
+def test_without_it_a_training_net_keeps_its_data():
+    net = training_net(NETS["BN"], share=True)
+    assert again(net) == [] and net.blobs["a"].data.any()
+
+
+def test_data_that_is_gone_says_so_and_can_be_kept():
+    net = training_net(NETS["BN"], share=True, recompute=True)
+    iterate(net)
+    with pytest.raises(RuntimeError, match=r"the data of blob 'a' is gone.*keep=\['a'\]"):
+        _ = net.blobs["a"].data
+    plain, spared = training_net(NETS["BN"]), training_net(NETS["BN"], share=True, recompute=True, keep=["a"])
+    assert_same(iterate(spared), iterate(plain))
+    np.testing.assert_array_equal(spared.blobs["a"].data, plain.blobs["a"].data)
+    assert again(spared) == ["norm c", "norm b"]
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        'layer { name: "drop" type: "Dropout" bottom: "a" top: "a" }',
+        'layer { name: "bend" type: "TanH" bottom: "a" top: "a" }',
+        'layer { name: "leak" type: "ReLU" bottom: "a" top: "a" relu_param { negative_slope: 0.1 } }',
+    ],
+)
+def test_what_another_layer_changes_in_place_is_kept(layer):
+    layers = [convolution("conv a", "x", "a"), norm("BN", "a"), layer, *chain("BN")[3:]]
+    plain, net = training_net(layers, share=True), training_net(layers, share=True, recompute=True)
+    assert_same(iterate(net), iterate(plain))
+    assert again(net) == ["norm c", "norm b"]
+
+
+def test_what_it_would_be_made_of_may_not_change_either():
+    """Batch norm reads one half of a Split, and a ReLU works in place on the other, the same values."""
+    layers = [convolution("conv a", "x", "a"), 'layer { name: "halves" type: "Split" bottom: "a" top: "s" top: "a2" }']
+    layers += [norm("BN", "s", "n"), relu("a2"), convolution("conv b", "a2", "b"), *chain("BN")[4:-1]]
+    layers += [convolution("conv n", "n", "m"), norm("BN", "m"), relu("m")]
+    layers += ['layer { name: "sum" type: "Eltwise" bottom: "c" bottom: "m" top: "y" }', LOSS % "y"]
+    plain, net = training_net(layers, share=True), training_net(layers, share=True, recompute=True)
+    assert_same(iterate(net), iterate(plain))
+    assert "norm n" not in again(net)
+
+
+def test_debug_info_which_runs_layer_by_layer_sees_the_same_gradients(caplog):
+    plain, net = (training_net(NETS["BN"], **given) for given in ({}, {"share": True, "recompute": True}))
+    for each in (plain, net):
+        each.debug_info = True
+    assert_same(iterate(net), iterate(plain))
+
+
+def test_layers_are_timed_one_by_one_with_the_same_gradients():
+    plain, net = (training_net(NETS["unpooling"], share=True, recompute=value) for value in (False, True))
+    for each in (plain, net):
+        time_layers(each)
+    for one, other in zip(net.params.values(), plain.params.values(), strict=True):
+        np.testing.assert_array_equal(one[0].diff, other[0].diff)
+
+
+def test_a_backward_pass_may_begin_in_the_middle():
+    plain, net = (training_net(NETS["unpooling"], share=True, recompute=value) for value in (False, True))
+    for each in (plain, net):
+        iterate(each)
+        each.backward(start="unpool1")
+    for one, other in zip(net.params.values(), plain.params.values(), strict=True):
+        np.testing.assert_array_equal(one[0].diff, other[0].diff)
+
+
+def test_a_forward_pass_goes_on_where_the_last_one_ended_and_nowhere_else():
+    net = training_net(NETS["BN"], share=True, recompute=True)
+    net.forward(end="norm b")
+    net.forward(start="relu b")
+    for run in (lambda: None, net.backward):
+        run()
+        with pytest.raises(NetError, match="layer 'conv c' reads the data of blob 'b', which is gone.*keep="):
+            net.forward(start="conv c")
+    net.forward(start="conv a")
+
+
+def test_a_bad_layer_is_found():
+    net = training_net(NETS["BatchNorm and Scale"], share=True, recompute=True)
+    iterate(net)
+    assert net.first_bad_layer() is None
+    net.params["scale b"][0].data[0] = np.nan
+    iterate(net)
+    assert net.first_bad_layer() == "scale b"
+
+
+def test_switches_outside_their_plane_are_warned_of_once():
+    net = training_net(NETS["unpooling"], share=True, recompute=True)
+    unpool = net.layer_dict["unpool2"]
+    wrong = np.full(net.blobs["mask2"].shape, 99, "f")
+    run = unpool._write
+    unpool._write = lambda bottom, top, warns: (bottom[1].host_data.__setitem__(..., wrong), run(bottom, top, warns))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert again(net).count("unpool2") == 1
+    assert len([one for one in caught if "lie outside a plane" in str(one.message)]) == 1
+
+
+def solver_of(recompute, layers, test_layers, **given):
+    def net(phase_layers):
+        return parse("\n".join([INPUT, *phase_layers]), caffe_pb2.NetParameter())
+
+    param = caffe_pb2.SolverParameter(base_lr=0.1, momentum=0.9, lr_policy="fixed", random_seed=1, recompute=recompute)
+    param.train_net_param.CopyFrom(net(layers))
+    param.test_net_param.append(net(test_layers))
+    param.test_iter.append(1)
+    param.test_interval, param.max_iter = 2, 5
+    solver = get_solver(param, [], **given)
+    for each in (solver.net, *solver.test_nets):
+        draw(each)
+    return solver
+
+
+@pytest.mark.parametrize("name", ["BN", "unpooling", "residual"])
+def test_a_solver_that_asks_for_it_learns_the_same_weights_beside_a_test_net(name):
+    """The test net's maps lie where the train net's do."""
+    solvers = [solver_of(value, NETS[name], NETS[name], share=True) for value in (False, True)]
+    for solver in solvers:
+        solver.step(5)
+    assert solvers[1].net._recomputes and not solvers[0].net._recomputes
+    for one, other in zip(*(solver.net.params.values() for solver in solvers), strict=True):
+        np.testing.assert_array_equal(one[0].data, other[0].data)
+
+
+def test_a_test_net_that_reads_blobs_in_another_order_keeps_them_apart():
+    """Of the train net a and b lie in one memory; here a is read when b has been made."""
+    test_layers = [*chain("BN")[:6], convolution("conv late", "a", "late"), *chain("BN")[6:]]
+    test_layers.append('layer { name: "sum" type: "Eltwise" bottom: "late" bottom: "b" top: "y" }')
+    plain = solver_of(False, NETS["BN"], test_layers)
+    shared = solver_of(True, NETS["BN"], test_layers, share=True)
+    train = shared.net._blobs
+    assert train["a"].data_memory is train["b"].data_memory
+    for solver in (plain, shared):
+        solver.step(2)
+    np.testing.assert_array_equal(*(solver.test_nets[0].forward()["y"] for solver in (plain, shared)))
+    held = {blob.data_memory for blob in shared.test_nets[0]._blobs.values()}
+    assert train["a"].data_memory in held
+
+
+def test_a_solver_without_sharing_keeps_everything():
+    solver = solver_of(True, NETS["BN"], NETS["BN"])
+    assert not solver.net._recomputes and not kernels.take_strays()
