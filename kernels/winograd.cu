@@ -9,6 +9,8 @@
 #define PANEL (2 * LANES)  // outputs of one product: two vectors
 #define RUN 8              // tiles that are transformed in one go
 #define BLOCK 16           // tiles whose products wait for the output transform
+#define FEW_TILES 64       // likewise, all of them, where a block transforms its filters itself
+#define DEPTH 64           // channels of filters that such a block holds
 #if defined(__AVX512F__) || defined(__CUDACC__)
 #define ROWS 8  // ROWS x 2 sums in registers
 #else
@@ -133,35 +135,47 @@ KERNEL(winograd_gradients, const real* __restrict__ dy, real* __restrict__ d, in
   }
 }
 
-// u[k, o / PANEL, c, o % PANEL] = (G g Gt)[k] for `outputs` outputs; the tap (o, c, n) lies at o * o_step + c * c_step + n, or 8 - n if rotated.
-KERNEL(winograd_filters, const real* __restrict__ weights, real* __restrict__ u, int outputs, int depth, int o_step, int c_step, int rotated,
-       index plane) {
-  for_blocks(r, (depth + RUN - 1) / RUN) {
-    const int begin = r * RUN, filters = min(RUN, depth - begin);
-    for_threads(g, (outputs + LANES - 1) / LANES) {
-      lanes taps[RUN * 9], turned[9], half[18], full[36];
-      const real* from = weights + (index)g * LANES * o_step + (index)begin * c_step;
-      const int existing = outputs - g * LANES;
-      if (c_step == 9)
-        gather_lanes(from, o_step, existing, filters * 9, taps);
-      else
-        for (int c = 0; c < filters; ++c) gather_lanes(from + (index)c * c_step, o_step, existing, 9, taps + c * 9);
-      for (int c = 0; c < filters; ++c) {
-        for (int n = 0; n < 9; ++n) turned[n] = taps[c * 9 + (rotated ? 8 - n : n)];
-        for (int j = 0; j < 3; ++j) filter_1d(turned + j, 3, half + j, 3);
-        for (int i = 0; i < 6; ++i) filter_1d(half + 3 * i, 1, full + 6 * i, 1);
-        real* to = u + ((index)(g / 2) * depth + begin + c) * PANEL + g % 2 * LANES;
-        for (int k = 0; k < PLACES; ++k) at(to + k * plane) = full[k];
-      }
-    }
+// u[k, o / PANEL, c, o % PANEL] = (G g Gt)[k]; the tap (o, c, n) lies at o * o_step + c * c_step + n, or 8 - n if rotated.
+struct Filters {
+  const real* weights;
+  real* u;
+  int outputs, depth, o_step, c_step, rotated;
+  index plane;  // of u, from one k to the next
+};
+// outputs LANES * g and channels begin and those that follow, LANES and RUN of them
+DEVICE void transform_filters(const Filters& f, int g, int begin) {
+  const int filters = min(RUN, f.depth - begin), existing = f.outputs - g * LANES;
+  lanes taps[RUN * 9], turned[9], half[18], full[36];
+  const real* from = f.weights + (index)g * LANES * f.o_step + (index)begin * f.c_step;
+  if (f.c_step == 9)
+    gather_lanes(from, f.o_step, existing, filters * 9, taps);
+  else
+    for (int c = 0; c < filters; ++c) gather_lanes(from + (index)c * f.c_step, f.o_step, existing, 9, taps + c * 9);
+  for (int c = 0; c < filters; ++c) {
+    for (int n = 0; n < 9; ++n) turned[n] = taps[c * 9 + (f.rotated ? 8 - n : n)];
+    for (int j = 0; j < 3; ++j) filter_1d(turned + j, 3, half + j, 3);
+    for (int i = 0; i < 6; ++i) filter_1d(half + 3 * i, 1, full + 6 * i, 1);
+    real* to = f.u + ((index)(g / 2) * f.depth + begin + c) * PANEL + g % 2 * LANES;
+    for (int k = 0; k < PLACES; ++k) at(to + k * f.plane) = full[k];
   }
 }
 
-// m[r, 0..W-1] = sum over n of a[r * a_row + n * a_step] * b[n * b_row .. + W * LANES], for R rows: R x W sums stay in registers.
+KERNEL(winograd_filters, const real* __restrict__ weights, real* __restrict__ u, int outputs, int depth, int o_step, int c_step, int rotated,
+       index plane) {
+  const Filters filters = {weights, u, outputs, depth, o_step, c_step, rotated, plane};
+  for_blocks(r, (depth + RUN - 1) / RUN) {
+    for_threads(g, (outputs + LANES - 1) / LANES) transform_filters(filters, g, r * RUN);
+  }
+}
+
+// m[r, 0..W-1] = (or +=) sum over n of a[r * a_row + n * a_step] * b[n * b_row .. + W * LANES], for R rows: R x W sums stay in registers.
 template <int R, int W>
 DEVICE void product(const real* __restrict__ a, index a_row, index a_step, const real* __restrict__ b, index b_row, int depth,
-                    lanes* __restrict__ m, index m_row) {
+                    lanes* __restrict__ m, index m_row, bool adds) {
   lanes sums[R][W] = {};
+  if (adds)
+    for (int r = 0; r < R; ++r)
+      for (int w = 0; w < W; ++w) sums[r][w] = m[r * m_row + w];
   for (int n = 0; n < depth; ++n) {
     lanes right[W];
     for (int w = 0; w < W; ++w) right[w] = at(b + n * b_row + w * LANES);
@@ -176,17 +190,17 @@ DEVICE void product(const real* __restrict__ a, index a_row, index a_step, const
 
 template <int W>
 DEVICE void product_of(int rows, const real* __restrict__ a, index a_row, index a_step, const real* __restrict__ b, index b_row, int depth,
-                       lanes* __restrict__ m, index m_row) {
+                       lanes* __restrict__ m, index m_row, bool adds = false) {
   switch (rows) {
-    case 1: return product<1, W>(a, a_row, a_step, b, b_row, depth, m, m_row);
-    case 2: return product<2, W>(a, a_row, a_step, b, b_row, depth, m, m_row);
-    case 3: return product<3, W>(a, a_row, a_step, b, b_row, depth, m, m_row);
-    case 4: return product<4, W>(a, a_row, a_step, b, b_row, depth, m, m_row);
+    case 1: return product<1, W>(a, a_row, a_step, b, b_row, depth, m, m_row, adds);
+    case 2: return product<2, W>(a, a_row, a_step, b, b_row, depth, m, m_row, adds);
+    case 3: return product<3, W>(a, a_row, a_step, b, b_row, depth, m, m_row, adds);
+    case 4: return product<4, W>(a, a_row, a_step, b, b_row, depth, m, m_row, adds);
 #if ROWS > 4
-    case 5: return product<5, W>(a, a_row, a_step, b, b_row, depth, m, m_row);
-    case 6: return product<6, W>(a, a_row, a_step, b, b_row, depth, m, m_row);
-    case 7: return product<7, W>(a, a_row, a_step, b, b_row, depth, m, m_row);
-    case 8: return product<8, W>(a, a_row, a_step, b, b_row, depth, m, m_row);
+    case 5: return product<5, W>(a, a_row, a_step, b, b_row, depth, m, m_row, adds);
+    case 6: return product<6, W>(a, a_row, a_step, b, b_row, depth, m, m_row, adds);
+    case 7: return product<7, W>(a, a_row, a_step, b, b_row, depth, m, m_row, adds);
+    case 8: return product<8, W>(a, a_row, a_step, b, b_row, depth, m, m_row, adds);
 #endif
   }
 }
@@ -200,6 +214,11 @@ DEVICE lanes first_of(const real* values, int count) {
   lanes some = {};
   for (int l = 0; values && l < min(LANES, count); ++l) lane(some, l) = values[l];
   return some;
+}
+
+DEVICE Finish finish_lanes(const real* bias, const real* gain, const real* shift, int rectified, int o, int existing) {
+  return {first_of(bias ? bias + o : bias, existing), first_of(gain ? gain + o : gain, existing), first_of(gain ? shift + o : gain, existing),
+          gain != nullptr, rectified != 0};
 }
 
 // Y = At M A of one tile and LANES outputs, finished, into the planes y; the tile may hang over the edge.
@@ -247,14 +266,49 @@ KERNEL(winograd_results, const real* __restrict__ v, const real* __restrict__ u,
             product_of<1>(min(per_step, end - t), patches, row, 1, filters, PANEL, depth, m[k][t - begin], 2);
         }
       for (int half = 0; half < vectors; ++half) {
-        const int o = p * PANEL + half * LANES;
-        const int existing = outputs - o;
-        const Finish finish = {first_of(bias ? bias + o : bias, existing), first_of(gain ? gain + o : gain, existing),
-                               first_of(gain ? shift + o : gain, existing), gain != nullptr, rectified != 0};
+        const int o = p * PANEL + half * LANES, existing = outputs - o;
+        const Finish finish = finish_lanes(bias, gain, shift, rectified, o, existing);
         for (int t = begin; t < end; ++t) {
           const int tile_row = first + t / tile_columns, image = tile_row / tile_rows;
           store_tile(&m[0][t - begin][half], 2 * BLOCK, finish, y + ((index)image * channels + o) * height * width, (index)height * width,
                      existing, height, width, tile_row % tile_rows * 4, t % tile_columns * 4);
+        }
+      }
+    }
+  }
+}
+
+// The same, all at once, where the results are few tiles: a block transforms the filters of its panel itself, DEPTH channels at a time, so that
+// they never leave its processor's own cache. They are four times as many as the weights, and few tiles do not repay their way to memory.
+KERNEL(winograd_few_tiles, const real* __restrict__ v, const real* __restrict__ weights, const real* __restrict__ bias,
+       const real* __restrict__ gain, const real* __restrict__ shift, real* __restrict__ y, int rectified, int depth, int outputs, int height,
+       int width, int tile_rows, int tile_columns, int tiles, int row, index plane, int o_step, int c_step, int rotated) {
+  for_blocks(p, (outputs + PANEL - 1) / PANEL) {
+    for_threads(once, 1) {
+      alignas(64) real u[PLACES * DEPTH * PANEL];
+      lanes m[PLACES][FEW_TILES][2];
+      const int first = p * PANEL, vectors = outputs - first > LANES ? 2 : 1;
+      for (int c = 0; c < depth; c += DEPTH) {
+        const real* from = weights + (index)first * o_step + (index)c * c_step;
+        const Filters filters = {from, u, outputs - first, min(DEPTH, depth - c), o_step, c_step, rotated, DEPTH * PANEL};
+        for (int begin = 0; begin < filters.depth; begin += RUN)
+          for (int half = 0; half < vectors; ++half) transform_filters(filters, half, begin);
+        for (int k = 0; k < PLACES; ++k)
+          for (int t = 0; t < tiles; t += ROWS) {
+            const real *patches = v + k * plane + (index)t * row + c, *own = u + k * filters.plane;
+            if (vectors == 2)
+              product_of<2>(min(ROWS, tiles - t), patches, row, 1, own, PANEL, filters.depth, m[k][t], 2, c > 0);
+            else  // so few outputs are left
+              product_of<1>(min(ROWS, tiles - t), patches, row, 1, own, PANEL, filters.depth, m[k][t], 2, c > 0);
+          }
+      }
+      for (int half = 0; half < vectors; ++half) {
+        const int o = first + half * LANES, existing = outputs - o;
+        const Finish finish = finish_lanes(bias, gain, shift, rectified, o, existing);
+        for (int t = 0; t < tiles; ++t) {
+          const int tile_row = t / tile_columns, image = tile_row / tile_rows;
+          store_tile(&m[0][t][half], 2 * FEW_TILES, finish, y + ((index)image * outputs + o) * height * width, (index)height * width, existing,
+                     height, width, tile_row % tile_rows * 4, t % tile_columns * 4);
         }
       }
     }

@@ -2,10 +2,13 @@
 
 from typing import NamedTuple
 
+from . import threads
 from .device import launch, workspace
 
 _PLACES = 36  # of a transformed tile
 _WIDEST_PANEL = 32  # outputs that one product takes at most
+_BLOCK = 16  # tiles whose products a thread keeps at a time
+_FEW_TILES = 64  # the same, where it transforms filters for all tiles there are
 _LINE = 16  # values that rows of channels are rounded up to
 _BAND_VALUES = 2 << 20  # transformed patches (and gradients) of a band
 _FILTER_VALUES = 2 << 20  # transformed filters that are made at once
@@ -72,51 +75,63 @@ def correlate(
     """
     outputs, depth = out.shape[1], x.shape[1]
     steps = (9, outputs * 9) if transposed else (depth * 9, 9)
+    filters = (weights.reshape(-1), *steps, int(transposed))
     pads = tuple(2 - p for p in pad) if transposed else pad
-    tiles, row = Tiles.over(out.shape), _row(depth)
-    bands, chunks = tiles.bands(_PLACES * row), _panels(outputs, depth)
-    flat = weights.reshape(-1)
     after = after or After()
-    if len(bands) > 1:
-        chunks = [(0, outputs)]
-    for first_output, count in chunks:
+    finish = (bias, after.gain, after.shift, int(after.rectified))
+    tiles = Tiles.over(out.shape)
+    bands = tiles.bands(_PLACES * _row(depth))
+    if len(bands) == 1 and _few(tiles, outputs):
+        _correlate_few_tiles(x, filters, pads, out, finish, tiles)
+    else:
+        _correlate_bands(x, filters, pads, out, finish, tiles, bands)
+
+
+def _few(tiles: Tiles, outputs: int) -> bool:
+    """Whether results of so few tiles are made at once: a panel of outputs for each thread, or no more tiles than it takes in any case."""
+    number = tiles.rows * tiles.columns
+    return number <= _BLOCK or number <= _FEW_TILES and -(-outputs // _WIDEST_PANEL) >= threads.count()
+
+
+def _patches(x, pads, tiles: Tiles, first: int, rows: int):
+    """(patches, values from one tile's channels to the next, and from one place to the next) of a band of tile rows of x."""
+    depth = x.shape[1]
+    row = _row(depth)
+    plane = _plane(rows * tiles.columns, row)
+    patches = workspace(x, _PLACES * plane, "patches")
+    sizes = (*x.shape[1:], *pads, tiles.rows_of_image, tiles.columns, first, rows, row, plane)
+    launch("winograd_patches", rows, tiles.columns * depth * _PLACES, x, patches, *sizes)
+    return patches, row, plane
+
+
+def _correlate_few_tiles(x, filters, pads, out, finish, tiles: Tiles) -> None:
+    """`correlate` where the results are few tiles: the filters' transforms stay with the thread that makes them."""
+    (weights, *order), (*after, rectified) = filters, finish
+    patches, row, plane = _patches(x, pads, tiles, 0, tiles.rows)
+    (depth, *_), number = x.shape[1:], tiles.rows * tiles.columns
+    sizes = (rectified, depth, *out.shape[1:], tiles.rows_of_image, tiles.columns, number, row, plane, *order)
+    panels = -(-out.shape[1] // _WIDEST_PANEL)
+    launch("winograd_few_tiles", panels, number * depth * _PLACES, patches, weights, *after, out, *sizes)
+
+
+def _correlate_bands(x, filters, pads, out, finish, tiles: Tiles, bands) -> None:
+    """`correlate` of any size, in bands of tile rows, or where there is one band, in parts of the outputs: what stays in the cache."""
+    (weights, o_step, *order), (*after, rectified) = filters, finish
+    outputs, depth = out.shape[1], x.shape[1]
+    parts = [(0, outputs)] if len(bands) > 1 else _panels(outputs, depth)
+    for first_output, count in parts:
         u_plane = _plane(depth, -(-count // _WIDEST_PANEL) * _WIDEST_PANEL)
-        filters = workspace(x, _PLACES * u_plane, "filters")
-        launch(
-            "winograd_filters",
-            depth,
-            _PLACES * count,
-            flat[first_output * steps[0] :],
-            filters,
-            count,
-            depth,
-            *steps,
-            int(transposed),
-            u_plane,
-        )
+        u = workspace(x, _PLACES * u_plane, "filters")
+        own = weights[first_output * o_step :]
+        launch("winograd_filters", depth, _PLACES * count, own, u, count, depth, o_step, *order, u_plane)
         for first, rows in bands:
-            number = rows * tiles.columns
-            plane = _plane(number, row)
-            patches = workspace(x, _PLACES * plane, "patches")
             if first_output == 0:
-                sizes = (*x.shape[1:], *pads, tiles.rows_of_image, tiles.columns, first, rows, row, plane)
-                launch("winograd_patches", rows, tiles.columns * depth * _PLACES, x, patches, *sizes)
+                patches, row, plane = _patches(x, pads, tiles, first, rows)
             part = out.reshape(-1)[first_output * out.shape[2] * out.shape[3] :]
-            own = [None if values is None else values[first_output:] for values in (bias, after.gain, after.shift)]
-            sizes = (
-                int(after.rectified),
-                depth,
-                count,
-                *out.shape[1:],
-                tiles.rows_of_image,
-                tiles.columns,
-                first,
-                number,
-                row,
-                plane,
-                u_plane,
-            )
-            launch("winograd_results", count, number * depth, patches, filters, *own, part, *sizes)
+            own_after = [None if values is None else values[first_output:] for values in after]
+            number, grid = rows * tiles.columns, (tiles.rows_of_image, tiles.columns, first)
+            sizes = (rectified, depth, count, *out.shape[1:], *grid, number, row, plane, u_plane)
+            launch("winograd_results", count, number * depth, patches, u, *own_after, part, *sizes)
 
 
 def correlate_backward_weights(x, dy, pad: tuple[int, int], dweights) -> None:
@@ -125,32 +140,11 @@ def correlate_backward_weights(x, dy, pad: tuple[int, int], dweights) -> None:
     tiles, row, d_row = Tiles.over(dy.shape), _row(channels), _row(outputs)
     for first, rows in tiles.bands(_PLACES * (row + d_row)):
         number = rows * tiles.columns
-        plane, d_plane = _plane(number, row), _plane(number, d_row)
-        patches, gradients = workspace(x, _PLACES * plane, "patches"), workspace(x, _PLACES * d_plane, "gradients")
-        grid = (tiles.rows_of_image, tiles.columns, first, rows)
-        launch(
-            "winograd_patches",
-            rows,
-            tiles.columns * channels * _PLACES,
-            x,
-            patches,
-            *x.shape[1:],
-            *pad,
-            *grid,
-            row,
-            plane,
-        )
-        launch(
-            "winograd_gradients",
-            rows,
-            tiles.columns * outputs * _PLACES,
-            dy,
-            gradients,
-            *dy.shape[1:],
-            *grid,
-            d_row,
-            d_plane,
-        )
+        patches, _, plane = _patches(x, pad, tiles, first, rows)
+        d_plane = _plane(number, d_row)
+        gradients = workspace(x, _PLACES * d_plane, "gradients")
+        sizes = (*dy.shape[1:], tiles.rows_of_image, tiles.columns, first, rows, d_row, d_plane)
+        launch("winograd_gradients", rows, tiles.columns * outputs * _PLACES, dy, gradients, *sizes)
         for first_output, count in _panels(outputs, channels):
             q_plane = _plane(count, row)
             sums = workspace(x, _PLACES * q_plane, "sums")

@@ -6,7 +6,7 @@ import numpy as np
 from arrays import empty, numbers, put
 
 from deconvnet.core import kernels
-from deconvnet.core.kernels import convolution, gather, winograd_batched
+from deconvnet.core.kernels import convolution, gather, winograd, winograd_batched
 
 # more values a row than the largest block of the sanitizer builds has threads
 WIDE = 70
@@ -64,18 +64,20 @@ def _in_bands(dtype):
 
 
 def _tiles(dtype):
-    """More tiles than a run and a block, more outputs than a panel, more channels than a vector, planes that end inside a tile."""
-    wish = os.environ.get("DECONVNET_CONVOLUTION")
+    """More tiles than a run and a block, more outputs than a panel, more channels than a vector, planes that end inside a tile; in bands, and
+    all tiles at once, of more channels than a block transforms at a time.
+    """
+    wish, few = os.environ.get("DECONVNET_CONVOLUTION"), (winograd._BLOCK, winograd._FEW_TILES)
     os.environ["DECONVNET_CONVOLUTION"] = "winograd"
+    results = []
     try:
-        results = [
-            *_convolutions(dtype, (2, 3, 5, 34), 37, kernels.Geometry((3, 3), pad=(1, 1))),
-            *_convolutions(dtype, (1, 17, 4, 3), 2, kernels.Geometry((3, 3), pad=(0, 2))),
-        ]
-        return [
-            result / 64 for result in results
-        ]  # of order 1: their rounding goes with the largest, not with each value
+        for winograd._BLOCK, winograd._FEW_TILES, channels in ((0, 0, 17), (64, 64, 67)):
+            results += _convolutions(dtype, (2, 3, 5, 34), 37, kernels.Geometry((3, 3), pad=(1, 1)))
+            results += _convolutions(dtype, (1, channels, 4, 3), 2, kernels.Geometry((3, 3), pad=(0, 2)))
+        # of order 1: their rounding goes with the largest, not with each value
+        return [result / 64 for result in results]
     finally:
+        winograd._BLOCK, winograd._FEW_TILES = few
         os.environ.pop("DECONVNET_CONVOLUTION")
         if wish is not None:
             os.environ["DECONVNET_CONVOLUTION"] = wish
@@ -156,6 +158,7 @@ CALLS = {
     "winograd_gradients": _tiles,
     "winograd_filters": _tiles,
     "winograd_results": _tiles,
+    "winograd_few_tiles": _tiles,
     "winograd_sums": _tiles,
     "winograd_weights": _tiles,
     "winograd_batched_patches": _batched_tiles,

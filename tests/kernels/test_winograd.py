@@ -96,11 +96,47 @@ PADS = st.tuples(st.integers(0, 2), st.integers(0, 2))
 
 
 def cut_small(patch, values: int, few: int) -> None:
-    """Bands, panels and parts of about so many tiles and filters; fewer filters than `few` let a GPU sum by groups."""
+    """Bands, panels and parts of about so many tiles and filters, few tiles at once for every other number of values; fewer filters than
+    `few` let a GPU sum by groups.
+    """
+    make_at_once(patch, values % 2)
     patch.setattr(winograd, "_BAND_VALUES", 36 * values)
     patch.setattr(winograd, "_FILTER_VALUES", 36 * values)
     patch.setattr(winograd_batched, "_BYTES", 36 * 8 * values)
     patch.setattr(winograd_batched, "_FEW_FILTERS", few)
+
+
+def make_at_once(patch, at_once: bool) -> None:
+    """Let up to 64 tiles of results be made at once, or none."""
+    patch.setattr(winograd, "_BLOCK", 64 * at_once)
+    patch.setattr(winograd, "_FEW_TILES", 64 * at_once)
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize("channels, outputs", [(64, 32), (65, 33), (150, 70), (3, 1)])
+@pytest.mark.parametrize("size", [(1, 1, 1), (1, 14, 13), (3, 7, 9), (1, 32, 32)])
+def test_few_tiles_at_once_are_the_same_bits_as_in_parts(monkeypatch, transposed, channels, outputs, size):
+    images, *map_size = size
+    x, bias = numbers(images, channels, *map_size, dtype="f"), numbers(outputs, seed=1, dtype="f")
+    weights = numbers(*((channels, outputs) if transposed else (outputs, channels)), 3, 3, seed=2, dtype="f")
+    after = kernels.After(numbers(outputs, seed=4, dtype="f"), numbers(outputs, seed=5, dtype="f"), rectified=True)
+    results = []
+    for at_once in (True, False):
+        make_at_once(monkeypatch, at_once)
+        results.append(np.full((images, outputs, *map_size), np.nan, "f"))
+        winograd.correlate(x, weights, (1, 1), results[-1], bias, transposed, after)
+    np.testing.assert_array_equal(*results)
+    assert np.isfinite(results[0]).all()
+
+
+def test_few_tiles_are_made_at_once_where_every_thread_has_outputs(monkeypatch):
+    def few(tiles, outputs, threads):
+        monkeypatch.setattr(winograd.threads, "count", lambda: threads)
+        return winograd._few(winograd.Tiles(1, tiles, 1), outputs)
+
+    assert few(64, 64, 2) and few(64, 33, 2)
+    assert not few(65, 512, 2) and not few(64, 32, 2) and not few(17, 32, 2)
+    assert few(16, 1, 8)  # which parts would not share among more threads
 
 
 @pytest.mark.parametrize("order", [winograd, winograd_batched])
