@@ -284,7 +284,7 @@ class Net(Hooks):
                 self._blobs[name].host_data_to_fill[...] = array
         first = self._index(start) if start else 0
         last = self._index(end) if end else len(self.layers) - 1
-        if first != self._next:
+        if first and first != self._next:
             require_bottoms(self, first, last)
         self._run(first, last)
         # an output that the host might write to would be uploaded before the next forward overwrites it
