@@ -10,7 +10,7 @@ from typing import NamedTuple
 from ..blob import Blob
 from .fusion import find_fusions, part_in_place
 from .parameters import share_buffers
-from .recompute import find_recomputed, recomputes_before
+from .recompute import find_recomputed, recomputes_before, sharing_memory
 
 
 class Life(NamedTuple):
@@ -45,9 +45,9 @@ def plan(net, forward_only: bool, kept: set[str], beside, recompute: bool) -> No
     net._parted = part_in_place(net)
     recomputed = find_recomputed(net) if recompute else {}
     _recycle(net._blobs, {name: sorted(one.steps) for one in recomputed.values() for name in one.names}, "data", kept)
-    net._recomputes = recomputes_before(net, recomputed)
-    again = {number for numbers in net._recomputes.values() for number in numbers}
-    net._gone["data"] = {name for number in again for name in recomputed[number].names}
+    gone = sharing_memory(net, recomputed)
+    net._recomputes = recomputes_before(gone)
+    net._gone["data"] = {name for one in gone.values() for name in one.names}
 
 
 def _recycle(blobs: dict[str, Blob], steps: dict[str, list[int]], side: str, kept: set[str]) -> set[str]:

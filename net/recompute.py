@@ -60,14 +60,18 @@ def _can_recompute(net, number: int) -> bool:
     return id(_memory(net, number)) not in bottoms | overwritten and not bottoms & overwritten
 
 
-def recomputes_before(net, recomputed: dict[int, Recomputed]) -> dict[int, list[int]]:
-    """{number of a layer: the layers whose tops are to be made again before it runs backward}, once it is planned which of them share memory."""
+def sharing_memory(net, recomputed: dict[int, Recomputed]) -> dict[int, Recomputed]:
+    """Those whose memory others use as well, once that is planned: their data is gone when the backward pass begins."""
     users = Counter(id(_memory(net, number)) for number in recomputed)
+    return {number: one for number, one in recomputed.items() if users[id(_memory(net, number))] > 1}
+
+
+def recomputes_before(gone: dict[int, Recomputed]) -> dict[int, list[int]]:
+    """{number of a layer: the layers whose tops are to be made again before it runs backward}, each after what it is made of."""
     before: dict[int, list[int]] = {}
-    for maker in sorted(recomputed):
-        if users[id(_memory(net, maker))] > 1:
-            for number in recomputed[maker].needed_by:
-                before.setdefault(number, []).append(maker)
+    for maker in sorted(gone):
+        for number in gone[maker].needed_by:
+            before.setdefault(number, []).append(maker)
     return before
 
 

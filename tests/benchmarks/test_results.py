@@ -32,6 +32,18 @@ def test_the_readmes_tables_are_those_of_the_results_files(suite):
     assert compare_cpu["render"](suite, result) == (ROOT / "README.md").read_text()
 
 
+def test_what_the_readme_says_of_another_processor_is_what_its_results_files_hold():
+    text = " ".join((ROOT / "README.md").read_text().split())
+    for name, words in (("cpu_xeon", "DeconvNet took {} of PyTorch's time"), ("cpu_nets_xeon", "well-known nets {},")):
+        result = json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text())
+        ratios = [row["ratio"] for row in result["rows"]]
+        assert words.format(f"{min(ratios):.2f} to {max(ratios):.2f}") in text
+        commit = result["commit"].removesuffix("-dirty")  # by the results of the suite before it, which lay there
+        assert f"`{name}.json`" in text.replace("benchmarks/results/", "") and f"commit {commit}" in text
+    ratios = [row["caffe_ratio"] for row in result["rows"]]
+    assert f"{min(ratios):.2f} to {max(ratios):.2f} of Caffe's" in text
+
+
 def test_the_gpu_tables_of_the_pages_are_those_of_the_results_files():
     found = render_gpu["results"]()
     for page, table in (("README.md", render_gpu["summary"]), ("docs/gpu.md", render_gpu["page_table"])):

@@ -177,6 +177,19 @@ def test_one_map_alone_shares_its_memory_with_nobody_and_is_kept():
     assert again(net) == [] and net.blobs["a"].data.any()
 
 
+def test_what_no_backward_pass_needs_is_gone_all_the_same():
+    layers = []
+    for x, y, p in (("x", "a", "p"), ("p", "b", "q")):
+        pool = f'layer {{ name: "pool {p}" type: "Pooling" bottom: "{y}" top: "{p}" pooling_param {{ kernel_size: 3 pad: 1 }} }}'
+        layers += [convolution(f"conv {y}", x, y), norm("BN", y), pool]
+    plain, net = training_net([*layers, LOSS % "q"]), training_net([*layers, LOSS % "q"], share=True, recompute=True)
+    assert_same(iterate(net), iterate(plain))
+    assert again(net) == []
+    for name in "ab":
+        with pytest.raises(RuntimeError, match=f"the data of blob '{name}' is gone"):
+            _ = net.blobs[name].data
+
+
 def test_without_it_a_training_net_keeps_its_data():
     net = training_net(NETS["BN"], share=True)
     assert again(net) == [] and net.blobs["a"].data.any()
