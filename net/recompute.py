@@ -1,4 +1,4 @@
-"""Data that training makes again in the backward pass instead of keeping it (`Net(share=True)`).
+"""Data that training makes again in the backward pass instead of keeping it (`Net(share=True, recompute=True)`).
 
 What batch norm by the batch's statistics writes follows in one pass from its input, which its gradient needs in any case, and an unpooled map
 from a quarter as many values. So those of them whose lives in the forward pass do not meet lie in one memory, and before the first layer that
