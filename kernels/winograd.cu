@@ -9,7 +9,7 @@
 #define PANEL (2 * LANES)  // outputs of one product: two vectors
 #define RUN 8              // tiles that are transformed in one go
 #define BLOCK 16           // tiles whose products wait for the output transform
-#define FEW_TILES 64       // likewise, all of them, where a block transforms its filters itself
+#define FEW_TILES 64       // likewise, all of them, where a block transforms its filters itself; kernels/winograd.py knows both numbers
 #define DEPTH 64           // channels of filters that such a block holds
 #if defined(__AVX512F__) || defined(__CUDACC__)
 #define ROWS 8  // ROWS x 2 sums in registers

@@ -131,8 +131,8 @@ class Layer:
         """Where the gradients of what `channel_map` gives are added to, or None, of a layer whose work batch norm may do in training."""
         raise NotImplementedError
 
-    def recompute(self, bottom: list[Blob], top: list[Blob], after=None) -> None:
-        """Write the first top's data again as the last forward did, with the work that it did for layers behind it; for one that `recomputes`."""
+    def recompute(self, bottom: list[Blob], top: list[Blob]) -> None:
+        """Write the first top's data again as the last forward did, of a layer that `recomputes`; one whose forward takes `after` takes it here."""
         raise NotImplementedError
 
     def coordinate_map(self) -> tuple[tuple[float, float], tuple[float, float]] | None:

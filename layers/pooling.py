@@ -177,7 +177,7 @@ class Unpooling(Layer):
     def forward(self, bottom, top):
         self._write(bottom, top, warns=True)
 
-    def recompute(self, bottom, top, after=None):
+    def recompute(self, bottom, top):
         self._write(bottom, top, warns=False)
 
     def _write(self, bottom, top, warns: bool) -> None:

@@ -78,4 +78,5 @@ def recomputes_before(gone: dict[int, Recomputed]) -> dict[int, list[int]]:
 def recompute(net, number: int) -> None:
     """Write a layer's first top again as it was after the last forward pass, the work of the layers that it stands for included."""
     following = net.layers[number + 1 : net._fusions.get(number, number) + 1]
-    net.layers[number].recompute(net._bottoms[number], net._tops[number], after(following) if following else None)
+    work = [after(following)] if following else []
+    net.layers[number].recompute(net._bottoms[number], net._tops[number], *work)

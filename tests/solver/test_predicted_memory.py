@@ -129,6 +129,10 @@ def test_recompute_lets_a_gpu_of_12_gb_train_batches_of_32():
     kept = training_need(param, str(STAGE_2), 32)
     assert recomputed.peak < 12_000_000_000 - CONTEXT < kept.peak
     assert recomputed.data < 0.6 * kept.data and recomputed.diffs == kept.diffs
+    with_it, without = (f"{(need.peak + CONTEXT) / 1e9:.1f}" for need in (recomputed, kept))
+    for name in ("solver/stage1.prototxt", "solver/stage2.prototxt", "docs/gpu.md", "docs/kernels.md"):
+        text = (ROOT / name).read_text()
+        assert f"{with_it} GB" in text and without in text, name
 
 
 def test_a_dry_run_takes_no_memory_of_this_machine_and_leaves_the_mode(record):
