@@ -4,7 +4,7 @@ _BYTES = 8192  # of a band, as in bands.h
 _WIDEST = 256  # places of a row, where a plane is cut into columns: shorter rows leave room for more of them
 _PHASES = 16  # that a plane is taken apart into: with more a band has hardly a row
 _PASSES = 64  # over a band, one for each phase that is written
-MOST_TAPS = 128  # of a window whose weights get a gradient, as in convolution_bands.cu
+MOST_TAPS = 128  # of a window that is pooled, or whose weights get a gradient, as in bands.h
 
 
 def shape(windows: tuple[int, int], reach: tuple[int, int], phases: int, itemsize: int) -> tuple[int, int] | None:

@@ -4,44 +4,44 @@
 // that stays in the first cache, nine of a 3x3 window at once. Compulsory bytes: read x and the weights once, write y once.
 #include "bands.h"
 
-#define MOST_TAPS 128  // of a window; kernels/bands.py knows it
 struct Totals { double of[MOST_TAPS]; };
 
 // The nine taps of a 3x3 window, as most are, and how far from a window's own place they find what they see.
 struct Nine { acc tap[9]; int at[9]; };
 
-// sums[n] (first: =, else +=) what window n sees times its taps, in one pass over the sums
+// sums[n] (first: =, else +=) what window n sees times its taps, in one pass over the sums, by whole vectors
 DEVICE void add_nine(const Nine& nine, bool first, int windows, const Buffer& seen, Buffer& sums) {
-  real* __restrict__ to = sums.of;
   const real *__restrict__ a = seen.of + nine.at[0], *__restrict__ b = seen.of + nine.at[1], *__restrict__ c = seen.of + nine.at[2];
   const real *__restrict__ d = seen.of + nine.at[3], *__restrict__ e = seen.of + nine.at[4], *__restrict__ f = seen.of + nine.at[5];
   const real *__restrict__ g = seen.of + nine.at[6], *__restrict__ h = seen.of + nine.at[7], *__restrict__ i = seen.of + nine.at[8];
   const acc ta = nine.tap[0], tb = nine.tap[1], tc = nine.tap[2], td = nine.tap[3], te = nine.tap[4], tf = nine.tap[5], tg = nine.tap[6],
             th = nine.tap[7], ti = nine.tap[8];
-  if (first) {
-    for_threads(n, windows)
-      to[n] = ta * a[n] + tb * b[n] + tc * c[n] + td * d[n] + te * e[n] + tf * f[n] + tg * g[n] + th * h[n] + ti * i[n];
-  } else {
-    for_threads(n, windows)
-      to[n] += ta * a[n] + tb * b[n] + tc * c[n] + td * d[n] + te * e[n] + tf * f[n] + tg * g[n] + th * h[n] + ti * i[n];
+  for_threads(v, (windows + LANES - 1) / LANES) {
+    const int n = v * LANES;
+    const lanes sum = ta * at(a + n) + tb * at(b + n) + tc * at(c + n) + td * at(d + n) + te * at(e + n) + tf * at(f + n) + tg * at(g + n) +
+                      th * at(h + n) + ti * at(i + n);
+    at(sums.of + n) = first ? sum : at(sums.of + n) + sum;
   }
 }
 
 // sums[n] += what window n sees times the taps of a row of the window
 DEVICE void add_row_of_taps(const Band& band, int i, const real* __restrict__ taps, const Buffer& seen, Buffer& sums) {
-  real* __restrict__ to = sums.of;
+  const int vectors = (band.windows + LANES - 1) / LANES;
   int j = 0;
   for (; j + 3 <= band.across.kernel; j += 3) {
     const real* __restrict__ one = seen.of + distance(band, i, j);
     const real* __restrict__ two = seen.of + distance(band, i, j + 1);
     const real* __restrict__ three = seen.of + distance(band, i, j + 2);
     const acc first = taps[j], second = taps[j + 1], third = taps[j + 2];
-    for_threads(n, band.windows) to[n] += first * one[n] + second * two[n] + third * three[n];
+    for_threads(v, vectors) {
+      const int n = v * LANES;
+      at(sums.of + n) += first * at(one + n) + second * at(two + n) + third * at(three + n);
+    }
   }
   for (; j < band.across.kernel; ++j) {
     const real* __restrict__ one = seen.of + distance(band, i, j);
     const acc tap = taps[j];
-    for_threads(n, band.windows) to[n] += tap * one[n];
+    for_threads(v, vectors) at(sums.of + v * LANES) += tap * at(one + v * LANES);
   }
 }
 
@@ -52,19 +52,25 @@ KERNEL(correlate_bands, const real* __restrict__ x, const real* __restrict__ wei
   SHARED(Buffer, seen);
   SHARED(Buffer, sums);
   const int down_pieces = (out_height + rows - 1) / rows, pieces = down_pieces * ((out_width + columns - 1) / columns);
+  const bool has_nine = kernel_h == 3 && kernel_w == 3;
+  Band band;
+  Nine nine;
+  int banded = -1;  // the piece that they are of
   for_blocks(r, images * groups * out * pieces) {
     const int plane = divided(r, pieces), piece = r - plane * pieces;
-    const Slide down = windows_of({height, kernel_h, stride_h, pad_h, dilation_h, 0, 0}, out_height, piece % down_pieces, rows);
-    const Slide across = windows_of({width, kernel_w, stride_w, pad_w, dilation_w, 0, 0}, out_width, piece / down_pieces, columns);
-    const Band band = band_of(down, across);
-    const bool has_nine = kernel_h == 3 && kernel_w == 3;
+    if (piece != banded) {
+      const Slide down = windows_of({height, kernel_h, stride_h, pad_h, dilation_h, 0, 0}, out_height, piece % down_pieces, rows);
+      const Slide across = windows_of({width, kernel_w, stride_w, pad_w, dilation_w, 0, 0}, out_width, piece / down_pieces, columns);
+      band = band_of(down, across), banded = piece;
+      for (int t = 0; has_nine && t < 9; ++t) nine.at[t] = distance(band, t / 3, t % 3);
+    }
+    const Slide &down = band.down, &across = band.across;
     if (!has_nine) for_threads(n, band.windows) sums.of[n] = 0;
     for (int c = 0; c < in; ++c) {
       fill_band(band, x + ((index)(plane / out) * in + c) * height * width, 0, seen);
       const real* taps = weights + ((index)(plane % (groups * out)) * in + c) * kernel_h * kernel_w;
       if (has_nine) {
-        Nine nine;
-        for (int t = 0; t < 9; ++t) nine.tap[t] = taps[t], nine.at[t] = distance(band, t / 3, t % 3);
+        for (int t = 0; t < 9; ++t) nine.tap[t] = taps[t];
         add_nine(nine, !c, band.windows, seen, sums);
       } else {
         for (int i = 0; i < kernel_h; ++i) add_row_of_taps(band, i, taps + i * kernel_w, seen, sums);
@@ -74,7 +80,8 @@ KERNEL(correlate_bands, const real* __restrict__ x, const real* __restrict__ wei
     for (int row = 0; row < down.count; ++row) {
       real* __restrict__ to = y + ((index)plane * out_height + down.first + row) * out_width + across.first;
       const real* __restrict__ from = sums.of + row * band.pitch;
-      copy_row(to, from, across.count);
+      const int room = across.count == out_width ? (down.count - row) * out_width : across.count;
+      take_row(to, across.count, room, [=](int q) { return at(from + q); });
     }
     sync_block();
   }
@@ -127,7 +134,7 @@ KERNEL(correlate_bands_backward_data, const real* __restrict__ dy, const real* _
         if (h < 0 || h >= height) continue;
         real* __restrict__ to = dx + ((index)plane * height + h) * width + shift + span.first * stride_w;
         const real* __restrict__ from = sums.of + row * band.pitch + span.first;
-        for_strided(span.last - span.first, stride_w, [=](int q, int place) { to[place] = from[q]; });
+        spread_row(to, from, span.last - span.first, stride_w);
       }
       sync_block();
     }
@@ -173,10 +180,10 @@ KERNEL(correlate_bands_backward_weights, const real* __restrict__ x, const real*
       // the windows' own gradients, nothing behind the last window of a row
       const real* __restrict__ gradients = dy + ((index)image * groups * out + channel) * out_height * out_width;
       for (int row = 0; row < down.count; ++row) {
-        const real* __restrict__ from = gradients + (index)(down.first + row) * out_width + across.first;
+        const index start = (index)(down.first + row) * out_width + across.first;
         real* __restrict__ to = above.of + row * band.pitch;
-        copy_row(to, from, across.count);
-        for_threads(w, band.pitch - across.count) to[across.count + w] = 0;
+        put_row(to, gradients + start, across.count, (index)out_height * out_width - start);
+        put(to + across.count, band.pitch - across.count, 0);
       }
       sync_block();
       if (kernel_h == 3 && kernel_w == 3) {

@@ -253,5 +253,12 @@ DEVICE acc sum_of(lanes v) {  // of a copy: whose lanes are asked for one by one
 }
 #endif
 
+// whether two vectors can be mixed lane by lane, as the compiler at hand writes it
+#if defined(__GNUC__) && !defined(__clang__) && !defined(__CUDACC__)
+#define SHUFFLES 1
+#else
+#define SHUFFLES 0
+#endif
+
 DEVICE const lanes& at(const real* p) { return *(const lanes*)p; }
 DEVICE lanes& at(real* p) { return *(lanes*)p; }

@@ -59,54 +59,95 @@ KERNEL(max_pool_forward, const real* __restrict__ x, real* __restrict__ y, real*
   }
 }
 
-// The same for a CPU: each tap passes once over a band of windows (bands.h). `place` counts from a window's corner, -1: nothing above LOWEST.
+// The same for a CPU: the windows of a band (bands.h), two vectors of them at a time.
+struct Sight { int distance; real beyond; };  // a tap: how far from a window's own place, and its place, counted from the window's corner
+struct Sights { Sight of[MOST_TAPS]; };
+
+// whether one of n values is a NaN; a NaN beats a number, and nothing a NaN
+DEVICE bool any_nan(const real* __restrict__ seen, int n) {
+  lanes odd = {};
+  for_threads(v, n / LANES) {
+    const lanes value = at(seen + v * LANES);
+    odd = value != value ? value : odd;
+  }
+  for_threads(q, n % LANES) odd = seen[n - 1 - q] != seen[n - 1 - q] ? lanes{} + seen[n - 1 - q] : odd;
+  return block_any(sum_of(odd) != 0);
+}
+
+// the maxima of two vectors of windows, and which taps they are: -1 where nothing is above LOWEST
+template <bool NANS>
+DEVICE void find_most(const Sights& taps, int count, const real* __restrict__ seen, real* __restrict__ most, real* __restrict__ place) {
+  lanes best[2], where[2];
+  for (int v = 0; v < 2; ++v) best[v] = lanes{} + (real)LOWEST, where[v] = lanes{} - 1;
+  for (int tap = 0; tap < count; ++tap) {
+    const real* __restrict__ from = seen + taps.of[tap].distance;
+    const real beyond = taps.of[tap].beyond;
+    // vectors by name: left to itself the compiler makes branches of it
+    for (int v = 0; v < 2; ++v) {
+      const lanes value = at(from + v * LANES);
+      const auto take = NANS ? (!(value <= best[v])) & (best[v] == best[v]) : value > best[v];
+      best[v] = take ? value : best[v], where[v] = take ? lanes{} + beyond : where[v];
+    }
+  }
+  for (int v = 0; v < 2; ++v) at(most + v * LANES) = best[v], at(place + v * LANES) = where[v];
+}
+
 KERNEL(max_pool_bands, const real* __restrict__ x, real* __restrict__ y, real* __restrict__ switches, int planes, int height, int width,
        int out_height, int out_width, int kernel_h, int kernel_w, int stride_h, int stride_w, int pad_h, int pad_w, int rows, int columns) {
   SHARED(Buffer, seen);
   SHARED(Buffer, most);
   SHARED(Buffer, places);
-  real* __restrict__ best = most.of;
-  real* __restrict__ place = places.of;
+  SHARED(Sights, taps);
   const int down_pieces = (out_height + rows - 1) / rows, pieces = down_pieces * ((out_width + columns - 1) / columns);
+  lanes steps = {};
+  for (int l = 0; l < LANES; ++l) lane(steps, l) = l * stride_w;
+  Band band;
+  int banded = -1;  // the piece that it is of
   for_blocks(r, planes * pieces) {
-    const int p = r / pieces, piece = r - p * pieces;
+    const int p = divided(r, pieces), piece = r - p * pieces;
     const real* __restrict__ plane = x + (index)p * height * width;
-    const Slide down = windows_of({height, kernel_h, stride_h, pad_h, 1, 0, 0}, out_height, piece % down_pieces, rows);
-    const Slide across = windows_of({width, kernel_w, stride_w, pad_w, 1, 0, 0}, out_width, piece / down_pieces, columns);
-    const Band band = band_of(down, across);
-    fill_band(band, plane, LOWEST, seen);
-    const int vectors = (band.windows + LANES - 1) / LANES;
-    for_threads(q, vectors) at(best + q * LANES) = lanes{} + (real)LOWEST, at(place + q * LANES) = lanes{} - 1;
-    for (int tap = 0; tap < kernel_h * kernel_w; ++tap) {
-      const int i = tap / kernel_w, j = tap - i * kernel_w;
-      const real* __restrict__ from = seen.of + distance(band, i, j);
-      const real beyond = i * width + j;
-      // vectors by name: left to itself the compiler makes branches of it
-      for_threads(q, vectors) {
-        const lanes value = at(from + q * LANES), held = at(best + q * LANES), from_where = at(place + q * LANES);
-        const auto take = (value > held) | ((value != value) & (held == held));
-        at(best + q * LANES) = take ? value : held;
-        at(place + q * LANES) = take ? lanes{} + beyond : from_where;
+    if (piece != banded) {
+      const Slide down = windows_of({height, kernel_h, stride_h, pad_h, 1, 0, 0}, out_height, piece % down_pieces, rows);
+      const Slide across = windows_of({width, kernel_w, stride_w, pad_w, 1, 0, 0}, out_width, piece / down_pieces, columns);
+      band = band_of(down, across), banded = piece;
+      for_threads(tap, kernel_h * kernel_w) {
+        const int i = tap / kernel_w, j = tap - i * kernel_w;
+        taps.of[tap] = {distance(band, i, j), (real)(i * width + j)};
       }
     }
+    const Slide &down = band.down, &across = band.across;
+    fill_band(band, plane, LOWEST, seen);
+    const bool nans = any_nan(seen.of, phases(down) * phases(across) * band.rows * band.pitch);
+    for_threads(pair, (band.windows + 2 * LANES - 1) / (2 * LANES)) {
+      const int n = pair * 2 * LANES;
+      if (nans)
+        find_most<true>(taps, kernel_h * kernel_w, seen.of + n, most.of + n, places.of + n);
+      else
+        find_most<false>(taps, kernel_h * kernel_w, seen.of + n, most.of + n, places.of + n);
+    }
     sync_block();
+    lanes lowest = {};
     for (int row = 0; row < down.count; ++row) {
-      const int top = (down.first + row) * stride_h - pad_h, first = across.first * stride_w - pad_w;
       const index to = ((index)p * out_height + down.first + row) * out_width + across.first;
-      const int number = row * band.pitch;
-      int lost = 0;
-      for_threads_sum(w, across.count, lost) {
-        y[to + w] = best[number + w];
-        switches[to + w] = place[number + w] + (top * width + first + w * stride_w);
-        lost += place[number + w] < 0 ? 1 : 0;
-      }
-      if (!lost) continue;
-      for_threads(w, across.count) {
-        if (place[number + w] >= 0) continue;
-        const int left = first + w * stride_w;
-        const Best found = best_of(plane, max(top, 0), min(top + kernel_h, height), max(left, 0), min(left + kernel_w, width), width);
-        y[to + w] = found.value, switches[to + w] = found.place;
-      }
+      const int room = across.count == out_width ? (down.count - row) * out_width : across.count;
+      const int corner = ((down.first + row) * stride_h - pad_h) * width + across.first * stride_w - pad_w;
+      const real *__restrict__ best = most.of + row * band.pitch, *__restrict__ place = places.of + row * band.pitch;
+      take_row(y + to, across.count, room, [=](int q) { return at(best + q); });
+      take_row(switches + to, across.count, room, [=, &lowest](int q) {
+        const lanes own = at(place + q);
+        const auto lower = (own < lowest) & (steps < (real)((across.count - q) * stride_w));
+        lowest = lower ? own : lowest;
+        return own + (lanes{} + (real)(corner + q * stride_w) + steps);
+      });
+    }
+    if (!block_any(sum_of(lowest) < 0)) continue;
+    for_threads(n, down.count * across.count) {
+      const int row = n / across.count, w = n - row * across.count;
+      if (places.of[row * band.pitch + w] >= 0) continue;
+      const int top = (down.first + row) * stride_h - pad_h, left = (across.first + w) * stride_w - pad_w;
+      const Best found = best_of(plane, max(top, 0), min(top + kernel_h, height), max(left, 0), min(left + kernel_w, width), width);
+      const index to = ((index)p * out_height + down.first + row) * out_width + across.first + w;
+      y[to] = found.value, switches[to] = found.place;
     }
   }
 }

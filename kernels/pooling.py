@@ -58,7 +58,8 @@ def max_pool(x, window: Window, out, switches, order: str | None = None) -> None
     if switches.dtype == np.float32 and height * width > MOST_SWITCHES:
         raise ValueError(f"a plane of {height} x {width} has more places than float32 switches can name (2^24)")
     arguments = (x, out, switches, n * c, height, width, *out.shape[2:], *window.kernel, *window.stride, *window.pad)
-    band = bands.of_windows(out.shape[2:], window.kernel, window.stride, (1, 1), x.itemsize)
+    few = window.kernel[0] * window.kernel[1] <= bands.MOST_TAPS
+    band = bands.of_windows(out.shape[2:], window.kernel, window.stride, (1, 1), x.itemsize) if few else None
     if order is None:
         order = "runs" if on_gpu(x) else "rows" if window == _PAIRS or band is None else "bands"
     if order == "runs":

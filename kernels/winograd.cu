@@ -17,8 +17,7 @@
 #define ROWS 4
 #endif
 
-#if defined(__GNUC__) && !defined(__clang__) && !defined(__CUDACC__)
-#define SHUFFLES 1
+#if SHUFFLES
 template <class number>
 struct Swaps {  // for blocks of 1, 2, 4 ...: which lanes of a pair of vectors the first and the second keep
   alignas(64) number first[4][VECTOR_BYTES / sizeof(number)] = {}, second[4][VECTOR_BYTES / sizeof(number)] = {};
@@ -32,8 +31,6 @@ template <> struct integers_of<8> { typedef long long type; };
 typedef integers_of<sizeof(real)>::type whole;
 typedef whole wholes __attribute__((vector_size(VECTOR_BYTES), may_alias));
 static constexpr Swaps<whole> swaps;
-#else
-#define SHUFFLES 0
 #endif
 
 // Exchange rows and lanes of LANES vectors, by swapping ever larger blocks across the diagonal.
@@ -58,15 +55,16 @@ DEVICE void transpose(lanes* block) {
 #endif
 }
 
-// Rows of LANES planes, `stride` values apart, to `count` vectors with the planes in their lanes; only `planes` of them exist.
-DEVICE void gather_lanes(const real* from, index stride, int planes, int count, lanes* to) {
+// Rows of LANES planes, `stride` values apart, to `count` vectors with the planes in their lanes; only `planes` of them exist. Of the `room`
+// values that do from the first row on, whole vectors are read: more than the rows have, where that is no multiple of LANES.
+DEVICE void gather_lanes(const real* from, index stride, int planes, int count, index room, lanes* to) {
   int done = 0;
   if (planes >= LANES)
-    for (; done + LANES <= count; done += LANES) {
+    for (; done < count && (LANES - 1) * stride + done + LANES <= room; done += LANES) {
       lanes block[LANES];
       for (int l = 0; l < LANES; ++l) block[l] = at(from + l * stride + done);
       transpose(block);
-      for (int l = 0; l < LANES; ++l) to[done + l] = block[l];
+      for (int l = 0; l < min(LANES, count - done); ++l) to[done + l] = block[l];
     }
   for (int l = 0; l < LANES; ++l)
     for (int j = done; j < count; ++j) lane(to[j], l) = l < planes ? from[l * stride + j] : 0;
@@ -81,7 +79,8 @@ DEVICE void load_strip(const real* planes, index plane, int existing, int height
     const bool inside = top + i >= 0 && top + i < height;
     for (int j = 0; j < (inside ? first : columns); ++j) strip[i][j] = lanes{};
     if (!inside) continue;
-    gather_lanes(planes + (index)(top + i) * width + left + first, plane, existing, last - first, strip[i] + first);
+    const index start = (index)(top + i) * width + left + first;
+    gather_lanes(planes + start, plane, existing, last - first, existing * plane - start, strip[i] + first);
     for (int j = last; j < columns; ++j) strip[i][j] = lanes{};
   }
 }
@@ -142,29 +141,38 @@ struct Filters {
   int outputs, depth, o_step, c_step, rotated;
   index plane;  // of u, from one k to the next
 };
-// outputs LANES * g and channels begin and those that follow, LANES and RUN of them
-DEVICE void transform_filters(const Filters& f, int g, int begin) {
-  const int filters = min(RUN, f.depth - begin), existing = f.outputs - g * LANES;
-  lanes taps[RUN * 9], turned[9], half[18], full[36];
-  const real* from = f.weights + (index)g * LANES * f.o_step + (index)begin * f.c_step;
+// outputs LANES * g and channels begin and those that follow, LANES and `filters` of them, no more than LANES
+DEVICE void transform_filters(const Filters& f, int g, int begin, int filters) {
+  const int existing = f.outputs - g * LANES;
+  const index start = (index)g * LANES * f.o_step + (index)begin * f.c_step;
+  const index room = (index)(f.outputs - 1) * f.o_step + (index)(f.depth - 1) * f.c_step + 9 - start;
+  const real* from = f.weights + start;
+  lanes taps[LANES * 9];
   if (f.c_step == 9)
-    gather_lanes(from, f.o_step, existing, filters * 9, taps);
+    gather_lanes(from, f.o_step, existing, filters * 9, room, taps);
   else
-    for (int c = 0; c < filters; ++c) gather_lanes(from + (index)c * f.c_step, f.o_step, existing, 9, taps + c * 9);
+    for (int c = 0; c < filters; ++c) {
+      const index step = (index)c * f.c_step;
+      gather_lanes(from + step, f.o_step, existing, 9, room - step, taps + c * 9);
+    }
   for (int c = 0; c < filters; ++c) {
+    lanes turned[9], half[18];
     for (int n = 0; n < 9; ++n) turned[n] = taps[c * 9 + (f.rotated ? 8 - n : n)];
     for (int j = 0; j < 3; ++j) filter_1d(turned + j, 3, half + j, 3);
-    for (int i = 0; i < 6; ++i) filter_1d(half + 3 * i, 1, full + 6 * i, 1);
     real* to = f.u + ((index)(g / 2) * f.depth + begin + c) * PANEL + g % 2 * LANES;
-    for (int k = 0; k < PLACES; ++k) at(to + k * f.plane) = full[k];
+    for (int i = 0; i < 6; ++i) {
+      lanes one[6];
+      filter_1d(half + 3 * i, 1, one, 1);
+      for (int j = 0; j < 6; ++j) at(to + (i * 6 + j) * f.plane) = one[j];
+    }
   }
 }
 
 KERNEL(winograd_filters, const real* __restrict__ weights, real* __restrict__ u, int outputs, int depth, int o_step, int c_step, int rotated,
        index plane) {
   const Filters filters = {weights, u, outputs, depth, o_step, c_step, rotated, plane};
-  for_blocks(r, (depth + RUN - 1) / RUN) {
-    for_threads(g, (outputs + LANES - 1) / LANES) transform_filters(filters, g, r * RUN);
+  for_blocks(r, (depth + LANES - 1) / LANES) {
+    for_threads(g, (outputs + LANES - 1) / LANES) transform_filters(filters, g, r * LANES, min(LANES, depth - r * LANES));
   }
 }
 
@@ -285,14 +293,14 @@ KERNEL(winograd_few_tiles, const real* __restrict__ v, const real* __restrict__ 
        int width, int tile_rows, int tile_columns, int tiles, int row, index plane, int o_step, int c_step, int rotated) {
   for_blocks(p, (outputs + PANEL - 1) / PANEL) {
     for_threads(once, 1) {
-      alignas(64) real u[PLACES * DEPTH * PANEL];
+      alignas(64) real u[PLACES * (DEPTH * PANEL + LANES)];
       lanes m[PLACES][FEW_TILES][2];
       const int first = p * PANEL, vectors = outputs - first > LANES ? 2 : 1;
       for (int c = 0; c < depth; c += DEPTH) {
         const real* from = weights + (index)first * o_step + (index)c * c_step;
-        const Filters filters = {from, u, outputs - first, min(DEPTH, depth - c), o_step, c_step, rotated, DEPTH * PANEL};
-        for (int begin = 0; begin < filters.depth; begin += RUN)
-          for (int half = 0; half < vectors; ++half) transform_filters(filters, half, begin);
+        const Filters filters = {from, u, outputs - first, min(DEPTH, depth - c), o_step, c_step, rotated, DEPTH * PANEL + LANES};
+        for (int begin = 0; begin < filters.depth; begin += LANES)
+          for (int half = 0; half < vectors; ++half) transform_filters(filters, half, begin, min(LANES, filters.depth - begin));
         for (int k = 0; k < PLACES; ++k)
           for (int t = 0; t < tiles; t += ROWS) {
             const real *patches = v + k * plane + (index)t * row + c, *own = u + k * filters.plane;

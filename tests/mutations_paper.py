@@ -186,7 +186,7 @@ CHANGES = [
     ("winograd_patches", "begin * 4 - pad_w", "begin * 4 - pad_h"),
     ("winograd_patches", "(first + r / runs) / tile_rows", "first / tile_rows"),
     ("winograd_gradients", "i * 6 + j", "i + 6 * j"),
-    ("winograd_filters", "filters, g, r * RUN", "filters, g, 0"),
+    ("winograd_filters", "filters, g, r * LANES,", "filters, g, 0,"),
     ("transform_filters", "f.rotated ? 8 - n : n", "n"),
     ("first_of", "= values[l]", "= -values[l]"),
     ("store_tile", "finish.gain * full[n] + finish.shift", "finish.gain * (full[n] + finish.shift)"),

@@ -76,6 +76,32 @@ def test_blocks_may_share_the_windows_of_a_plane(device, case, run, dtype, monke
         np.testing.assert_array_equal(in_bands, whole)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("odd", [-0.5, np.nan])
+def test_bands_of_rows_longer_than_a_vector_agree_with_rows(device, stride, odd, dtype):
+    x = spaced(3, 5, 20, 75).astype(dtype)
+    x[:, ::2, 5, 40:44] = odd
+    window = kernels.Window((3, 3), (stride, stride), (1, 1))
+    shape = (*x.shape[:2], *window.output_size(*x.shape[2:]))
+    results = []
+    for order in ("rows", "bands"):
+        y, switches = (empty(*shape, dtype=dtype) for _ in range(2))
+        kernels.max_pool(put(x), window, y, switches, order=order)
+        results.append((host(y), host(switches)))
+    np.testing.assert_array_equal(*results)
+
+
+def test_a_window_of_more_taps_than_a_band_knows(device):
+    x = spaced(2, 3, 13, 14)
+    y, switches = empty(2, 3, 2, 3), empty(2, 3, 2, 3)
+    kernels.max_pool(put(x), kernels.Window((12, 12)), y, switches)
+    for h, w in np.ndindex(2, 3):
+        np.testing.assert_array_equal(host(y)[:, :, h, w], x[:, :, h : h + 12, w : w + 12].max((2, 3)))
+    flat = np.take_along_axis(x.reshape(2, 3, -1), host(switches).reshape(2, 3, -1).astype(int), 2)
+    np.testing.assert_array_equal(flat, host(y).reshape(2, 3, -1))
+
+
 @pytest.mark.parametrize("order", ["rows", "runs", "bands"])
 def test_a_window_beyond_the_map_has_the_lowest_number_and_no_switch(device, order):
     """A stride larger than the kernel, rounded up: as Caffe does."""
