@@ -19,8 +19,12 @@ def spaced(*shape: int, seed: int = 0, dtype=np.float64) -> np.ndarray:
 
 def put(array: np.ndarray):
     """A copy on the device of the mode, contiguous."""
-    module = kernels.array_module()
-    return module.array(np.ascontiguousarray(array))
+    return place(np.ascontiguousarray(array))
+
+
+def place(array: np.ndarray):
+    """What makes the copy; a program may take another for it."""
+    return kernels.array_module().array(array)
 
 
 def empty(*shape: int, dtype=np.float64):

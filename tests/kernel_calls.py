@@ -1,13 +1,15 @@
 """Every kernel called on tiny shapes; also a program, so that a sanitizer's runtime can be loaded before Python:
 
-    python tests/kernel_calls.py RESULTS.npz [--blocks N] [--dtypes float32,float64] [--only KERNEL] [--gpu]
+    python tests/kernel_calls.py RESULTS.npz [--blocks N] [--dtypes float32,float64] [--only KERNEL] [--gpu | --guard]
 
 writes what the calls compute with the host library that DECONVNET_HOST_LIBRARY names, N blocks a launch; with --gpu on the GPU,
-each array in an allocation of its own, so that a sanitizer sees where it ends.
+each array in an allocation of its own, so that a sanitizer sees where it ends; with --guard each at the end of what the process may touch.
 """
 
 import argparse
 
+import arrays
+import guarded
 import kernel_calls_bvlc
 import kernel_calls_detection
 import kernel_calls_gpu
@@ -344,11 +346,15 @@ def main() -> None:
     parser.add_argument("--dtypes", default="float32,float64")
     parser.add_argument("--only", choices=sorted(CALLS))
     parser.add_argument("--gpu", action="store_true")
+    parser.add_argument("--guard", action="store_true")
     chosen = parser.parse_args()
     use_blocks(chosen.blocks)
     if chosen.gpu:
         kernels.set_mode("gpu")
         kernels.array_module().cuda.set_allocator(None)  # no pool
+    if chosen.guard:
+        arrays.place = guarded.guarded
+        host_device.aligned_zeros = lambda count, dtype: guarded.guarded(np.zeros(count, dtype))
     results, _ = run(chosen.only, chosen.dtypes.split(","))
     np.savez(chosen.results, **results)
 

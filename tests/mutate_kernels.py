@@ -140,7 +140,8 @@ def survives_without(barrier: tuple[str, Path, int]) -> tuple[bool, str]:
     source = file.read_text()
     with tempfile.TemporaryDirectory() as scratch:
         text = source[:at] + source[at:].replace("sync_block();", ";", 1)
-        library = sanitized.build_changed(Path(scratch), file.name, text, 33, "thread", alone=False)
+        options = ("--threads", "33", "--sanitizer", "thread")
+        library = sanitized.build_changed(Path(scratch), file.name, text, *options, alone=False)
         kernel = name if name in kernel_calls.CALLS else next(iter(sources.kernels_in(file)))  # that calls the function
         done = sanitized.run(library, "thread", Path(scratch, "results.npz"), "--only", kernel, "--dtypes", "float32")
     # or a wild address, taken from memory that no thread had written yet

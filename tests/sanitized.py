@@ -47,12 +47,11 @@ def run(library, sanitizer: str, results, *options: str) -> subprocess.Completed
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
 
 
-def build_changed(folder: Path, file: str, text: str, threads: int, sanitizer: str, alone: bool = True) -> str:
-    """The library of one kernel file, alone or with all others, that has another text; built in `folder`."""
+def build_changed(folder: Path, file: str, text: str, *options: str, alone: bool = True) -> str:
+    """The library of one kernel file, alone or with all others, that has another text; built in `folder` with host_build.py's options."""
     others = [] if alone else sources.cuda_files()
     for path in (*sources.headers(), sources.FOLDER / "host_build.py", *others):
         shutil.copy(path, folder)
     (folder / file).write_text(text)
-    builder = [sys.executable, str(folder / "host_build.py"), "--folder", str(folder)]
-    command = [*builder, "--threads", str(threads), "--sanitizer", sanitizer]
+    command = [sys.executable, str(folder / "host_build.py"), "--folder", str(folder), *options]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()

@@ -84,7 +84,8 @@ def test_a_forgotten_barrier_or_a_write_beyond_the_plane_fails(tmp_path, sanitiz
     source = (sources.FOLDER / "unpooling.cu").read_text()
     threads, mistake, said = MISTAKES[sanitizer]
     assert source.count(ZEROING) == 1
-    library = sanitized.build_changed(tmp_path, "unpooling.cu", source.replace(ZEROING, mistake), threads, sanitizer)
+    options = ("--threads", str(threads), "--sanitizer", sanitizer)
+    library = sanitized.build_changed(tmp_path, "unpooling.cu", source.replace(ZEROING, mistake), *options)
     options = ("--only", "unpool_forward", "--dtypes", "float32")
     done = sanitized.run(library, sanitizer, tmp_path / "results.npz", *options)
     assert done.returncode == sanitized.FOUND_SOMETHING, done.stderr[-3000:]
