@@ -3,6 +3,7 @@
 import contextlib
 import importlib
 import sys
+import threading
 
 import numpy as np
 
@@ -135,24 +136,33 @@ def launch_elementwise(name: str, count: int, *arguments) -> None:
     launch(name, -(-count // _EACH), _EACH, *arguments)
 
 
-_workspaces: dict = {}
+class _Workspaces(threading.local):
+    """Those of a thread: nets may run in several at once."""
+
+    def __init__(self):
+        self.held: dict = {}
+
+
+_workspaces = _Workspaces()
 
 
 def workspace(like, count: int, purpose: str, dtype=None):
-    """A flat scratch array of `count` values on the device of `like`, of its dtype or another; kept for the next call of that purpose."""
+    """A flat scratch array of `count` values on the device of `like`, of its dtype or another; kept for the next call of that purpose
+    in this thread.
+    """
     dtype = like.dtype if dtype is None else np.dtype(dtype)
     key = (on_gpu(like), dtype, purpose)
-    held = _workspaces.get(key)
+    held = _workspaces.held.get(key)
     if held is None or held.size < count:
         on_device = on_gpu(like)
         held = array_module(like).empty(count, dtype) if on_device else host.aligned_zeros(count, dtype)
-        _workspaces[key] = held
+        _workspaces.held[key] = held
     return held[:count]
 
 
 def workspaces() -> list:
     """Those that are held now; each may give way to a larger one."""
-    return list(_workspaces.values())
+    return list(_workspaces.held.values())
 
 
 @contextlib.contextmanager
@@ -161,13 +171,13 @@ def dry_run():
 
     Blobs made in it are of no use after it.
     """
-    global _mode, _dry, _workspaces
-    before, memory = (_mode, _dry, _workspaces), DeviceMemory()
-    _mode, _dry, _workspaces = "gpu", DryModule(memory), {}
+    global _mode, _dry
+    before, memory = (_mode, _dry, _workspaces.held), DeviceMemory()
+    _mode, _dry, _workspaces.held = "gpu", DryModule(memory), {}
     try:
         yield memory
     finally:
-        _mode, _dry, _workspaces = before
+        _mode, _dry, _workspaces.held = before
 
 
 def matrix_product(a, b, out, add: bool = False) -> None:

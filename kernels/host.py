@@ -10,8 +10,6 @@ import numpy as np
 from . import host_build, threads
 from .sources import INT, Signature, signatures, too_large
 
-# below this many values a second thread costs more than it brings
-_WORTH_A_THREAD = 1 << 18
 _LINE = 64  # bytes of a cache line and of the widest vector
 _SCALARS = {
     "int": ctypes.c_int,
@@ -43,7 +41,18 @@ def load_library() -> ctypes.CDLL:
 
 @cache
 def _library() -> ctypes.CDLL:
-    return load_library()
+    library = load_library()
+    lent = threads.of_blas()
+    if lent and hasattr(library, "blas_threads"):  # the sanitizers' builds have threads of their own
+        ctypes.c_void_p.in_dll(library, "run_on_blas_threads").value = lent[0]
+        ctypes.c_int.in_dll(library, "blas_threads").value = lent[1]
+    return library
+
+
+@cache
+def _worth_a_thread() -> int:
+    """Below so many values a second thread costs more than it brings: BLAS's are awake, OpenMP's asleep."""
+    return 1 << 15 if threads.of_blas() else 1 << 18
 
 
 def aligned_zeros(count: int, dtype: np.dtype) -> np.ndarray:
@@ -67,7 +76,7 @@ class HostKernel:
         # what each argument must be: a dtype for an array, None for a number
         self._pointees = [_POINTEES.get(kind, dtype) if kind.endswith("*") else None for kind in signature.kinds]
         self._is_int = [kind == "int" for kind in signature.kinds]
-        self._threads = threads.count()
+        self._threads, self._worth_a_thread = threads.count(), _worth_a_thread()
 
     def __call__(self, rows: int, width: int, arguments: tuple) -> None:
         values = []
@@ -83,8 +92,8 @@ class HostKernel:
                 )
             else:
                 values.append(argument.ctypes.data)
-        # one block a thread, or one: OpenMP keeps its team only while the number stays the same
-        self._run(self._threads if rows > 1 and rows * width > _WORTH_A_THREAD else 1, *values)
+        # one block a thread, or one: OpenMP, where it runs them, keeps its team only while the number stays the same
+        self._run(self._threads if rows > 1 and rows * width > self._worth_a_thread else 1, *values)
 
 
 @cache

@@ -82,32 +82,42 @@ static inline T min(T a, T b) { return a < b ? a : b; }
 #define PRAGMA(text) _Pragma(#text)
 #define JOIN(a, b) a##_##b
 #define LAUNCHER(name, type) JOIN(name, type)
+// not inlined: copies of a kernel might round differently, by how many threads run it
 #define KERNEL(name, ...)                                                     \
-  static void name(__VA_ARGS__);                                              \
+  static __attribute__((noinline)) void name(__VA_ARGS__);                    \
   extern "C" { auto LAUNCHER(name, real) = &Grid<decltype(&name)>::template run<&name>; } \
   static void name(__VA_ARGS__)
 
-#ifndef BLOCK_THREADS  // ------------------------------------------------- blocks of one thread, OpenMP over blocks
+#ifndef BLOCK_THREADS  // ------------------------------------------------- blocks of one thread, over BLAS's threads or OpenMP's
 
 static thread_local int block_index, block_count;
+
+// The threads of NumPy's BLAS, as many as it lends (host.py sets both): run(n, f, p, s) calls f(p + i * s) for 0..n-1, each on its own.
+#define MOST_PARTS 256
+extern "C" {
+inline int (*run_on_blas_threads)(int, void*, void*, int) = nullptr;
+inline int blas_threads = 0;  // with more parts than that it would wait for itself
+}
 
 template <class F> struct Grid;
 template <class... A>
 struct Grid<void (*)(A...)> {
   template <void (*kernel)(A...)>
   static void run(int blocks, A... args) {
-    if (blocks == 1) {
-      block_index = 0, block_count = 1;
+    auto run_block = [&](int block) {
+      block_index = block, block_count = blocks;
       kernel(args...);
-      return;
-    }
-#pragma omp parallel num_threads(blocks)
-    {
-#pragma omp for schedule(static, 1)
-      for (int block = 0; block < blocks; ++block) {
-        block_index = block, block_count = blocks;
-        kernel(args...);
-      }
+    };
+    if (blocks == 1) {
+      run_block(0);
+    } else if (blocks <= min(blas_threads, MOST_PARTS)) {
+      struct Part { decltype(run_block)* run; int block; } parts[MOST_PARTS];
+      for (int block = 0; block < blocks; ++block) parts[block] = {&run_block, block};
+      void (*run_part)(Part*) = [](Part* part) { (*part->run)(part->block); };
+      run_on_blas_threads(blocks, (void*)run_part, parts, sizeof(Part));
+    } else {
+#pragma omp parallel for schedule(static, 1) num_threads(blocks)
+      for (int block = 0; block < blocks; ++block) run_block(block);
     }
   }
 };

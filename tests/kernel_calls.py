@@ -333,7 +333,7 @@ def run(only=None, dtypes=("float32", "float64")) -> tuple[dict[str, np.ndarray]
 
 def use_blocks(count: int) -> None:
     """Let every launch of more than one row take that many blocks, however little there is to do."""
-    host_device._WORTH_A_THREAD = -1
+    host_device._worth_a_thread = lambda: -1
     host_device.threads.count = lambda: count
     host_device.kernel.cache_clear()
 

@@ -19,7 +19,7 @@ def blocks(monkeypatch):
     """Let every launch of more than one row take that many blocks."""
 
     def use(count):
-        monkeypatch.setattr(host, "_WORTH_A_THREAD", -1)
+        monkeypatch.setattr(host, "_worth_a_thread", lambda: -1)
         monkeypatch.setattr(threads, "count", lambda: count)
         host.kernel.cache_clear()
 
@@ -42,7 +42,7 @@ def test_small_work_stays_on_one_thread_and_large_work_is_shared(monkeypatch):
     kernel = host.HostKernel("scale_add", host.signatures()["scale_add"], np.dtype(np.float32))
     seen = []
     monkeypatch.setattr(kernel, "_run", lambda blocks, *values: seen.append(blocks))
-    for size in (1, 100, host._WORTH_A_THREAD, host._WORTH_A_THREAD + 1):
+    for size in (1, 100, host._worth_a_thread(), host._worth_a_thread() + 1):
         x = np.zeros(size, np.float32)
         kernel(size, 1, (x, x, 1.0, 0.0, size))
     kernel(1, 10**9, (x, x, 1.0, 0.0, 1))  # one row cannot be shared
@@ -113,6 +113,36 @@ def test_a_setting_that_is_no_number_is_named(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "many")
     with pytest.raises(ValueError, match="OMP_NUM_THREADS is 'many': it must be a number of threads"):
         threads.count()
+
+
+# prints how many threads the first kernel on two of them starts, and whether a forked child can run one
+ON_THREADS = """
+import os
+import numpy as np
+from deconvnet.core import kernels
+before = len(os.listdir("/proc/self/task"))
+kernels.scale_add(np.ones(1 << 20), 1.0, y := np.zeros(1 << 20), 0.0)
+print(len(os.listdir("/proc/self/task")) - before, int(y.sum()) == 1 << 20)
+if LENT and os.fork() == 0:
+    kernels.scale_add(np.ones(1 << 20), 2.0, y, 0.0)
+    os._exit(int(y.sum()) != 2 << 20)
+print(not LENT or os.wait()[1] == 0)
+"""
+
+
+@pytest.mark.skipif(
+    not os.path.isdir("/proc/self/task") or threads.count() < 2 or not threads.of_blas(),
+    reason="NumPy's BLAS lends no threads here",
+)
+@pytest.mark.parametrize("lent", [True, False])
+def test_kernels_run_on_the_threads_of_blas_if_it_has_as_many_and_else_start_openmps(lent):
+    """One pool serves kernels and products, and a forked child can go on with it."""
+    program = ON_THREADS.replace("LENT", str(lent))
+    environment = {**os.environ, "OMP_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "2" if lent else "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.split() == ["0" if lent else "1", "True", "True"]
 
 
 def test_idle_threads_are_told_to_sleep_before_any_library_loads():

@@ -66,7 +66,7 @@ def test_the_prediction_is_what_arrays_take_of_a_gpu(gpu, monkeypatch, model):
         pytest.skip("the full net takes too long where the host does the work of a GPU")
     solver = solver_without_files(model)
     predicted = training_need(solver)
-    monkeypatch.setattr(device, "_workspaces", {})  # those of other tests
+    monkeypatch.setattr(device._workspaces, "held", {})  # those of other tests
     kernels.set_mode("gpu")
     with gpu_ours.watched_memory() as watch:
         run(solver, 2)
