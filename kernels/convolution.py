@@ -1,4 +1,5 @@
-"""Convolution and transposed convolution: im2col + GEMM, Winograd's tiles, one pass over the weights, a direct gather, or tensor cores.
+"""Convolution and transposed convolution: Winograd's tiles, a product that needs no columns, im2col + GEMM, one pass over the weights, a
+gather, or tensor cores.
 
 `algorithm` chooses. All of them are for two spatial axes: maps of fewer get axes of one place (`_planes`), those of more are taken apart
 (slices.py).
@@ -10,7 +11,7 @@ a deconvolution is the same map with forward and backward-data exchanged.
 import os
 from typing import NamedTuple
 
-from . import dense, gather, slices, tensor_product, winograd, winograd_batched
+from . import dense, direct, gather, slices, tensor_product, winograd, winograd_batched
 from .bias import add_bias, bias_backward
 from .device import launch, matrix_product, on_gpu, workspace
 from .normalization import channel_affine_forward, compose_affine
@@ -250,9 +251,9 @@ def algorithm(
 ) -> str:
     """How a convolution (a deconvolution if transposed) from `bottom` (N, C, H, W) to `top` (N, O, H', W') is computed.
 
-    "gather", "tensor", "dense", "winograd" or "product". A precision other than FLOAT32 takes "tensor" (tensor_product.serves). Else geometry.engine or the
+    "gather", "tensor", "dense", "winograd", "direct" or "product". A precision other than FLOAT32 takes "tensor" (tensor_product.serves). Else geometry.engine or the
     environment's DECONVNET_CONVOLUTION, product or winograd, overrules what was measured to be faster; what cannot be computed that way
-    takes the product. "slices" for more than two spatial axes: each of the convolutions that they are taken apart into chooses anew.
+    takes what it would take without. "slices" for more than two spatial axes: each of the convolutions that they are taken apart into chooses anew.
     Raises ValueError for another word there.
     """
     if len(geometry.kernel) > 2:
@@ -266,19 +267,22 @@ def algorithm(
         raise ValueError(f"DECONVNET_CONVOLUTION is {asked!r}: it must be product or winograd, or not be set")
     if asked != "product" and prefers_gather(geometry, bottom[1], top[1]):
         return "gather"
-    if asked == "product" or geometry.dilation != (1, 1) or geometry.group != 1:
+    if asked == "product" or geometry.dilation != (1, 1):
         return "product"
+    otherwise = "product" if gpu or not direct.pays(geometry, top, transposed) else "direct"
+    if geometry.group != 1:
+        return otherwise
     whole, single = (top, bottom) if transposed else (bottom, top)
     if single[2:] == (1, 1) and geometry.kernel == whole[2:] and geometry.pad == (0, 0) and top[0] <= _DENSE_IMAGES:
         large = whole[1] * whole[2] * whole[3] * single[1] >= _DENSE_WEIGHTS
         return "dense" if large and not gpu else "product"
     if (geometry.kernel, geometry.stride) != ((3, 3), (1, 1)) or max(geometry.pad) > 2:
-        return "product"
+        return otherwise
     # partly filled tiles count in full, and so do the filters' transforms, which few places do not repay
     images, height, width = top[0], *top[2:]
     tiles = images * -(-height // 4) * -(-width // 4)
     pays = min(bottom[1], top[1]) >= _WINOGRAD_CHANNELS and 4 * (tiles + _WINOGRAD_FILTERS) < images * height * width
-    return "winograd" if pays or asked == "winograd" else "product"
+    return "winograd" if pays or asked == "winograd" else otherwise
 
 
 def _finish(bias, after: After | None, y) -> None:
@@ -302,6 +306,9 @@ def _forward(chosen: str, x, weights, bias, geometry: Geometry, out, after: Afte
     if chosen == "winograd":
         _tiles(x).correlate(x, weights, geometry.pad, out, bias, after=after)
         return
+    if chosen == "direct":
+        direct.correlate(x, weights, geometry, out, bias, after)
+        return
     if chosen == "tensor":
         tensor_product.correlate(x, weights, geometry, out, bias, after)
         return
@@ -320,6 +327,9 @@ def _adjoint(chosen: str, dy, weights, bias, geometry: Geometry, dx, after: Afte
     """`correlate_backward_data`, the bias and what comes after."""
     if chosen == "winograd":
         _tiles(dy).correlate(dy, weights, geometry.pad, dx, bias, transposed=True, after=after)
+        return
+    if chosen == "direct" and direct.pays(geometry, dx.shape, transposed=True):
+        direct.correlate_backward_data(dy, weights, geometry, dx, bias, after)
         return
     if chosen == "tensor":
         tensor_product.correlate_backward_data(dy, weights, geometry, dx, bias, after)

@@ -6,7 +6,7 @@ import numpy as np
 from arrays import empty, numbers, put
 
 from deconvnet.core import kernels
-from deconvnet.core.kernels import convolution, gather, winograd, winograd_batched
+from deconvnet.core.kernels import convolution, direct, gather, winograd, winograd_batched
 
 # more values a row than the largest block of the sanitizer builds has threads
 WIDE = 70
@@ -101,6 +101,19 @@ def _batched_tiles(dtype):
             setattr(winograd_batched, name, value)
 
 
+def _direct_products(dtype):
+    """Panels and vectors that are not full, strides and groups; whole images together, and single rows."""
+    plain, results = (direct._PLACES, direct._SEEN_BYTES), []
+    direct._PLACES = 0
+    try:
+        for direct._SEEN_BYTES in (plain[1], 0):
+            results += _convolutions(dtype, (2, 3, 6, 9), 19, kernels.Geometry((3, 4), (2, 1), (1, 2)))
+            results += _convolutions(dtype, (1, 10, 3, WIDE // 2), 10, kernels.Geometry((2, 3), pad=(1, 0), group=2))
+        return results
+    finally:
+        direct._PLACES, direct._SEEN_BYTES = plain
+
+
 def _whole_maps(dtype):
     """A window as large as the map, for one image and for four, two and one at once; as if the weights were too large for the cache."""
     plain, convolution._DENSE_WEIGHTS = convolution._DENSE_WEIGHTS, 0
@@ -166,6 +179,8 @@ CALLS = {
     "winograd_batched_filters": _batched_tiles,
     "winograd_batched_results": _batched_tiles,
     "winograd_batched_weights": _batched_tiles,
+    "direct_panels": _direct_products,
+    "direct_correlate": _direct_products,
     "dense_rows": _whole_maps,
     "dense_columns": _whole_maps,
     "dense_outer": _whole_maps,

@@ -27,17 +27,41 @@ def test_the_papers_layers_take_winograd(channels, outputs, size):
     "geometry, bottom, top",
     [
         (PAPER, (1, 3, 224, 224), (1, 64, 224, 224)),  # three channels leave the lanes empty
-        (PAPER, (1, 512, 7, 7), (1, 512, 7, 7)),  # four tiles do not repay the filters
-        (PAPER, (32, 64, 1, 1), (32, 64, 1, 1)),  # one place in sixteen of a tile is wanted
         (Geometry((3, 3), (2, 2), (1, 1)), (1, 64, 56, 56), (1, 64, 28, 28)),
-        (Geometry((3, 3), pad=(2, 2), dilation=(2, 2)), (1, 64, 56, 56), (1, 64, 56, 56)),
         (Geometry((3, 3), pad=(1, 1), group=2), (1, 64, 56, 56), (1, 64, 56, 56)),
         (Geometry((3, 3), pad=(3, 1)), (1, 64, 56, 56), (1, 64, 60, 56)),
-        (Geometry((1, 1)), (1, 64, 56, 56), (1, 64, 56, 56)),
+        (Geometry((7, 7), (2, 2), (3, 3)), (1, 3, 224, 224), (1, 64, 112, 112)),
+        (Geometry((5, 5), pad=(2, 2)), (8, 32, 14, 14), (8, 96, 14, 14)),
     ],
 )
-def test_what_winograd_does_not_fit_or_pay_takes_the_product(geometry, bottom, top):
+def test_what_winograd_does_not_fit_or_pay_takes_the_direct_product_on_a_cpu(geometry, bottom, top):
+    assert kernels.algorithm(geometry, bottom, top) == "direct"
+    assert kernels.algorithm(geometry, bottom, top, gpu=True) == "product"
+
+
+@pytest.mark.parametrize(
+    "geometry, bottom, top",
+    [
+        (PAPER, (1, 512, 7, 7), (1, 512, 7, 7)),  # four tiles do not repay the filters, nor 49 places the panels
+        (PAPER, (32, 64, 1, 1), (32, 64, 1, 1)),  # one place in sixteen of a tile is wanted
+        (PAPER, (1, 64, 224, 224), (1, 3, 224, 224)),  # a panel for three outputs
+        (Geometry((3, 3), pad=(2, 2), dilation=(2, 2)), (1, 64, 56, 56), (1, 64, 56, 56)),
+        (Geometry((1, 1)), (1, 64, 56, 56), (1, 64, 56, 56)),
+        (Geometry((1, 1), (2, 2)), (1, 64, 56, 56), (1, 64, 28, 28)),  # every place is seen at most once
+        (Geometry((16, 16), (16, 16)), (1, 3, 224, 224), (1, 768, 14, 14)),
+    ],
+)
+def test_what_neither_fits_takes_the_product(geometry, bottom, top):
     assert kernels.algorithm(geometry, bottom, top) == "product"
+
+
+def test_the_adjoint_is_computed_directly_at_stride_one_alone():
+    five = Geometry((5, 5), pad=(2, 2))
+    assert kernels.algorithm(five, (1, 32, 28, 28), (1, 16, 28, 28), transposed=True) == "direct"
+    assert (
+        kernels.algorithm(Geometry((4, 4), (2, 2), (1, 1)), (1, 32, 14, 14), (1, 16, 28, 28), transposed=True)
+        == "product"
+    )
 
 
 def test_a_window_over_the_whole_map_takes_one_pass_for_some_images():

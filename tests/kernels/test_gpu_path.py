@@ -285,7 +285,7 @@ def test_a_gpu_is_asked_for_by_mode_and_number(launches, monkeypatch):
 
 
 # a GPU takes the product where the host has kernels of its own
-HOST_ONLY = re.compile("dense_|winograd_(?!batched_)")
+HOST_ONLY = re.compile("dense_|direct_|winograd_(?!batched_)")
 
 
 def test_every_kernel_is_reached_and_gives_what_the_host_gives(record):
