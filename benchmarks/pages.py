@@ -14,7 +14,13 @@ def with_block(page: str, mark: str, text: str) -> str:
 
 
 def commit() -> str:
-    """The commit of this checkout; "unknown" outside of a repository."""
-    command = ["git", "describe", "--always", "--dirty"]
-    run = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent, check=False)
-    return run.stdout.strip() or "unknown"
+    """The commit of this checkout, "-dirty" where more has changed than results; "unknown" outside of a repository."""
+
+    def git(*arguments: str) -> str:
+        run = subprocess.run(
+            ["git", *arguments], capture_output=True, text=True, cwd=Path(__file__).parents[1], check=False
+        )
+        return run.stdout.strip()
+
+    changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!benchmarks/results")
+    return git("rev-parse", "--short", "HEAD") + "-dirty" * bool(changed) or "unknown"
