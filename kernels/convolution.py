@@ -24,7 +24,9 @@ _BATCHED_PLACES = 64  # of a map; smaller ones of several images make one produc
 _WEIGHTS_BLOCK = 1 << 20  # values of a weight gradient that are computed at once before they are added
 _GATHER_TAPS = 4  # up to that many channels a group the direct gather beats the product
 _WINOGRAD_CHANNELS = 16  # fewer leave lanes of the transforms empty
-_WINOGRAD_FILTERS = 16  # tiles that cost as much as transforming the filters does
+_WINOGRAD_FILTERS = 5  # tiles that cost as much as transforming the filters does
+_WINOGRAD_SUMS = 18  # and as transforming their gradient back
+_GPU_WINOGRAD_FILTERS = 16  # both, not measured yet
 _DENSE_IMAGES = 32  # beyond them a general product is as fast
 _DENSE_WEIGHTS = 1 << 20  # fewer stay in the cache, where a second pass over them costs nothing
 
@@ -247,9 +249,14 @@ def _plane(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def algorithm(
-    geometry: Geometry, bottom: tuple[int, ...], top: tuple[int, ...], transposed: bool = False, gpu: bool = False
+    geometry: Geometry,
+    bottom: tuple[int, ...],
+    top: tuple[int, ...],
+    transposed: bool = False,
+    gpu: bool = False,
+    of_weights: bool = False,
 ) -> str:
-    """How a convolution (a deconvolution if transposed) from `bottom` (N, C, H, W) to `top` (N, O, H', W') is computed.
+    """How a convolution (a deconvolution if transposed) from `bottom` (N, C, H, W) to `top` (N, O, H', W') is computed, or its gradient of_weights.
 
     "gather", "tensor", "dense", "winograd", "direct" or "product". A precision other than FLOAT32 takes "tensor" (tensor_product.serves). Else geometry.engine or the
     environment's DECONVNET_CONVOLUTION, product or winograd, overrules what was measured to be faster; what cannot be computed that way
@@ -269,7 +276,7 @@ def algorithm(
         return "gather"
     if asked == "product" or geometry.dilation != (1, 1):
         return "product"
-    otherwise = "product" if gpu or not direct.pays(geometry, top, transposed) else "direct"
+    otherwise = "product" if gpu or of_weights or not direct.pays(geometry, top, transposed) else "direct"
     if geometry.group != 1:
         return otherwise
     whole, single = (top, bottom) if transposed else (bottom, top)
@@ -281,7 +288,8 @@ def algorithm(
     # partly filled tiles count in full, and so do the filters' transforms, which few places do not repay
     images, height, width = top[0], *top[2:]
     tiles = images * -(-height // 4) * -(-width // 4)
-    pays = min(bottom[1], top[1]) >= _WINOGRAD_CHANNELS and 4 * (tiles + _WINOGRAD_FILTERS) < images * height * width
+    filters = _GPU_WINOGRAD_FILTERS if gpu else _WINOGRAD_SUMS if of_weights else _WINOGRAD_FILTERS
+    pays = min(bottom[1], top[1]) >= _WINOGRAD_CHANNELS and 4 * (tiles + filters) < images * height * width
     return "winograd" if pays or asked == "winograd" else otherwise
 
 
@@ -373,13 +381,13 @@ def conv_forward(x, weights, bias, geometry: Geometry, out, after: After | None 
 def conv_backward(x, weights, dy, geometry: Geometry, dx=None, dweights=None, dbias=None) -> None:
     """Gradients of a convolution: dx is written, dweights and dbias are added to; None for what is not wanted."""
     geometry, x, weights, dy, dx, dweights = _planes(geometry, x, weights, dy, dx, dweights)
-    chosen = algorithm(geometry, x.shape, dy.shape, gpu=on_gpu(x))
+    shapes = (geometry, x.shape, dy.shape, False, on_gpu(x))
     if dbias is not None:
         bias_backward(dy, dbias)
     if dweights is not None:
-        _weights_gradient(chosen, x, dy, geometry, dweights)
+        _weights_gradient(algorithm(*shapes, of_weights=True), x, dy, geometry, dweights)
     if dx is not None:
-        _adjoint(chosen, dy, weights, None, geometry, dx)
+        _adjoint(algorithm(*shapes), dy, weights, None, geometry, dx)
 
 
 def deconv_forward(x, weights, bias, geometry: Geometry, out, after: After | None = None) -> None:
@@ -391,10 +399,10 @@ def deconv_forward(x, weights, bias, geometry: Geometry, out, after: After | Non
 def deconv_backward(x, weights, dy, geometry: Geometry, dx=None, dweights=None, dbias=None) -> None:
     """Gradients of a transposed convolution: dx is written, dweights and dbias are added to; None for what is not wanted."""
     geometry, x, weights, dy, dx, dweights = _planes(geometry, x, weights, dy, dx, dweights)
-    chosen = algorithm(geometry, x.shape, dy.shape, True, on_gpu(x))
+    shapes = (geometry, x.shape, dy.shape, True, on_gpu(x))
     if dbias is not None:
         bias_backward(dy, dbias)
     if dweights is not None:
-        _weights_gradient(chosen, dy, x, geometry, dweights)
+        _weights_gradient(algorithm(*shapes, of_weights=True), dy, x, geometry, dweights)
     if dx is not None:
-        _forward(chosen, dy, weights, None, geometry, dx)
+        _forward(algorithm(*shapes), dy, weights, None, geometry, dx)

@@ -42,7 +42,7 @@ def test_what_winograd_does_not_fit_or_pay_takes_the_direct_product_on_a_cpu(geo
 @pytest.mark.parametrize(
     "geometry, bottom, top",
     [
-        (PAPER, (1, 512, 7, 7), (1, 512, 7, 7)),  # four tiles do not repay the filters, nor 49 places the panels
+        (PAPER, (1, 512, 6, 6), (1, 512, 6, 6)),  # 36 places do not repay four tiles and the filters, nor the panels
         (PAPER, (32, 64, 1, 1), (32, 64, 1, 1)),  # one place in sixteen of a tile is wanted
         (PAPER, (1, 64, 224, 224), (1, 3, 224, 224)),  # a panel for three outputs
         (Geometry((3, 3), pad=(2, 2), dilation=(2, 2)), (1, 64, 56, 56), (1, 64, 56, 56)),
@@ -53,6 +53,19 @@ def test_what_winograd_does_not_fit_or_pay_takes_the_direct_product_on_a_cpu(geo
 )
 def test_what_neither_fits_takes_the_product(geometry, bottom, top):
     assert kernels.algorithm(geometry, bottom, top) == "product"
+
+
+def test_fewer_tiles_repay_the_filters_than_their_gradient():
+    """4 (tiles + 5) results against 4 (tiles + 18), on a GPU 4 (tiles + 16) for both."""
+    for images, forward, of_weights, on_gpu in (
+        (1, "winograd", "product", "product"),
+        (2, "winograd", "product", "winograd"),
+        (4, "winograd", "winograd", "winograd"),
+    ):
+        shapes = (PAPER, (images, 512, 7, 7), (images, 512, 7, 7))
+        assert kernels.algorithm(*shapes) == forward
+        assert kernels.algorithm(*shapes, of_weights=True) == of_weights
+        assert kernels.algorithm(*shapes, gpu=True) == kernels.algorithm(*shapes, gpu=True, of_weights=True) == on_gpu
 
 
 def test_the_adjoint_is_computed_directly_at_stride_one_alone():
