@@ -4,7 +4,7 @@ from . import threads
 from .device import launch, workspace
 from .winograd import After
 
-_SEEN_BYTES = 1 << 19  # what the windows of a band see: half of a processor's second cache
+_SEEN_BYTES = 4 << 20  # what the windows of a band see; shorter bands lay out more rows twice
 _LINE = 16  # values of a cache line
 _SPARE = 32  # values behind a plane that whole vectors reach
 _TALLEST = 8  # outputs of a panel, at most
