@@ -256,12 +256,13 @@ def algorithm(
     gpu: bool = False,
     of_weights: bool = False,
 ) -> str:
-    """How a convolution (a deconvolution if transposed) from `bottom` (N, C, H, W) to `top` (N, O, H', W') is computed, or its gradient of_weights.
+    """How a convolution (a deconvolution if transposed) from `bottom` (N, C, H, W) to `top` (N, O, H', W') is computed.
 
-    "gather", "tensor", "dense", "winograd", "direct" or "product". A precision other than FLOAT32 takes "tensor" (tensor_product.serves). Else geometry.engine or the
-    environment's DECONVNET_CONVOLUTION, product or winograd, overrules what was measured to be faster; what cannot be computed that way
-    takes what it would take without. "slices" for more than two spatial axes: each of the convolutions that they are taken apart into chooses anew.
-    Raises ValueError for another word there.
+    of_weights: or its gradient with respect to the weights. "gather", "tensor", "dense", "winograd", "direct" or "product".
+    A precision other than FLOAT32 takes "tensor" (tensor_product.serves). Else geometry.engine or the environment's
+    DECONVNET_CONVOLUTION, product or winograd, overrules what was measured to be faster; what cannot be computed that way takes
+    what it would take without. "slices" for more than two spatial axes: each of the convolutions that they are taken apart into
+    chooses anew. Raises ValueError for another word in the environment.
     """
     if len(geometry.kernel) > 2:
         return "slices"

@@ -1,5 +1,6 @@
 """Pooling with switches, average pooling and unpooling (paper, section 3.2.1)."""
 
+import threading
 import warnings
 from collections import deque
 from typing import NamedTuple
@@ -13,7 +14,16 @@ MOST_SWITCHES = 1 << 24  # the integers that float32 holds exactly
 _STRAYS_KEPT = 32  # calls of unpool whose counts may wait
 _RUN = 4096  # windows that a block of a GPU takes at a time, at most
 _OWN = 8  # of them a thread's, about
-_strays: deque = deque()  # (count per plane, shape of the result)
+
+
+class _Strays(threading.local):
+    """The counts of a Python thread that wait to be read: (count per plane, shape of the result)."""
+
+    def __init__(self):
+        self.waiting: deque = deque()
+
+
+_strays = _Strays()
 
 
 class Window(NamedTuple):
@@ -138,7 +148,7 @@ def unpool(
     planes, windows, size = x.shape[0] * x.shape[1], x.shape[2] * x.shape[3], out.shape[2] * out.shape[3]
     cells = distinct and window is not None and (on_gpu(x) if in_cells is None else in_cells)
     # counts that still wait keep their place
-    outside = workspace(x, _runs(x) if cells else planes, f"outside {len(_strays)}", np.int32)
+    outside = workspace(x, _runs(x) if cells else planes, f"outside {len(_strays.waiting)}", np.int32)
     if cells:
         _unpool_cells(x, switches, window, out, outside)
     elif distinct:
@@ -148,8 +158,8 @@ def unpool(
         launch("unpool_forward_last_wins", planes, size, x, switches, out, winner, outside, planes, windows, size)
     if not warns:
         return
-    _strays.append((outside, out.shape))
-    if not on_gpu(x) or len(_strays) >= _STRAYS_KEPT:
+    _strays.waiting.append((outside, out.shape))
+    if not on_gpu(x) or len(_strays.waiting) >= _STRAYS_KEPT:
         warn_of_strays()
 
 
@@ -175,20 +185,20 @@ def _unpool_cells(x, switches, window: Window, out, outside) -> None:
 
 def take_strays() -> list:
     """The counts that wait to be read; nobody warns of them unless they are left again."""
-    taken = list(_strays)
-    _strays.clear()
+    taken = list(_strays.waiting)
+    _strays.waiting.clear()
     return taken
 
 
 def leave_strays(counts: list) -> None:
     """Let counts wait to be read that were taken."""
-    _strays.extend(counts)
+    _strays.waiting.extend(counts)
 
 
 def warn_of_strays() -> None:
     """Warn of switches outside their planes. `unpool` on a GPU leaves their counts there, lest the host wait at each call."""
-    while _strays:
-        outside, shape = _strays.popleft()
+    while _strays.waiting:
+        outside, shape = _strays.waiting.popleft()
         lost = int(outside.sum())
         if lost:
             warnings.warn(

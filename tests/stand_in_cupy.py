@@ -313,6 +313,6 @@ def install(monkeypatch, memory: int | None = None, architecture: str | None = N
     monkeypatch.setitem(sys.modules, gpu, None)
     del sys.modules[gpu]  # so that it is imported anew; monkeypatch restores what was there
     monkeypatch.setattr(device._workspaces, "held", {})
-    monkeypatch.setattr(pooling, "_strays", deque())
+    monkeypatch.setattr(pooling._strays, "waiting", deque())
     monkeypatch.setattr(device, "_mode", "cpu")
     return record

@@ -10,6 +10,7 @@ from deconvnet.core.kernels import After, Geometry, convolution, direct
 
 SIDES = st.integers(1, 40)
 WINDOWS = st.tuples(st.integers(1, 6), st.integers(1, 6))
+SEEN = st.sampled_from([0, 20_000, 1 << 20])  # bytes of a band: single rows, some, whole images
 
 
 @st.composite
@@ -21,28 +22,17 @@ def geometries(draw):
     return Geometry(kernel, stride, pad, group=draw(st.integers(1, 3)))
 
 
-@given(
-    geometries(),
-    st.integers(1, 3),
-    SIDES,
-    SIDES,
-    st.integers(1, 4),
-    st.integers(1, 20),
-    st.sampled_from([0, 20_000, 1 << 20]),
-)
-@example(
-    Geometry((3, 3), pad=(1, 1), group=2), 2, 13, 17, 2, 17, 1 << 20
-)  # more outputs than a vector holds, of each group
+# beside what is drawn: more outputs than a vector holds, of each group
+@given(geometries(), st.integers(1, 3), SIDES, SIDES, st.integers(1, 4), st.integers(1, 20), SEEN)
+@example(Geometry((3, 3), pad=(1, 1), group=2), 2, 13, 17, 2, 17, 1 << 20)
 def test_it_is_the_product_of_columns(geometry, images, height, width, depth, outputs, seen_bytes):
     """Whatever is computed together; nothing that was there stays."""
     size = geometry.output_size(height, width)
     if min(size) < 1:
         return
     group = geometry.group
-    x, weights = (
-        numbers(images, group * depth, height, width),
-        numbers(group * outputs, depth, *geometry.kernel, seed=1),
-    )
+    x = numbers(images, group * depth, height, width)
+    weights = numbers(group * outputs, depth, *geometry.kernel, seed=1)
     found, expected = np.full((images, group * outputs, *size), np.nan), np.empty((images, group * outputs, *size))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(direct, "_SEEN_BYTES", seen_bytes)
@@ -60,17 +50,14 @@ def test_it_is_the_product_of_columns(geometry, images, height, width, depth, ou
 @pytest.mark.parametrize("after", [None, "ReLU", "gain and shift", "all"])
 def test_bias_and_what_comes_after_are_done_while_results_are_written(after, dtype, tolerance):
     geometry = Geometry((5, 4), (2, 1), (2, 1))
-    x, weights, bias = (
-        numbers(2, 3, 19, 23, dtype=dtype),
-        numbers(21, 3, 5, 4, seed=1, dtype=dtype),
-        numbers(21, seed=2, dtype=dtype),
-    )
-    affine = (
-        (numbers(21, seed=3, dtype=dtype), numbers(21, seed=4, dtype=dtype))
-        if after in ("gain and shift", "all")
-        else (None, None)
-    )
-    work = After(*affine, rectified=after in ("ReLU", "all")) if after else None
+    x, weights = numbers(2, 3, 19, 23, dtype=dtype), numbers(21, 3, 5, 4, seed=1, dtype=dtype)
+    bias, gain, shift = (numbers(21, seed=seed, dtype=dtype) for seed in (2, 3, 4))
+    work = {
+        None: None,
+        "ReLU": After(rectified=True),
+        "gain and shift": After(gain, shift),
+        "all": After(gain, shift, rectified=True),
+    }[after]
     found, expected = (np.empty((2, 21, *geometry.output_size(19, 23)), dtype) for _ in range(2))
     direct.correlate(x, weights, geometry, found, bias, work)
     convolution.correlate(x, weights, geometry, expected)

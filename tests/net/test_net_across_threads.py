@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from deconvnet.core.kernels import leave_strays, take_strays
 from deconvnet.core.net import Net
 from deconvnet.core.proto import caffe_pb2, parse
 
@@ -11,7 +12,7 @@ SIDES = range(24, 32)  # of the maps, so that no two nets take a workspace of on
 MODEL = """
 layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 24 dim: %d dim: %d } } }
 layer { name: "winograd" type: "Convolution" bottom: "x" top: "a" convolution_param { num_output: 32 kernel_size: 3 pad: 1 weight_filler { type: "xavier" } } }
-layer { name: "product" type: "Convolution" bottom: "a" top: "b" convolution_param { num_output: 8 kernel_size: 5 weight_filler { type: "xavier" } } }
+layer { name: "direct" type: "Convolution" bottom: "a" top: "b" convolution_param { num_output: 8 kernel_size: 5 weight_filler { type: "xavier" } } }
 """
 
 
@@ -34,3 +35,10 @@ def test_nets_in_several_threads_give_what_they_give_in_turn():
     for expected, found in zip(in_turn, at_once, strict=True):
         for one, other in zip(expected, found, strict=True):
             np.testing.assert_array_equal(one, other)
+
+
+def test_lost_switches_that_wait_to_be_counted_are_those_of_their_thread():
+    leave_strays([(np.zeros(1, np.int32), (1, 1, 2, 2))])
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(take_strays).result() == []
+    assert len(take_strays()) == 1
