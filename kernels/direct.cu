@@ -14,7 +14,7 @@
 #define TALL (LANES < 4 ? LANES : 4)
 #endif
 #define WIDE 3
-#define PIECE 64  // weights of each of LANES outputs that are put in order at a time
+#define CHUNK 64  // weights of each of LANES outputs that are put in order at a time
 
 // seen = what `rows` rows of a phase see, from that of window row `first` on; plane: values from one plane of it to the next, two vectors to spare
 DEVICE void see(const real* __restrict__ x, real* __restrict__ seen, int channels, const Slide& down, const Slide& across, int first, int rows,
@@ -53,10 +53,10 @@ KERNEL(direct_panels, const real* __restrict__ weights, real* __restrict__ panel
     const int group = r / blocks, o = r % blocks * LANES;
     const real* own = weights + (index)group * outputs * values + (index)o * o_step;
     for_threads(c, values / together) {
-      for (int first = 0; first < together; first += PIECE) {
+      for (int first = 0; first < together; first += CHUNK) {
         const index start = (index)c * c_step + first, room = (index)(groups - group) * outputs * values - (index)o * o_step - start;
-        const int count = min(PIECE, together - first);
-        lanes piece[PIECE];
+        const int count = min(CHUNK, together - first);
+        lanes piece[CHUNK];
         gather_lanes(own + start, o_step, outputs - o, count, room, piece);
         for (int n = 0; n < count; ++n) {
           const int t = first + n, place = rotated ? c * taps + taps - 1 - t : t;
@@ -86,7 +86,7 @@ DEVICE void direct_product(const Windows& windows, const real* __restrict__ pane
       const real* from = seen + a * windows.kernel_w * windows.plane + q * windows.out_width;
       for (int j = 0; j < windows.kernel_w; ++j, panel += TALL, from += windows.plane) {
         lanes right[W];
-        for (int w = 0; w < W; ++w) right[w] = at(from + w * LANES);
+        for (int w = 0; w < W; ++w) right[w] = in_register(at(from + w * LANES));
         for (int o = 0; o < TALL; ++o) {
           const real factor = panel[o];
           for (int w = 0; w < W; ++w) sums[o][w] += factor * right[w];

@@ -44,6 +44,14 @@ def compiler() -> str:
     raise BuildError("no C++ compiler found: install g++ (Debian: apt-get install g++) or set CXX, then run again")
 
 
+def has_openmp(cxx: str) -> bool:
+    """Whether OpenMP's threads can be linked; a clang++ often comes without them. BLAS lends its own (threads.py), and else one thread serves."""
+    program = "int main() {\n#pragma omp parallel\n  {}\n}\n"
+    with tempfile.TemporaryDirectory() as scratch:
+        command = [cxx, "-fopenmp", "-x", "c++", "-", "-o", str(Path(scratch, "program"))]
+        return subprocess.run(command, input=program, text=True, capture_output=True, check=False).returncode == 0
+
+
 def _processor() -> str:
     """What -march=native depends on."""
     try:
@@ -87,6 +95,8 @@ def build(
     if library.exists():
         return library
     cxx = compiler()
+    if "-fopenmp" in flags and not has_openmp(cxx):
+        flags = ["-fopenmp-simd" if flag == "-fopenmp" else flag for flag in flags]
     with tempfile.TemporaryDirectory() as scratch:
         objects = []
         running = []

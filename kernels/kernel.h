@@ -63,6 +63,7 @@ DEVICE bool block_any(bool flag) { return __syncthreads_or(flag); }
 
 #include <cfloat>
 #include <cmath>
+#include <cstddef>
 using std::exp;
 using std::expm1;
 using std::fabs;
@@ -70,6 +71,7 @@ using std::floor;
 using std::log;
 using std::log1p;
 using std::pow;
+using std::size_t;
 using std::sqrt;
 using std::tanh;
 template <class T>
@@ -125,12 +127,17 @@ struct Grid<void (*)(A...)> {
 static inline index share(index n, int block) { return n * block / block_count; }
 
 #define for_blocks(r, n) for (int r = share(n, block_index), r##_end = share(n, block_index + 1); r < r##_end; ++r)
-#define for_threads(i, n) PRAGMA(GCC ivdep) for (int i = 0; i < (n); ++i)
+#if defined(__clang__)
+#define INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
+#else
+#define INDEPENDENT _Pragma("GCC ivdep")
+#endif
+#define for_threads(i, n) INDEPENDENT for (int i = 0; i < (n); ++i)
 #define for_threads_sum(i, n, ...) PRAGMA(omp simd reduction(+ : __VA_ARGS__)) for (int i = 0; i < (n); ++i)
 #define for_threads_in_order(i, n) for (int i = 0; i < (n); ++i)
 #define for_each(i, n)                        \
   const index i##_end = share(n, block_index + 1); \
-  PRAGMA(GCC ivdep) for (index i = share(n, block_index); i < i##_end; ++i)
+  INDEPENDENT for (index i = share(n, block_index); i < i##_end; ++i)
 #define sync_block()
 #define NOT_UNROLLED
 
@@ -241,7 +248,7 @@ DEVICE void stream(int n, Read read, Use use) {
 
 #if defined(__CUDACC__)
 #define LANES 1
-typedef real lanes;
+typedef real lanes, lanes_anywhere;
 DEVICE real& lane(lanes& v, int) { return v; }
 DEVICE acc sum_of(lanes v) { return v; }
 #else
@@ -253,7 +260,8 @@ DEVICE acc sum_of(lanes v) { return v; }
 #define VECTOR_BYTES 16
 #endif
 #define LANES ((int)(VECTOR_BYTES / sizeof(real)))
-typedef real lanes __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(real)), may_alias));  // loads from any address
+typedef real lanes __attribute__((vector_size(VECTOR_BYTES), may_alias));
+typedef lanes lanes_anywhere __attribute__((aligned(sizeof(real))));  // as they lie in arrays
 DEVICE real& lane(lanes& v, int l) { return ((real*)&v)[l]; }
 DEVICE acc sum_of(lanes v) {  // of a copy: whose lanes are asked for one by one lies in memory
   acc sum = 0;
@@ -270,5 +278,13 @@ DEVICE acc sum_of(lanes v) {  // of a copy: whose lanes are asked for one by one
 #define SHUFFLES 0
 #endif
 
-DEVICE const lanes& at(const real* p) { return *(const lanes*)p; }
-DEVICE lanes& at(real* p) { return *(lanes*)p; }
+// v, in a register from here on: left to itself the compiler reads a factor from memory again for each product that it goes into
+DEVICE lanes in_register(lanes v) {
+#if defined(__x86_64__) && !defined(__CUDACC__)
+  asm("" : "+v"(v));
+#endif
+  return v;
+}
+
+DEVICE const lanes_anywhere& at(const real* p) { return *(const lanes_anywhere*)p; }
+DEVICE lanes_anywhere& at(real* p) { return *(lanes_anywhere*)p; }

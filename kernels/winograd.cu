@@ -8,13 +8,14 @@
 
 #define PANEL (2 * LANES)  // outputs of one product: two vectors
 #define RUN 8              // tiles that are transformed in one go
-#define BLOCK 16           // tiles whose products wait for the output transform
-#define FEW_TILES 64       // likewise, all of them, where a block transforms its filters itself; kernels/winograd.py knows both numbers
+#define FEW_TILES 64       // tiles whose products wait for the output transform where a block transforms its filters itself: all of them
 #define DEPTH 64           // channels of filters that such a block holds
 #if defined(__AVX512F__) || defined(__CUDACC__)
-#define ROWS 8  // ROWS x 2 sums in registers
+#define ROWS 8    // ROWS x 2 sums in registers
+#define BLOCK 16  // tiles whose products wait for the output transform otherwise; kernels/winograd.py knows this and FEW_TILES
 #else
-#define ROWS 4
+#define ROWS 6
+#define BLOCK 18
 #endif
 
 // The strip of `height` rows and `width` columns of LANES planes whose corner is (top, left), zero outside the planes.
@@ -133,7 +134,7 @@ DEVICE void product(const real* __restrict__ a, index a_row, index a_step, const
       for (int w = 0; w < W; ++w) sums[r][w] = m[r * m_row + w];
   for (int n = 0; n < depth; ++n) {
     lanes right[W];
-    for (int w = 0; w < W; ++w) right[w] = at(b + n * b_row + w * LANES);
+    for (int w = 0; w < W; ++w) right[w] = in_register(at(b + n * b_row + w * LANES));
     for (int r = 0; r < R; ++r) {
       const real factor = a[r * a_row + n * a_step];
       for (int w = 0; w < W; ++w) sums[r][w] += factor * right[w];
@@ -151,9 +152,9 @@ DEVICE void product_of(int rows, const real* __restrict__ a, index a_row, index 
     case 2: return product<2, W>(a, a_row, a_step, b, b_row, depth, m, m_row, adds);
     case 3: return product<3, W>(a, a_row, a_step, b, b_row, depth, m, m_row, adds);
     case 4: return product<4, W>(a, a_row, a_step, b, b_row, depth, m, m_row, adds);
-#if ROWS > 4
     case 5: return product<5, W>(a, a_row, a_step, b, b_row, depth, m, m_row, adds);
     case 6: return product<6, W>(a, a_row, a_step, b, b_row, depth, m, m_row, adds);
+#if ROWS > 6
     case 7: return product<7, W>(a, a_row, a_step, b, b_row, depth, m, m_row, adds);
     case 8: return product<8, W>(a, a_row, a_step, b, b_row, depth, m, m_row, adds);
 #endif
