@@ -4,7 +4,7 @@ import numpy as np
 
 from .device import address, beside, launch, launch_elementwise, on_gpu, workspace
 
-_RUN = 1 << 14  # values of a partial sum
+_RUN = 1 << 10  # values of a partial sum: what a lane of a narrow vector adds up must not lose digits
 _PART = 1 << 13  # values that a block takes at a time where it goes over all parameters
 
 

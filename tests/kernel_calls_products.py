@@ -64,8 +64,8 @@ def _in_bands(dtype):
 
 
 def _tiles(dtype):
-    """More tiles than a run and a block, more outputs than a panel, more channels than a vector, planes that end inside a tile; in bands, and
-    all tiles at once, of more channels than a block transforms at a time.
+    """More tiles than a run and a block, more outputs than a panel, more channels than a vector, and as many as fill one, whichever
+    processor's, planes that end inside a tile; in bands, and all tiles at once, of more channels than a block transforms at a time.
     """
     wish, few = os.environ.get("DECONVNET_CONVOLUTION"), (winograd._BLOCK, winograd._FEW_TILES)
     os.environ["DECONVNET_CONVOLUTION"] = "winograd"
@@ -74,6 +74,7 @@ def _tiles(dtype):
         for winograd._BLOCK, winograd._FEW_TILES, channels in ((0, 0, 17), (64, 64, 67)):
             results += _convolutions(dtype, (2, 3, 5, 34), 37, kernels.Geometry((3, 3), pad=(1, 1)))
             results += _convolutions(dtype, (1, channels, 4, 3), 2, kernels.Geometry((3, 3), pad=(0, 2)))
+            results += _convolutions(dtype, (1, 16, 3, 5), 16, kernels.Geometry((3, 3), pad=(1, 1)))
         # of order 1: their rounding goes with the largest, not with each value
         return [result / 64 for result in results]
     finally:
@@ -102,13 +103,14 @@ def _batched_tiles(dtype):
 
 
 def _direct_products(dtype):
-    """Panels and vectors that are not full, strides and groups; whole images together, and single rows."""
+    """Panels and vectors that are not full, and outputs that fill them, strides and groups; whole images together, and single rows."""
     plain, results = (direct._PLACES, direct._SEEN_BYTES), []
     direct._PLACES = 0
     try:
         for direct._SEEN_BYTES in (plain[1], 0):
             results += _convolutions(dtype, (2, 3, 6, 9), 19, kernels.Geometry((3, 4), (2, 1), (1, 2)))
             results += _convolutions(dtype, (1, 10, 3, WIDE // 2), 10, kernels.Geometry((2, 3), pad=(1, 0), group=2))
+            results += _convolutions(dtype, (1, 2, 4, 6), 16, kernels.Geometry((2, 3), pad=(1, 0)))
         return results
     finally:
         direct._PLACES, direct._SEEN_BYTES = plain

@@ -165,6 +165,9 @@ def read_plainly(path, hdf5):
 
 
 def test_the_training_curve_of_the_release_is_followed(device):
+    """To the last digits at first. Batch norm over four values and switches of near ties then tell any two roundings apart: after 20 steps
+    the release's float32 parameters are 1e-3 from those that the same steps give in float64.
+    """
     with open_case("release", "noh_training_curve") as case:
         solver = solver_of(case)
         losses = []
@@ -173,7 +176,8 @@ def test_the_training_curve_of_the_release_is_followed(device):
             solver.step(1)
             losses.append(solver.losses[-1])
             if step == 20:
-                assert worst(solver, case["step_20"]) <= 1e-3
+                assert worst(solver, case["step_20"]) <= 1e-2
         theirs = case["loss"][()]
+        np.testing.assert_allclose(losses[:15], theirs[:15], rtol=1e-5)
         np.testing.assert_allclose(losses[:20], theirs[:20], rtol=1e-3)
         assert np.mean(losses[-20:]) == pytest.approx(theirs[-20:].mean(), rel=0.1)
