@@ -33,13 +33,16 @@ CLASSIC_CASES = tuple(
 )
 NETS = "well-known nets"
 SLOWER = 1.1
+VECTORS = {"avx512f": "AVX-512", "avx2": "AVX2", "avx": "AVX"}
 
 
 def processor() -> str:
-    """The processor's name and the number of processors."""
+    """The processor's name, its vectors, since one name may stand for several generations, and the number of processors."""
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0]}, {len(names)} cores" if names else platform.processor() or platform.machine()
+    flags = next((line.split() for line in lines if line.startswith("flags")), [])
+    vectors = next((f" with {name}" for flag, name in VECTORS.items() if flag in flags), "")
+    return f"{names[0]}{vectors}, {len(names)} cores" if names else platform.processor() or platform.machine()
 
 
 def run_script(python: str, script: str, *arguments, threads: int, text: str = "") -> str:
