@@ -5,7 +5,6 @@ from .bias import add_bias, bias_backward
 from .columns import col2im, im2col
 from .convolution import (
     Geometry,
-    add_product,
     algorithm,
     conv_backward,
     conv_forward,

@@ -20,8 +20,8 @@ from .winograd import After
 
 _BAND_BYTES = 6 << 20  # columns that stay in a processor's cache between im2col and the product
 _GPU_BAND_BYTES = 256 << 20
-_BATCHED_PLACES = 64  # of a map; smaller ones of several images make one product together
-_WEIGHTS_BLOCK = 1 << 20  # values of a weight gradient that are computed at once before they are added
+_BATCHED_PLACES = 64  # of a map on a GPU; smaller ones of several images make one product together
+_POINTWISE_PLACES = 128  # the same on a CPU
 _GATHER_TAPS = 4  # up to that many channels a group the direct gather beats the product
 _WINOGRAD_CHANNELS = 16  # fewer leave lanes of the transforms empty
 _WINOGRAD_FILTERS = 5  # tiles that cost as much as transforming the filters does
@@ -86,8 +86,11 @@ class _Chunk(NamedTuple):
     rows: int
 
 
-def _chunks(like, images: int, depth: int, rows: int, width: int) -> list[_Chunk]:
-    """Cut a batch so that the columns of a chunk (depth x places values) stay within the cache."""
+def _chunks(geometry: Geometry, like, images: int, channels: int, rows: int, width: int) -> list[_Chunk]:
+    """Cut a batch so that the columns of a chunk (a value for each tap and place) stay within the cache, or into images that are their own."""
+    depth = channels * geometry.kernel[0] * geometry.kernel[1]
+    if geometry.pointwise and rows * width >= _POINTWISE_PLACES and not on_gpu(like):
+        return [_Chunk(image, 1, 0, rows) for image in range(images)]
     budget = (_GPU_BAND_BYTES if on_gpu(like) else _BAND_BYTES) // like.itemsize
     at_once = budget // max(1, depth * rows * width)
     if at_once >= 1:
@@ -162,7 +165,7 @@ def correlate(x, weights, geometry: Geometry, out) -> None:
         return
     matrix = _grouped(weights.reshape(outputs, -1), geometry.group)
     places = out.shape[2] * out.shape[3]
-    for chunk in _chunks(x, x.shape[0], x.shape[1] * geometry.kernel[0] * geometry.kernel[1], *out.shape[2:]):
+    for chunk in _chunks(geometry, x, *x.shape[:2], *out.shape[2:]):
         columns = _grouped(_columns(x, chunk, geometry, out.shape[3]), geometry.group)
         direct = chunk.images == 1
         if direct:
@@ -188,7 +191,7 @@ def correlate_backward_data(dy, weights, geometry: Geometry, dx) -> None:
     depth, out_width = channels * geometry.kernel[0] * geometry.kernel[1], dy.shape[3]
     if not geometry.pointwise:
         dx[...] = 0
-    for chunk in _chunks(dy, dy.shape[0], depth, *dy.shape[2:]):
+    for chunk in _chunks(geometry, dy, dy.shape[0], channels, *dy.shape[2:]):
         rows = _grouped(_rows_of(dy, chunk), geometry.group)
         places = chunk.images * chunk.rows * out_width
         if geometry.pointwise and chunk.images == 1:
@@ -210,25 +213,11 @@ def correlate_backward_weights(x, dy, geometry: Geometry, dweights) -> None:
     """dweights (O, C / group, kh, kw) += the gradient of `correlate` with respect to its weights."""
     outputs = dy.shape[1]
     matrix = _grouped(dweights.reshape(outputs, -1), geometry.group)
-    for chunk in _chunks(x, x.shape[0], x.shape[1] * geometry.kernel[0] * geometry.kernel[1], *dy.shape[2:]):
+    for chunk in _chunks(geometry, x, *x.shape[:2], *dy.shape[2:]):
         columns = _grouped(_columns(x, chunk, geometry, dy.shape[3]), geometry.group)
         rows = _grouped(_rows_of(dy, chunk), geometry.group)
         for a, b, target in zip(rows, columns, matrix, strict=True):
-            add_product(a, b.T, target)
-
-
-def add_product(a, b, out) -> None:
-    """out (M, N) += a (M, K) @ b (K, N); on a CPU a block of rows at a time, so that the product is added while it is in the cache."""
-    if on_gpu(out):
-        matrix_product(a, b, out, add=True)
-        return
-    block = max(1, _WEIGHTS_BLOCK // max(1, out.shape[1]))
-    scratch = workspace(out, min(block, out.shape[0]) * out.shape[1], "product")
-    for first in range(0, out.shape[0], block):
-        target = out[first : first + block]
-        product = scratch[: target.size].reshape(target.shape)
-        matrix_product(a[first : first + block], b, product)
-        target += product
+            matrix_product(a, b.T, target, add=True)
 
 
 def prefers_gather(geometry: Geometry, in_channels: int, out_channels: int) -> bool:

@@ -7,7 +7,7 @@ import threading
 
 import numpy as np
 
-from . import host
+from . import blas, host
 from .dry import DeviceMemory, DryModule
 from .sources import INT, too_large
 
@@ -189,10 +189,10 @@ def matrix_product(a, b, out, add: bool = False) -> None:
     """
     if isinstance(out, np.ndarray):
         with np.errstate(all="ignore"):
-            if add:
-                out += np.matmul(a, b)
-            else:
+            if not add:
                 np.matmul(a, b, out=out)
+            elif not blas.add_product(a, b, out):
+                out += np.matmul(a, b)
         return
     *_, rows, depth = a.shape
     *_, columns = b.shape

@@ -1,7 +1,7 @@
 """x W^T + b, the product of fully connected and recurrent layers: by the library, or on tensor cores where its operands are rounded."""
 
 from .bias import add_bias, bias_backward
-from .convolution import Geometry, add_product, conv_backward, conv_forward, deconv_backward, deconv_forward
+from .convolution import Geometry, conv_backward, conv_forward, deconv_backward, deconv_forward
 from .device import matrix_product
 
 
@@ -27,7 +27,7 @@ def linear_backward(
     if precision == "FLOAT32":
         if dweights is not None:
             a, b = (x, dy) if transposed else (dy, x)
-            add_product(a.T, b, dweights)
+            matrix_product(a.T, b, dweights, add=True)
         if dbias is not None:
             bias_backward(dy, dbias)
         if dx is not None:

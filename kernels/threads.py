@@ -3,13 +3,9 @@
 Where BLAS has as many, kernels run on them, too.
 """
 
-import ctypes
 import os
 
-from numpy._core import _multiarray_umath  # what is linked with BLAS
-
-_OPENBLAS_NAMES = (("scipy_", "64_"), ("scipy_", ""), ("", ""), ("", "64_"))  # NumPy's own wheels, and distributions
-_PTHREADS = 1  # of the kinds of threads that OpenBLAS is built with
+from . import blas
 
 
 def count() -> int:
@@ -24,17 +20,9 @@ def count() -> int:
 
 
 def of_blas() -> tuple[int, int] | None:
-    """The threads of NumPy's BLAS: the address of the function that runs work on them, and their number; None where it lends none, or fewer than `count`.
+    """What `blas.lent_threads` gives; None where there are fewer than `count`.
 
-    Kernels and products that take turns then find threads that are awake, and one pool, not two, competes for the processors. OpenBLAS
-    lends its own as `gotoblas_pthread`, also to several callers at once and in a forked child.
+    Kernels and products that take turns then find threads that are awake, and one pool, not two, competes for the processors.
     """
-    library = ctypes.CDLL(_multiarray_umath.__file__)  # finds what it is linked with
-    for prefix, suffix in _OPENBLAS_NAMES:
-        ask_kind, ask_number = (
-            getattr(library, f"{prefix}openblas_{asked}{suffix}", None) for asked in ("get_parallel", "get_num_threads")
-        )
-        if ask_kind and ask_number and hasattr(library, "gotoblas_pthread"):
-            lent = ask_kind() == _PTHREADS and ask_number() >= count()
-            return (ctypes.cast(library.gotoblas_pthread, ctypes.c_void_p).value, ask_number()) if lent else None
-    return None
+    lent = blas.lent_threads()
+    return lent if lent and lent[1] >= count() else None

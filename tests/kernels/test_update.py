@@ -106,10 +106,3 @@ def test_gradients_of_batch_norm_that_are_not_wanted_are_left_out(device, backwa
         alone = empty(2, 3, 4, 5) if name == "dx" else put(np.ones(3))
         backward(put(dy), put(x), put(scale), *rest, **{name: alone})
         np.testing.assert_array_equal(host(alone), host(whole))
-
-
-def test_add_product_adds(device):
-    a, b, c = numbers(4, 3), numbers(3, 5), numbers(4, 5, seed=1)
-    target = put(c)
-    kernels.add_product(put(a), put(b), target)
-    np.testing.assert_allclose(host(target), c + a @ b, rtol=0, atol=1e-14)

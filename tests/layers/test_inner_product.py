@@ -6,8 +6,6 @@ from arrays import numbers
 from gradient_check import check_gradients
 from one_layer import OneLayer
 
-from deconvnet.core.kernels import convolution
-
 FILLERS = 'weight_filler { type: "gaussian" std: 1 } bias_filler { type: "gaussian" std: 1 }'
 
 
@@ -33,13 +31,6 @@ def test_it_is_x_times_weights_plus_bias(device, shape, axis, transpose, bias):
     assert y.shape == (*shape[:at], 3)
     np.testing.assert_allclose(y.reshape(-1, 3), expected, rtol=0, atol=1e-13)
     check_gradients(layer)
-
-
-def test_a_gradient_added_block_by_block_is_the_same(device, monkeypatch):
-    """kernels.add_product computes a few rows of a large gradient at a time."""
-    monkeypatch.setattr(convolution, "_WEIGHTS_BLOCK", 9)
-    for transpose in ("true", "false"):
-        check_gradients(layer_of(numbers(5, 4), f"transpose: {transpose}"))
 
 
 def test_the_batch_may_change_but_not_what_it_was_made_for(device):
