@@ -22,9 +22,10 @@ def geometries(draw):
     return Geometry(kernel, stride, pad, group=draw(st.integers(1, 3)))
 
 
-# beside what is drawn: more outputs than a vector holds, of each group
+# beside what is drawn: more outputs than a vector holds, of each group, and more weights than are put in order at a time
 @given(geometries(), st.integers(1, 3), SIDES, SIDES, st.integers(1, 4), st.integers(1, 20), SEEN)
 @example(Geometry((3, 3), pad=(1, 1), group=2), 2, 13, 17, 2, 17, 1 << 20)
+@example(Geometry((5, 6), (2, 1), (2, 3)), 1, 11, 9, 3, 17, 1 << 20)
 def test_it_is_the_product_of_columns(geometry, images, height, width, depth, outputs, seen_bytes):
     """Whatever is computed together; nothing that was there stays."""
     size = geometry.output_size(height, width)
