@@ -182,7 +182,7 @@ def _backward(case, dy):
 def test_gradients_through_bands(device, monkeypatch):
     """The same paths in the small: the smallest band that can be, one output row."""
     monkeypatch.setattr(convolution, "_GATHER_TAPS", 0)
-    monkeypatch.setattr(convolution, "_chunks", lambda *given: _row_by_row(given[2], given[4]))
+    monkeypatch.setattr(convolution, "_chunks", _row_by_row)
     for kind in REFERENCES:
         for window in CUTS.values():
             case, expected = layer_of(kind, numbers(2, 2, 4, 5), 2, **window)
@@ -190,8 +190,20 @@ def test_gradients_through_bands(device, monkeypatch):
             check_gradients(case)
 
 
-def _row_by_row(images, rows):
+def _row_by_row(geometry, like, images, channels, rows, width):
     return [convolution._Chunk(image, 1, row, 1) for image in range(images) for row in range(rows)]
+
+
+@pytest.mark.parametrize("places, images", [(6, 1), (7, 3)])
+@pytest.mark.parametrize("kind", REFERENCES)
+def test_images_with_enough_places_are_their_own_columns(monkeypatch, kind, places, images):
+    """Behind a 1x1 window on a CPU: each is multiplied as it lies, smaller ones side by side, with the same results."""
+    monkeypatch.setattr(convolution, "_POINTWISE_PLACES", places)
+    chunks = convolution._chunks(Geometry((1, 1)), np.empty(0), 3, 2, 2, 3)
+    assert {chunk.images for chunk in chunks} == {images} and len(chunks) * images == 3
+    case, expected = layer_of(kind, numbers(3, 2, 2, 3), 4, kernel=(1, 1))
+    np.testing.assert_allclose(case.forward()[0], expected, rtol=0, atol=1e-12)
+    check_gradients(case)
 
 
 @pytest.mark.parametrize("kind", REFERENCES)
