@@ -12,7 +12,7 @@
 #define DEPTH 64           // channels of filters that such a block holds
 #if defined(__AVX512F__) || defined(__CUDACC__)
 #define ROWS 8    // ROWS x 2 sums in registers
-#define BLOCK 16  // tiles whose products wait for the output transform otherwise; kernels/winograd.py knows this and FEW_TILES
+#define BLOCK 16  // tiles whose products wait for the output transform otherwise; kernels/winograd.py knows the least, and FEW_TILES
 #else
 #define ROWS 6
 #define BLOCK 18

@@ -7,7 +7,7 @@ from .device import launch, workspace
 
 _PLACES = 36  # of a transformed tile
 _WIDEST_PANEL = 32  # outputs that one product takes at most
-_BLOCK = 16  # tiles whose products a thread keeps at a time
+_BLOCK = 16  # tiles whose products a thread keeps at a time, or more (winograd.cu)
 _FEW_TILES = 64  # the same, where it transforms filters for all tiles there are
 _LINE = 16  # values that rows of channels are rounded up to
 _BAND_VALUES = 2 << 20  # transformed patches (and gradients) of a band
