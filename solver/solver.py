@@ -201,8 +201,6 @@ class Solver:
             for _, on_gradients_ready in self._callbacks:
                 on_gradients_ready()
             self.apply_update(shown)
-            self.iter += 1
-            self._saved = None
             if self._progress is not None:
                 self._progress.advance(self.loss)
             self._ask()
@@ -260,13 +258,13 @@ class Solver:
 
     def _clear_batch_norm(self) -> None:
         # the release's rule: each micro-batch overwrites what the one before left
-        for layer in self.net.layers:
+        for layer, *_ in self.net.connections():
             if isinstance(layer, BN):
                 for blob in layer.blobs:
                     blob.diff[...] = 0
 
     def apply_update(self, shown: bool = False) -> None:
-        """Move the parameters by the gradients that the net holds; `shown` logs the rate."""
+        """Move the parameters by the gradients that the net holds, which ends an iteration; `shown` logs the rate."""
         raise NotImplementedError
 
     def _show(self) -> None:
@@ -315,7 +313,7 @@ class Solver:
 
     def _test_state(self) -> list:
         """(layer, position, copies of what it carries over) of each layer of the test nets that draws or carries."""
-        layers = (layer for net in self.test_nets for layer in net.layers)
+        layers = (layer for net in self.test_nets for layer, *_ in net.connections())
         moving = (layer for layer in layers if layer.position is not None or layer.carried)
         return [(layer, layer.position, [blob.fetched_data.copy() for blob in layer.carried]) for layer in moving]
 
@@ -375,6 +373,8 @@ class SGDSolver(Solver):
         else:
             scale /= param.iter_size
         self._move(scale, rate, param.weight_decay, param.regularization_type == "L1")
+        self.iter += 1
+        self._saved = None
 
     def _move(self, scale: float, rate: float, decay: float, l1: bool) -> None:
         """Move all parameters; their gradients count `scale` times."""

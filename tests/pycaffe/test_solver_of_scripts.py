@@ -1,6 +1,7 @@
 """What scripts for pycaffe do with a solver."""
 
 import numpy as np
+import pytest
 from tiny_training import dummy_solver
 
 import deconvnet as caffe
@@ -57,3 +58,30 @@ def test_another_net_may_use_the_parameters():
     trained.share_weights(other)
     trained.step(1)
     np.testing.assert_array_equal(other.params["conv"][0].data, trained.net.params["conv"][0].data)
+
+
+@pytest.mark.parametrize("kind", ["SGD", "Adam"])
+@pytest.mark.parametrize("lr_policy", ['"step" gamma: 0.1 stepsize: 2', '"inv" gamma: 1 power: 1'])
+def test_a_loop_of_ones_own_counts_its_updates_as_step_does(kind, lr_policy):
+    """Rates, and what Adam corrects, go by the number of updates."""
+    fields = f'type: "{kind}" momentum: 0.9 momentum2: 0.999 lr_policy: {lr_policy}'
+    stepped, own = (caffe.get_solver(dummy_solver(fields)) for _ in range(2))
+    stepped.step(4)
+    for _ in range(4):
+        own.net.clear_param_diffs()
+        own.net.forward()
+        own.net.backward()
+        own.apply_update()
+    assert own.iter == 4 and own.lr == stepped.lr
+    for name, blobs in stepped.net.params.items():
+        for blob, other in zip(blobs, own.net.params[name], strict=True):
+            np.testing.assert_array_equal(blob.data, other.data)
+
+
+def test_a_snapshot_of_ones_own_loop_is_that_of_its_last_update(tmp_path):
+    own = solver(f'snapshot_prefix: "{tmp_path}/own" snapshot_after_train: true max_iter: 2')
+    own.step(1)
+    own.snapshot()
+    own.apply_update()
+    own.solve()
+    assert (tmp_path / "own_iter_2.solverstate").exists()
