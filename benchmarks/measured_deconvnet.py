@@ -80,10 +80,10 @@ def draw_weights(net) -> None:
     draw = np.random.default_rng(0)
     for layer in net.layers:
         if layer.param.type == "BN":
-            layer.blobs[0].host_data[...] = draw.uniform(0.5, 1.5, layer.blobs[0].shape)
-            layer.blobs[1].host_data[...] = draw.normal(0, 0.1, layer.blobs[1].shape)
+            layer.blobs[0].data[...] = draw.uniform(0.5, 1.5, layer.blobs[0].shape)
+            layer.blobs[1].data[...] = draw.normal(0, 0.1, layer.blobs[1].shape)
         elif layer.blobs:
-            weights = layer.blobs[0].host_data
+            weights = layer.blobs[0].data
             # what a result sums: all inputs and taps, but a window that a single place scatters has one tap for each result
             summed = weights.shape[0] if layer.transposed else weights[0].size
             summed *= 9 if layer.transposed and weights.shape[2] == 3 else 1

@@ -1,6 +1,6 @@
 """Blobs, their fillers, files that hold arrays or lists, and where randomness comes from."""
 
-from .blob import Blob, HostBlob, require_memory
+from .blob import Blob, BlobVec, HostBlob, require_memory
 from .files import read_blob, read_list
 from .fillers import fill, require_filler
 from .hdf5_file import PatientFile, create_hdf5
@@ -8,6 +8,7 @@ from .randomness import current_seed, generator, number, set_seed
 
 __all__ = [
     "Blob",
+    "BlobVec",
     "HostBlob",
     "PatientFile",
     "create_hdf5",

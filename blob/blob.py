@@ -241,3 +241,21 @@ class HostBlob:
 
     def __repr__(self) -> str:
         return f"Blob{self.shape}"
+
+
+class BlobVec(list):
+    """A layer's parameters as HostBlobs, as in pycaffe; what is added or deleted here the layer gets or loses."""
+
+    def __init__(self, blobs: list[Blob], dtype):
+        super().__init__(HostBlob(blob) for blob in blobs)
+        self._blobs, self._dtype = blobs, dtype
+
+    def add_blob(self, *shape: int) -> HostBlob:
+        """One more parameter of that shape, all zeros; that of a Python layer learns if it is made in setup."""
+        self._blobs.append(Blob(shape, self._dtype))
+        self.append(HostBlob(self._blobs[-1]))
+        return self[-1]
+
+    def __delitem__(self, number):
+        super().__delitem__(number)
+        del self._blobs[number]

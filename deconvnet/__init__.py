@@ -5,7 +5,7 @@ net = caffe.Net("net.prototxt", caffe.TEST, weights="w.caffemodel")
 out = net.forward(data=x)
 """
 
-from . import io, layers, params, proto
+from . import _caffe, io, layers, net_spec, params, proto, pycaffe
 from .classifier import Classifier
 from .core.blob import set_seed as set_random_seed
 from .core.kernels import DeviceError, set_gpu, set_mode
@@ -24,6 +24,7 @@ from .core.solver import (
     get_solver,
 )
 from .detector import Detector
+from .pycaffe import Timer
 
 TRAIN = proto.caffe_pb2.TRAIN
 TEST = proto.caffe_pb2.TEST
@@ -63,10 +64,12 @@ __all__ = [
     "RMSPropSolver",
     "SGDSolver",
     "SolverError",
+    "Timer",
     "get_solver",
     "io",
     "layer_type_list",
     "layers",
+    "net_spec",
     "params",
     "proto",
     "set_device",

@@ -1,5 +1,7 @@
 """Images and arrays on their way into a net and back (pycaffe's caffe.io). Images are (H, W, K) float32, RGB, from 0 to 1."""
 
+import importlib
+
 import cv2
 import numpy as np
 
@@ -38,6 +40,27 @@ def resize_image(im: np.ndarray, new_dims, interp_order: int = 1) -> np.ndarray:
     height, width = (int(size) for size in new_dims)
     image = np.ascontiguousarray(im, np.float32)
     return cv2.resize(image, (width, height), interpolation=_INTERPOLATIONS[interp_order]).reshape(height, width, -1)
+
+
+def resize(image: np.ndarray, output_shape, order: int = 1, preserve_range: bool = False, **_) -> np.ndarray:
+    """What pycaffe has from scikit-image: an image (H, W[, K]) in another size, float64, integers from 0 to 1 unless preserve_range.
+
+    As in its versions of pycaffe's time nothing is smoothed first; all other options of it are left aside. Raises ValueError.
+    """
+    image = np.asarray(image)
+    whole = image.dtype.kind in "ui" and not preserve_range
+    values = np.divide(image, np.iinfo(image.dtype).max if whole else 1, dtype=np.float64)
+    resized = resize_image(values, output_shape[:2], order).astype(np.float64)
+    return resized.reshape(*output_shape[:2], *image.shape[2:])
+
+
+def __getattr__(name):
+    """`skimage`, which scripts take from here; pycaffe has it loaded."""
+    if name != "skimage":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    for part in ("io", "transform"):
+        importlib.import_module(f"skimage.{part}")
+    return importlib.import_module("skimage")
 
 
 def oversample(images, crop_dims) -> np.ndarray:
@@ -159,7 +182,7 @@ def blobproto_to_array(blob, return_diff: bool = False) -> np.ndarray:
     values = (blob.double_diff or blob.diff) if return_diff else (blob.double_data or blob.data)
     legacy = any(blob.HasField(size) for size in ("num", "channels", "height", "width"))
     shape = (blob.num, blob.channels, blob.height, blob.width) if legacy else tuple(blob.shape.dim)
-    return np.array(values).reshape(shape)
+    return np.array(values, np.float64).reshape(shape)
 
 
 def array_to_blobproto(arr: np.ndarray, diff: np.ndarray | None = None):
@@ -187,10 +210,11 @@ def array_to_datum(arr: np.ndarray, label: int | None = None):
         raise ValueError(f"a Datum holds an array (channels, height, width), not of shape {arr.shape}")
     held = {"data": arr.tobytes()} if arr.dtype == np.uint8 else {"float_data": np.asarray(arr, np.float32).ravel()}
     channels, height, width = arr.shape
+    label = label if label is None else int(label)
     return caffe_pb2.Datum(channels=channels, height=height, width=width, label=label, **held)
 
 
 def datum_to_array(datum) -> np.ndarray:
     """The array (K, H, W) of a Datum that holds pixels: uint8, or float64. Its label is datum.label."""
-    values = np.frombuffer(datum.data, np.uint8) if datum.data else np.array(datum.float_data)
+    values = np.frombuffer(datum.data, np.uint8).copy() if datum.data else np.array(datum.float_data, np.float64)
     return values.reshape(datum.channels, datum.height, datum.width)

@@ -9,7 +9,7 @@ from .layer import Layer, register
 class MemoryData(Layer):
     """Batches of arrays set by `net.set_input_arrays(data, labels)`, over and over (Caffe's MemoryData). No gradients.
 
-    tops: data (batch_size, channels, height, width), labels (batch_size,)
+    tops: data (batch_size, channels, height, width), labels (batch_size,), which forward, as Caffe's, makes (batch_size, 1, 1, 1)
     """
 
     bottoms = (0, 0)
@@ -49,8 +49,9 @@ class MemoryData(Layer):
         if self._arrays is None:
             raise ValueError("has no arrays: call net.set_input_arrays(data, labels) first")
         first = self.position % len(self._arrays[0])
+        top[1].reshape(self.batch_size, 1, 1, 1)
         for blob, array in zip(top, self._arrays, strict=True):
-            blob.host_data_to_fill[...] = array[first : first + self.batch_size]
+            blob.host_data_to_fill[...] = array[first : first + self.batch_size].reshape(blob.shape)
         self.position += self.batch_size
 
     def backward(self, top, propagate_down, bottom):

@@ -3,25 +3,10 @@
 import importlib
 import logging
 
-from ..blob import Blob, HostBlob
+from ..blob import BlobVec, HostBlob
 from .layer import Layer, register
 
 _log = logging.getLogger("deconvnet")
-
-
-class _Parameters(list):
-    """A Python layer's parameters, as HostBlobs; `add_blob` makes one more."""
-
-    def __init__(self, layer: Layer):
-        super().__init__()
-        self._layer = layer
-
-    def add_blob(self, *shape: int) -> HostBlob:
-        """A new parameter of that shape, all zeros. Only setup may call it."""
-        blob = Blob(shape, self._layer.dtype)
-        self._layer.blobs.append(blob)
-        self.append(HostBlob(blob))
-        return self[-1]
 
 
 class _Told:
@@ -46,10 +31,17 @@ class PythonLayer:
 
     param_str: str = ""
     phase: int
-    blobs: _Parameters
+    blobs: BlobVec
     seed = _Told()
     position = _Told()
+    type = "Python"
     _layer: Layer | None = None
+
+    def __init__(self, layer_param=None):
+        """layer_param: the layer's LayerParameter. What the engine tells a layer, param_str and the rest, it has from setup on."""
+
+    # as older Caffes call it
+    param_str_ = property(lambda self: self.param_str)
 
     def setup(self, bottom, top) -> None:
         """Read param_str, check the numbers of bottoms and tops, make parameters; once."""
@@ -84,10 +76,11 @@ class Python(Layer):
     # set by the net
     allowed = False
     position = 0
-    _user: PythonLayer | None = None
+    # the user's object
+    user: PythonLayer | None = None
 
     def setup(self, bottom, top):
-        if self._user is not None:  # after a reseed: the user's setup runs once, and forward asks for the seed
+        if self.user is not None:  # after a reseed: the user's setup runs once, and forward asks for the seed
             return
         param = self.param.python_param
         if not param.module or not param.layer:
@@ -97,11 +90,12 @@ class Python(Layer):
                 f"runs code of the Python module '{param.module}', which must be allowed: "
                 "Net(..., allow_python_layers=True), or --allow-python-layers on the command line"
             )
-        user = self._class(param)()
-        user.param_str, user.phase, user.blobs, user._layer = param.param_str, self.phase, _Parameters(self), self
+        user = self._class(param)(self.param)
+        user.param_str, user.phase, user.blobs = param.param_str, self.phase, BlobVec(self.blobs, self.dtype)
+        user._layer = self
         self._bottom, self._top = [HostBlob(blob) for blob in bottom], [HostBlob(blob) for blob in top]
         user.setup(self._bottom, self._top)
-        self._user = user
+        self.user = user
 
     def _class(self, param) -> type[PythonLayer]:
         """The user's class. Raises ValueError naming what is missing."""
@@ -121,11 +115,11 @@ class Python(Layer):
         return found
 
     def reshape(self, bottom, top):
-        self._user.reshape(self._bottom, self._top)
+        self.user.reshape(self._bottom, self._top)
 
     def forward(self, bottom, top):
-        self._user.forward(self._bottom, self._top)
+        self.user.forward(self._bottom, self._top)
         self.position += 1
 
     def backward(self, top, propagate_down, bottom):
-        self._user.backward(self._top, list(propagate_down), self._bottom)
+        self.user.backward(self._top, list(propagate_down), self._bottom)

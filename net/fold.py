@@ -52,7 +52,7 @@ def average_statistics(net, batches: int, unbiased: bool = True, progress=iter) 
 
 
 def _learning(net) -> list[BN]:
-    layers = [layer for layer in net.layers if isinstance(layer, BN) and layer.learns]
+    layers = [layer for layer in net._layers if isinstance(layer, BN) and layer.learns]
     if not layers:
         raise NetError(f"{net.model_file or 'the net'}: has no BN layer in bn_mode: LEARN, so there is nothing to fold")
     return layers
@@ -87,10 +87,10 @@ def accuracy_of(net) -> float:
 
     Raises NetError for a net with neither.
     """
-    for layer in net.layers:
+    for layer in net._layers:
         if "Accuracy" in layer.param.type:
             return float(net.blobs[layer.param.top[0]].data.ravel()[0])
-    for layer in net.layers:
+    for layer in net._layers:
         if layer.param.type == "SoftmaxWithLoss":
             scores, labels = (net.blobs[name].data for name in layer.param.bottom[:2])
             right = kernels.rank_labels(scores, labels, layer.axis, 1, layer.ignored, False)
@@ -102,7 +102,7 @@ def accuracy_of(net) -> float:
 
 def rewind(net) -> None:
     """Let every layer draw from its first example on again, so that the same batches come back, and carry nothing over."""
-    for layer in net.layers:
+    for layer in net._layers:
         if layer.position is not None:
             layer.position = 0
         for blob in layer.carried:

@@ -15,7 +15,7 @@ class ForwardGraph:
     def __init__(self, net):
         if net.phase != caffe_pb2.TEST:
             raise NetError(f"{net.model_file or 'net'}: cuda_graph is for nets in TEST")
-        for layer in net.layers:
+        for layer in net._layers:
             if not layer.only_launches or any(layer.loss_weights):
                 raise NetError(
                     f"{net.model_file or 'net'}: layer '{layer.name}' ({layer.type}) does more in a forward pass than launch the same "
@@ -35,7 +35,7 @@ class ForwardGraph:
         arrays = [memory.on_device() for memory in self._memories]
         if self._graph is None or any(a is not b for a, b in zip(arrays, self._arrays, strict=True)):
             self._graph, self._arrays = kernels.Graph(lambda: self._recorded(forward)), arrays
-            for layer in self._net.layers:  # the pass was run once before it was recorded
+            for layer in self._net._layers:  # the pass was run once before it was recorded
                 layer.rewind()
         self._graph.play()
         kernels.leave_strays(self._strays)

@@ -13,11 +13,11 @@ from ..layers import BN, BatchNorm, Convolution, Deconvolution, Dropout, Eltwise
 def find_fusions(net, forward_only: bool) -> dict[int, int]:
     """{number of a layer: number of the last layer that it can stand for}; forward_only: the net never runs backward."""
     found = {}
-    for number, layer in enumerate(net.layers):
+    for number, layer in enumerate(net._layers):
         stands = isinstance(layer, (Convolution, Deconvolution)) and len(layer.param.top) == 1 or _sums(layer)
         if (stands and forward_only or _by_batch(layer)) and not any(layer.loss_weights):
             last = number
-            while last + 1 < len(net.layers) and _follows(net.layers[number : last + 1], net.layers[last + 1]):
+            while last + 1 < len(net._layers) and _follows(net._layers[number : last + 1], net._layers[last + 1]):
                 last += 1
             if last > number and (forward_only or _same_backward(net, number, last)):
                 found[number] = last
@@ -26,8 +26,8 @@ def find_fusions(net, forward_only: bool) -> dict[int, int]:
 
 def _same_backward(net, first: int, last: int) -> bool:
     """Whether the layers run backward together, and the ReLU's own pass would see the signs that it made: nothing overwrites them."""
-    name = net.layers[last].param.top[0]
-    later = [layer for layer in net.layers[last + 1 :] if name in layer.param.top and not isinstance(layer, Dropout)]
+    name = net._layers[last].param.top[0]
+    later = [layer for layer in net._layers[last + 1 :] if name in layer.param.top and not isinstance(layer, Dropout)]
     return len(set(net._passes.layers[first : last + 1])) == 1 and not later
 
 
@@ -76,10 +76,10 @@ def part_in_place(net) -> dict[int, Blob]:
     Batch norm by the batch's statistics needs its input until backward: so it reads it there, and writes the blob that the prototxt names.
     """
     parted = {}
-    for number, layer in enumerate(net.layers):
+    for number, layer in enumerate(net._layers):
         bottom, top = net._bottoms[number][:1], net._tops[number][:1]
         if _by_batch(layer) and layer.may_need_backward and bottom == top and net._tops[number - 1] == top:
-            if isinstance(net.layers[number - 1], (Convolution, Deconvolution)):
+            if isinstance(net._layers[number - 1], (Convolution, Deconvolution)):
                 parted[number] = layer.kept
                 layer.kept.share_diff(top[0])
                 net._bottoms[number] = net._tops[number - 1] = [layer.kept]

@@ -12,11 +12,11 @@ def hand_down(net, layer: Layer, bottom: list[Blob]) -> None:
     """
     if isinstance(layer, Unpooling) and len(bottom) > 1:
         maker, top = _origin(net, layer.param.bottom[1])
-        if isinstance(net.layers[maker], Pooling) and top == 1:
-            layer.pooling, layer.pooled = net.layers[maker], net._bottoms[maker][0]
+        if isinstance(net._layers[maker], Pooling) and top == 1:
+            layer.pooling, layer.pooled = net._layers[maker], net._bottoms[maker][0]
     if isinstance(layer, Crop) and layer.param.crop_param.computed:
         cropped, reference = (net._sources[name] for name in layer.param.bottom)
-        layer.computed_offset = computed_offset(cropped, reference, net.layers, net._first_sources)
+        layer.computed_offset = computed_offset(cropped, reference, net._layers, net._first_sources)
     if isinstance(layer, Python):
         layer.allowed = net._allows_python_layers
 
@@ -24,6 +24,6 @@ def hand_down(net, layer: Layer, bottom: list[Blob]) -> None:
 def _origin(net, name: str) -> Source:
     """Where a blob was made, behind any splits."""
     source = net._sources[name]
-    while isinstance(net.layers[source.layer], Split):
+    while isinstance(net._layers[source.layer], Split):
         source = net._first_sources[source.layer]
     return source

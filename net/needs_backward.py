@@ -18,7 +18,7 @@ def find_passes(net) -> Passes:
     passes = _upwards(net)
     _downwards(net, passes)
     if net._param.force_backward:
-        for number, layer in enumerate(net.layers):
+        for number, layer in enumerate(net._layers):
             passes.layers[number] = bool(net._bottoms[number]) or bool(layer.blobs)
             passes.bottoms[number] = [i not in layer.without_gradient for i in range(len(net._bottoms[number]))]
             layer.param_propagate_down = [True] * len(layer.blobs)
@@ -28,7 +28,7 @@ def find_passes(net) -> Passes:
 def _upwards(net) -> Passes:
     """What learns, from the inputs on."""
     passes, carries = Passes([], []), {}
-    for layer in net.layers:
+    for layer in net._layers:
         names = list(layer.param.bottom)
         chosen = list(layer.param.propagate_down)
         if chosen and len(chosen) != len(names):
@@ -49,8 +49,8 @@ def _downwards(net, passes: Passes) -> None:
     """Drop what no loss lies above, or what only layers above read that pass no gradient down."""
     under_loss: set[str] = set()
     skipped: set[str] = set()
-    for number in range(len(net.layers) - 1, -1, -1):
-        layer = net.layers[number]
+    for number in range(len(net._layers) - 1, -1, -1):
+        layer = net._layers[number]
         tops, bottoms = layer.param.top, layer.param.bottom
         contributes = any(weight for weight in layer.loss_weights) or any(name in under_loss for name in tops)
         if not contributes or all(name in skipped for name in tops):

@@ -22,18 +22,19 @@ from .input_shapes import with_inputs
 from .needs_backward import Passes, find_passes
 from .parameters import LearnableParameter, append_parameters, loss_weights, share_trained
 from .planner import plan
+from .pycaffe import PrivateNames, seen
 from .run import find_bad_layer, require_bottoms, run_backward, run_forward
 from .splits import AUTOMATIC, MisplacedLayer, insert_splits
 from .stored import Names
 from .weights import Arrays, LoadReport, learning_layers, load, write_weights
 
 
-class Net(Hooks):
-    """Net(model, phase, weights=None) as in pycaffe; Net(model, weights, phase) works too.
+class Net(Hooks, PrivateNames):
+    """Net(network_file, phase, weights=...) as in pycaffe; Net(network_file, weights, phase) and Net(network_file, phase, weights) work too.
 
-    model: path of a prototxt, or a NetParameter; phase: TRAIN or TEST; weights: path of a file that copy_from reads, whose report
+    network_file: path of a prototxt, or a NetParameter; phase: TRAIN or TEST; weights: path of a file that copy_from reads, whose report
     is then `loaded`; only layers that it lacks are filled by their fillers.
-    stages, level: what include and exclude rules are held against; dtype: float32, or float64 for gradient checks; seed: of the fillers
+    level, stages: what include and exclude rules are held against; dtype: float32, or float64 for gradient checks; seed: of the fillers
     and of every other draw (default: set_random_seed's, else a fresh one); beside: a net whose parameters this one uses as its own, by
     layer name, as a test net beside its train net does.
     share: let blobs whose lives do not meet use one memory (gradients in TRAIN, data in TEST, which then cannot run backward), those of
@@ -52,12 +53,12 @@ class Net(Hooks):
 
     def __init__(
         self,
-        model,
+        network_file,
         phase,
+        level=0,
+        stages=None,
         weights=None,
         *,
-        stages=(),
-        level=0,
         dtype=np.float32,
         seed=None,
         beside=None,
@@ -70,8 +71,10 @@ class Net(Hooks):
         cuda_graph=False,
         precision="FLOAT32",
     ):
-        if isinstance(phase, (str, os.PathLike)):
-            phase, weights = weights, phase
+        if _is_path(phase):
+            phase, level, weights = level, 0, phase
+        elif _is_path(level):
+            level, weights = 0, level
         super().__init__()
         self.phase = phase
         self.dtype = np.dtype(dtype)
@@ -82,8 +85,8 @@ class Net(Hooks):
             raise NetError(str(error)) from None
         self.seed = current_seed() if seed is None else seed
         self._allows_python_layers = allow_python_layers
-        self.model_file = None if isinstance(model, caffe_pb2.NetParameter) else os.fspath(model)
-        written = upgrade_net(model) if self.model_file is None else read_net(self.model_file)
+        self.model_file = None if isinstance(network_file, caffe_pb2.NetParameter) else os.fsdecode(network_file)
+        written = upgrade_net(network_file) if self.model_file is None else read_net(self.model_file)
         self._fills = fill
         self.name = written.name
         # whether to log the mean absolute value of all that is computed
@@ -91,7 +94,7 @@ class Net(Hooks):
         state = caffe_pb2.NetState()
         state.CopyFrom(written.state)
         state.phase, state.level = phase, level or written.state.level
-        state.stage.extend(stage for stage in stages if stage not in state.stage)
+        state.stage.extend(stage for stage in stages or () if stage not in state.stage)
         filtered = filter_net(written, state, self.model_file or "net")
         if input_shapes:
             filtered = with_inputs(filtered, input_shapes, self.model_file or "net")
@@ -99,9 +102,9 @@ class Net(Hooks):
             self._param = insert_splits(filtered)
         except MisplacedLayer as error:
             raise located(error, error.layer, self.model_file) from None
-        self._beside: dict[str, Layer] = {layer.name: layer for layer in beside.layers} if beside else {}
+        self._beside: dict[str, Layer] = beside.layers_by_name() if beside else {}
         self._build(fill and weights is None)
-        if unknown := set(keep) - set(self._blobs):
+        if unknown := set(keep) - set(self._named_blobs):
             raise NetError(f"{self.model_file or 'net'}: keep names no blob of the net: {', '.join(sorted(unknown))}")
         self._shares = share
         self._forward_only = share and not (phase == caffe_pb2.TRAIN or self._param.force_backward)
@@ -119,13 +122,13 @@ class Net(Hooks):
     # ------------------------------------------------------------------------------------------------------------- building
 
     def _build(self, fill: bool) -> None:
-        self.layers: list[Layer] = []
+        self._layers: list[Layer] = []
         self.layer_names: list[str] = []
         self.top_names: OrderedDict[str, list[str]] = OrderedDict()
         self.bottom_names: OrderedDict[str, list[str]] = OrderedDict()
         self._bottoms: list[list[Blob]] = []
         self._tops: list[list[Blob]] = []
-        self._blobs: OrderedDict[str, Blob] = OrderedDict()
+        self._named_blobs: OrderedDict[str, Blob] = OrderedDict()
         self._sources: dict[str, Source] = {}
         self._first_sources: list[Source | None] = []
         self._unread: set[str] = set()
@@ -137,7 +140,7 @@ class Net(Hooks):
             with locating(param, self.model_file):
                 self._append(param)
                 if fill:
-                    self.layers[-1].fill_parameters()
+                    self._layers[-1].fill_parameters()
         self.outputs = sorted(self._unread)
         self._settle_passes()
 
@@ -145,15 +148,15 @@ class Net(Hooks):
         """What pycaffe shows of a net."""
         self.blobs = OrderedDict(
             (name, HostBlob(blob, name, [side for side, names in self._gone.items() if name in names]))
-            for name, blob in self._blobs.items()
+            for name, blob in self._named_blobs.items()
         )
-        with_parameters = [(layer.name, layer.blobs) for layer in self.layers if layer.blobs]
-        self.params = OrderedDict((name, [HostBlob(blob) for blob in blobs]) for name, blobs in with_parameters)
+        self.layers = [seen(layer) for layer in self._layers]
         self.layer_dict = OrderedDict(zip(self.layer_names, self.layers, strict=True))
+        self.params = OrderedDict((name, layer.blobs) for name, layer in self.layer_dict.items() if layer.blobs)
 
     def _settle_passes(self) -> None:
         self._passes: Passes = find_passes(self)
-        for layer, needed in zip(self.layers, self._passes.layers, strict=True):
+        for layer, needed in zip(self._layers, self._passes.layers, strict=True):
             layer.may_need_backward = needed and (self.phase == caffe_pb2.TRAIN or self._param.force_backward)
 
     def force_backward(self) -> None:
@@ -172,15 +175,15 @@ class Net(Hooks):
         layer = layer_type(param.type)(param, **made_with)
         layer.check_counts(len(param.bottom), len(param.top))
         trained = self._beside[layer.name].blobs if layer.name in self._beside else []
-        bottom = [self._blobs[name] for name in param.bottom]
+        bottom = [self._named_blobs[name] for name in param.bottom]
         first = self._sources[param.bottom[0]] if param.bottom else None
         hand_down(self, layer, bottom)
         top = self._make_tops(param)
         layer.check_places(bottom, top)
         # parameters are filled when it is known which are shared, and not at all where a file brings them
         layer.fills = False
-        number = len(self.layers)
-        self.layers.append(layer)
+        number = len(self._layers)
+        self._layers.append(layer)
         self.layer_names.append(param.name)
         self._first_sources.append(first)
         self.bottom_names[param.name], self.top_names[param.name] = list(param.bottom), list(param.top)
@@ -205,13 +208,13 @@ class Net(Hooks):
                 continue
             if name in param.top[:number]:
                 raise ValueError(f"names its top '{name}' twice")
-            if name in self._blobs:
+            if name in self._named_blobs:
                 raise ValueError(
                     f"its top '{name}' is made by layer '{self.layer_names[self._sources[name].layer]}' already: rename one of them "
                     "(a layer can work in place only on a bottom that no other layer reads)"
                 )
-            self._blobs[name] = Blob(dtype=self.dtype)
-        return [self._blobs[name] for name in param.top]
+            self._named_blobs[name] = Blob(dtype=self.dtype)
+        return [self._named_blobs[name] for name in param.top]
 
     def _fill_layer(self, layer: Layer) -> None:
         """Fill what is not filled yet of a layer's parameters."""
@@ -219,23 +222,23 @@ class Net(Hooks):
             with locating(layer.param, self.model_file):
                 layer.fill_parameters()
 
+    def layers_by_name(self) -> dict[str, Layer]:
+        """The layers themselves, of which `layer_dict` shows what Python sees."""
+        return dict(zip(self.layer_names, self._layers, strict=True))
+
     def connections(self) -> list[tuple[Layer, list[Blob], list[Blob]]]:
         """Each layer with its bottoms and tops."""
-        return list(zip(self.layers, self._bottoms, self._tops, strict=True))
+        return list(zip(self._layers, self._bottoms, self._tops, strict=True))
 
     # -------------------------------------------------------------------------------------------------------------- running
 
     @property
     def blob_loss_weights(self) -> OrderedDict[str, float]:
         """What each blob's values count for in the net's loss, 0 for most."""
-        weights = OrderedDict.fromkeys(self._blobs, 0.0)
-        for layer in self.layers:
+        weights = OrderedDict.fromkeys(self._named_blobs, 0.0)
+        for layer in self._layers:
             weights.update(zip(layer.param.top, layer.loss_weights, strict=True))
         return weights
-
-    # private in pycaffe, and read by many of its users' scripts
-    _layer_names = property(lambda self: self.layer_names)
-    _blob_names = property(lambda self: list(self.blobs))
 
     def _index(self, name: str) -> int:
         if name not in self.top_names:
@@ -253,7 +256,7 @@ class Net(Hooks):
 
     def _run(self, first: int, last: int) -> float:
         """Forward through layers first..last; the weighted sum of their losses."""
-        whole = (first, last) == (0, len(self.layers) - 1)
+        whole = (first, last) == (0, len(self._layers) - 1)
         self._next = last + 1
         watched = self.debug_info or self._hooks
         if self._graph and whole and kernels.mode() == "gpu" and not watched:
@@ -265,7 +268,7 @@ class Net(Hooks):
 
     def forward_loss(self) -> float:
         """One forward pass; the sum of the losses by their weights."""
-        return self._run(0, len(self.layers) - 1)
+        return self._run(0, len(self._layers) - 1)
 
     def forward(self, blobs=None, start: str | None = None, end: str | None = None, **inputs) -> dict[str, np.ndarray]:
         """Run layers start..end (names; all by default) and return {blob: array} of the outputs and of the names in `blobs`.
@@ -281,17 +284,17 @@ class Net(Hooks):
                 array = np.asarray(array)
                 if array.shape != self.blobs[name].shape:
                     self.blobs[name].reshape(*array.shape)
-                self._blobs[name].host_data_to_fill[...] = array
+                self._named_blobs[name].host_data_to_fill[...] = array
         first = self._index(start) if start else 0
-        last = self._index(end) if end else len(self.layers) - 1
+        last = self._index(end) if end else len(self._layers) - 1
         if first and first != self._next:
             require_bottoms(self, first, last)
         self._run(first, last)
         # an output that the host might write to would be uploaded before the next forward overwrites it
         if end:
-            results = {name: self._blobs[name].host_data for name in self.top_names[end]}
+            results = {name: self._named_blobs[name].host_data for name in self.top_names[end]}
         else:
-            results = {name: self._blobs[name].fetched_data for name in self.outputs}
+            results = {name: self._named_blobs[name].fetched_data for name in self.outputs}
         return results | {name: self.blobs[name].data for name in asked}
 
     def backward(
@@ -309,7 +312,7 @@ class Net(Hooks):
             if name not in startable:
                 raise NetError(f"backward was given a gradient for '{name}'; it can start from {', '.join(startable)}")
             self.blobs[name].diff[...] = array
-        first = self._index(start) if start else len(self.layers) - 1
+        first = self._index(start) if start else len(self._layers) - 1
         last = self._index(end) if end else 0
         self._next = 0
         run_backward(self, first, last)
@@ -331,14 +334,14 @@ class Net(Hooks):
 
     def reshape(self) -> None:
         """Let every layer follow the shapes of the inputs."""
-        for layer, bottom, top in zip(self.layers, self._bottoms, self._tops, strict=True):
+        for layer, bottom, top in zip(self._layers, self._bottoms, self._tops, strict=True):
             with locating(layer.param, self.model_file):
                 layer.reshape(bottom, top)
 
     def reseed(self, seed: int) -> None:
         """Let every later draw come from another seed, as a resumed run needs; parameters stay."""
         self.seed = seed
-        for layer, bottom, top in zip(self.layers, self._bottoms, self._tops, strict=True):
+        for layer, bottom, top in zip(self._layers, self._bottoms, self._tops, strict=True):
             layer.seed = seed
             if layer.position is not None and not bottom:  # data layers settle in setup what they draw
                 layer.close()
@@ -349,7 +352,7 @@ class Net(Hooks):
 
         Raises NetError where there is no such layer or the arrays do not fit it.
         """
-        layer = next((layer for layer in self.layers if isinstance(layer, MemoryData)), None)
+        layer = next((layer for layer in self._layers if isinstance(layer, MemoryData)), None)
         if layer is None:
             raise NetError(f"{self.model_file or 'net'}: set_input_arrays needs a MemoryData layer, and there is none")
         with locating(layer.param, self.model_file):
@@ -375,8 +378,8 @@ class Net(Hooks):
         function `names` makes these (None: not read). Warns of batch norms that come from training and are bn_mode: INFERENCE here.
         Raises FileNotFoundError, NetError for a corrupt file or shapes that do not fit.
         """
-        path = os.fspath(path)
-        report = load(self.layers, path, names, self._fill_layer)
+        path = os.fsdecode(path)
+        report = load(self._layers, path, names, self._fill_layer)
         if report.warning(path):
             warnings.warn(report.warning(path), stacklevel=2)
         return report
@@ -387,13 +390,14 @@ class Net(Hooks):
 
     def share_with(self, other: "Net") -> None:
         """Use the parameters of the other net's layers of the same names as one's own. Raises NetError where shapes differ."""
-        for layer in self.layers:
+        trained = other.layers_by_name()
+        for layer in self._layers:
             with locating(layer.param, self.model_file):
-                share_trained(layer, other.layer_dict[layer.name].blobs if layer.name in other.layer_dict else [])
+                share_trained(layer, trained[layer.name].blobs if layer.name in trained else [])
 
     def arrays(self) -> Arrays:
         """The parameters by layer name, in host memory."""
-        return _arrays(self.layers)
+        return _arrays(self._layers)
 
     def save(self, path, gradients: bool = False, layers=None) -> None:
         """Write the parameters in the form that the suffix names: .h5 (Caffe's HDF5 layout), .npz, .safetensors, else a .caffemodel.
@@ -403,21 +407,27 @@ class Net(Hooks):
         Raises NetError for gradients in another form.
         """
         diffs = self._gradients() if gradients else {}
-        chosen = [layer for layer in self.layers if layers is None or layer.name in layers]
-        write_weights(os.fspath(path), self._param, _arrays(chosen), diffs, learning_layers(chosen))
+        chosen = [layer for layer in self._layers if layers is None or layer.name in layers]
+        write_weights(os.fsdecode(path), self._param, _arrays(chosen), diffs, learning_layers(chosen))
 
     def save_hdf5(self, path, gradients: bool = False) -> None:
         """Write the parameters (and their gradients) in Caffe's HDF5 layout, whatever the suffix."""
-        write_hdf5(os.fspath(path), self.arrays(), self._gradients() if gradients else {}, learning_layers(self.layers))
+        write_hdf5(
+            os.fsdecode(path), self.arrays(), self._gradients() if gradients else {}, learning_layers(self._layers)
+        )
 
     def _gradients(self) -> Arrays:
-        return {layer.name: [blob.host_diff for blob in layer.blobs] for layer in self.layers if layer.blobs}
+        return {layer.name: [blob.host_diff for blob in layer.blobs] for layer in self._layers if layer.blobs}
 
     def close(self) -> None:
         """Give back the threads and files of the layers."""
-        for layer in self.layers:
+        for layer in self._layers:
             layer.close()
 
 
 def _arrays(layers: list[Layer]) -> Arrays:
     return {layer.name: [blob.host_data for blob in layer.blobs] for layer in layers if layer.blobs}
+
+
+def _is_path(value) -> bool:
+    return isinstance(value, (str, bytes, os.PathLike))

@@ -203,6 +203,11 @@ def known_types() -> list[str]:
     return sorted({*layer_types(), *V1_TYPES.values()} - {""})
 
 
+def own_fields() -> dict[str, str]:
+    """The field of each layer type that has a message of its name: {"InnerProduct": "inner_product_param"}."""
+    return dict(_OWN)
+
+
 def own_field(type_name: str) -> str | None:
     """The field of LayerParameter that holds the parameters of a layer type alone, as "pooling_param"; None where there is none.
 

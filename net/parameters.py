@@ -71,20 +71,23 @@ def share_buffers(net, beside) -> None:
     Where several blobs of the other lie in one memory, their namesakes here may not be able to: the memories that those have take the place of
     the other's one to one, the largest that of the largest.
     """
-    kept = {name for each in (net, beside) for layer in each.layers if layer.keeps_tops for name in layer.param.top}
-    common = [name for name in net._blobs if name in beside._blobs and name not in kept]
+    kept = {name for each in (net, beside) for layer in each._layers if layer.keeps_tops for name in layer.param.top}
+    common = [name for name in net._named_blobs if name in beside._named_blobs and name not in kept]
     several = [name for name in common if name in beside._gone["data"]]
-    instead = dict(zip(*(_memories([each._blobs[name] for name in several]) for each in (net, beside)), strict=False))
+    instead = dict(
+        zip(*(_memories([each._named_blobs[name] for name in several]) for each in (net, beside)), strict=False)
+    )
     for name in common:
-        blob, other = net._blobs[name], beside._blobs[name]
+        blob, other = net._named_blobs[name], beside._named_blobs[name]
         blob.share_diff(other)
         if name not in beside._gone["data"]:
             blob.share_data(other)
         else:
             blob.data_memory = instead.get(blob.data_memory, blob.data_memory)
-    for layer in net.layers:
-        if layer.name in beside.layer_dict:
-            for blob, source in zip(layer.buffers(), beside.layer_dict[layer.name].buffers(), strict=False):
+    theirs = beside.layers_by_name()
+    for layer in net._layers:
+        if layer.name in theirs:
+            for blob, source in zip(layer.buffers(), theirs[layer.name].buffers(), strict=False):
                 blob.share_data(source)
 
 

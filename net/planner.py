@@ -30,13 +30,13 @@ def plan(net, forward_only: bool, kept: set[str], beside, recompute: bool) -> No
     shares memory in a net that runs backward. Sets net._fusions, _parted, _recomputes and _gone.
     """
     kept = kept | set(net.outputs)
-    for layer in net.layers:
+    for layer in net._layers:
         if layer.keeps_tops or any(layer.loss_weights):
             kept.update(layer.param.top)
     if forward_only:
-        net._gone["data"] = _recycle(net._blobs, _data_steps(net), "data", kept)
+        net._gone["data"] = _recycle(net._named_blobs, _data_steps(net), "data", kept)
     else:
-        net._gone["diff"] = _recycle(net._blobs, _gradient_steps(net, net._passes), "diff", kept)
+        net._gone["diff"] = _recycle(net._named_blobs, _gradient_steps(net, net._passes), "diff", kept)
     net._fusions = find_fusions(net, forward_only)
     if beside:
         share_buffers(net, beside)
@@ -44,7 +44,9 @@ def plan(net, forward_only: bool, kept: set[str], beside, recompute: bool) -> No
         return
     net._parted = part_in_place(net)
     recomputed = find_recomputed(net) if recompute else {}
-    _recycle(net._blobs, {name: sorted(one.steps) for one in recomputed.values() for name in one.names}, "data", kept)
+    _recycle(
+        net._named_blobs, {name: sorted(one.steps) for one in recomputed.values() for name in one.names}, "data", kept
+    )
     gone = sharing_memory(net, recomputed)
     net._recomputes = recomputes_before(gone)
     net._gone["data"] = {name for one in gone.values() for name in one.names}
@@ -61,7 +63,7 @@ def _recycle(blobs: dict[str, Blob], steps: dict[str, list[int]], side: str, kep
 def _data_steps(net) -> dict[str, list[int]]:
     """Per blob name the steps that write or read its data."""
     steps: dict[str, list[int]] = {}
-    for number, layer in enumerate(net.layers):
+    for number, layer in enumerate(net._layers):
         for name in (*layer.param.bottom, *layer.param.top):
             steps.setdefault(name, []).append(number)
     return steps
@@ -71,7 +73,7 @@ def _gradient_steps(net, passes) -> dict[str, list[int]]:
     """Per blob name the steps that write or read its gradient; none for one that no layer writes, which must stay zero."""
     steps: dict[str, list[int]] = {}
     written = set()
-    for number, layer in enumerate(net.layers):
+    for number, layer in enumerate(net._layers):
         if passes.layers[number]:
             for name, wanted in zip(layer.param.bottom, passes.bottoms[number], strict=True):
                 steps.setdefault(name, []).append(-number)

@@ -23,13 +23,13 @@ class Recomputed(NamedTuple):
 
 def find_recomputed(net) -> dict[int, Recomputed]:
     """What a net that runs backward can make again, by the number of the layer that does."""
-    found = {id(_memory(net, number)): number for number in range(len(net.layers)) if _can_recompute(net, number)}
+    found = {id(_memory(net, number)): number for number in range(len(net._layers)) if _can_recompute(net, number)}
     recomputed = {number: Recomputed([], set(), set()) for number in found.values()}
 
     def of(blob) -> Recomputed | None:
         return recomputed.get(found.get(id(blob.data_memory)))
 
-    for name, blob in net._blobs.items():
+    for name, blob in net._named_blobs.items():
         if own := of(blob):
             own.names.append(name)
     for number, (layer, bottom, top) in enumerate(net.connections()):
@@ -52,7 +52,7 @@ def _memory(net, number: int):
 
 def _can_recompute(net, number: int) -> bool:
     """Whether the layer's first top can be made again from bottoms that lie elsewhere: nothing works in place on either afterwards."""
-    if not net.layers[number].recomputes:
+    if not net._layers[number].recomputes:
         return False
     bottoms = {id(blob.data_memory) for blob in net._bottoms[number]}
     later = net.connections()[net._fusions.get(number, number) + 1 :]
@@ -77,6 +77,6 @@ def recomputes_before(gone: dict[int, Recomputed]) -> dict[int, list[int]]:
 
 def recompute(net, number: int) -> None:
     """Write a layer's first top again as it was after the last forward pass, the work of the layers that it stands for included."""
-    following = net.layers[number + 1 : net._fusions.get(number, number) + 1]
+    following = net._layers[number + 1 : net._fusions.get(number, number) + 1]
     work = [after(following)] if following else []
-    net.layers[number].recompute(net._bottoms[number], net._tops[number], *work)
+    net._layers[number].recompute(net._bottoms[number], net._tops[number], *work)

@@ -32,7 +32,7 @@ def run_forward(net, first: int, last: int) -> float:
         _copy(net._tops[first][0], net._parted[first])
     loss, number = 0.0, first
     while number <= last:
-        layer, bottom, top = net.layers[number], net._bottoms[number], net._tops[number]
+        layer, bottom, top = net._layers[number], net._bottoms[number], net._tops[number]
         done = _last_fused(net, number, last)
         net.call_hooks("before_forward", number)
         try:
@@ -62,7 +62,7 @@ def run_backward(net, first: int, last: int) -> None:
         number = fused.get(done, done)
         net.call_hooks("before_backward", number)
         if net._passes.layers[number]:
-            layer, top, bottom = net.layers[number], net._tops[number], net._bottoms[number]
+            layer, top, bottom = net._layers[number], net._tops[number], net._bottoms[number]
             for maker in net._recomputes.get(number, ()):
                 if maker not in recomputed:
                     recompute(net, maker)
@@ -85,7 +85,7 @@ def _last_fused(net, number: int, last: int) -> int:
 
 def _work_of(net, number: int, done: int, backward: bool = False) -> list:
     """What a layer is given that does the work of those up to `done`."""
-    return [after(net.layers[number + 1 : done + 1], backward)] if done > number else []
+    return [after(net._layers[number + 1 : done + 1], backward)] if done > number else []
 
 
 def _copy(source: Blob, target: Blob) -> None:

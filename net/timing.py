@@ -21,7 +21,7 @@ def time_layers(net: Net, backward: bool = True) -> list[LayerTime]:
 
     backward: run backward too, through the layers that a loss needs.
     """
-    numbers = range(len(net.layers))
+    numbers = range(len(net._layers))
     forward = [_seconds(net._run, number, number) for number in numbers]
     if backward:
         net.clear_param_diffs()

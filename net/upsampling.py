@@ -12,7 +12,7 @@ def fill_bilinear(net, given=()) -> list[str]:
     in one group; layers named in `given` keep what they have.
     """
     filler, filled = caffe_pb2.FillerParameter(type="bilinear_diagonal"), []
-    for layer in net.layers:
+    for layer in net._layers:
         if isinstance(layer, Deconvolution) and layer.name not in given and _upsamples(layer):
             fill(layer.blobs[0].host_data, filler, draw=None)
             filled.append(layer.name)

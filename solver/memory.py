@@ -131,7 +131,7 @@ def _need(memory, nets, history) -> Need:
         seen.update(new)
         return sum(one.device_bytes for one in new.values())
 
-    parameters = [blob for net in nets for layer in net.layers for blob in layer.blobs]
+    parameters = [blob for net in nets for layer, *_ in net.connections() for blob in layer.blobs]
     blobs = [blob for net in nets for _, bottom, top in net.connections() for blob in (*bottom, *top)]
     return Need(
         memory.peak,

@@ -66,5 +66,5 @@ def mean_outputs(net, batches: int, progress=iter) -> tuple[float, list[Output]]
 
 def accuracy_name(net) -> str | None:
     """The first output blob that an accuracy layer makes, or None."""
-    made = {top for layer in net.layers if "Accuracy" in layer.param.type for top in layer.param.top}
+    made = {top for layer, *_ in net.connections() if "Accuracy" in layer.param.type for top in layer.param.top}
     return next((name for name in net.outputs if name in made), None)

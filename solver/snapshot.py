@@ -74,7 +74,7 @@ def _describe(solver, model_path: str) -> caffe_pb2.SolverState:
         if policy.best is not None:
             message.plateau_best = policy.best
     for number, net in _numbered_nets(solver):
-        for layer in net.layers:
+        for layer, *_ in net.connections():
             if layer.position is not None:
                 message.data_cursor.add(layer=layer.name, test_net=number, position=layer.position)
             if layer.carried:
@@ -151,7 +151,7 @@ def _restore_draws(solver, message) -> None:
     for number, net in _numbered_nets(solver):
         if message.random_seed != solver.seed:
             net.reseed(message.random_seed)
-        for layer in net.layers:
+        for layer, *_ in net.connections():
             if layer.position is not None and (number, layer.name) in positions:
                 layer.position = positions[number, layer.name]
     solver.seed = message.random_seed
@@ -161,7 +161,7 @@ def _restore_states(solver, message, path: str) -> None:
     """Let every recurrent layer go on from where it stood; a state of another shape is warned of and left."""
     stored = {(state.test_net, state.layer): state.blob for state in message.carried_state}
     for number, net in _numbered_nets(solver):
-        for layer in net.layers:
+        for layer, *_ in net.connections():
             blobs = stored.get((number, layer.name), [])
             shapes, own = [tuple(blob.shape.dim) for blob in blobs], [blob.shape for blob in layer.carried]
             if blobs and shapes != own:

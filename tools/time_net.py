@@ -29,7 +29,7 @@ def main():
     net = Net(arguments.model, arguments.phase, stages=arguments.stage, level=arguments.level, **options)
     try:
         backward = arguments.phase == caffe_pb2.TRAIN
-        if backward and not any(any(layer.loss_weights) for layer in net.layers):
+        if backward and not any(any(layer.loss_weights) for layer, *_ in net.connections()):
             net.force_backward()
         measure(net, backward, arguments.iterations)
     finally:

@@ -29,7 +29,7 @@ def test_batches_come_in_order_and_over_again(device, label_shape):
     net.set_input_arrays(data, labels)
     for first in (0, 2, 4, 0):
         found = net.forward()
-        np.testing.assert_array_equal(found["label"], labels.ravel()[first : first + 2])
+        np.testing.assert_array_equal(found["label"], labels[first : first + 2].reshape(2, 1, 1, 1))
         np.testing.assert_array_equal(found["doubled"], 2 * data[first : first + 2])
 
 
@@ -38,16 +38,16 @@ def test_new_arrays_start_from_their_first_item(device):
     net.set_input_arrays(np.zeros((4, 3, 4, 5)), np.arange(4))
     net.forward()
     net.set_input_arrays(np.zeros((2, 3, 4, 5)), np.array([7, 8]))
-    assert net.forward()["label"].tolist() == [7, 8]
+    assert net.forward()["label"].ravel().tolist() == [7, 8]
 
 
 def test_a_position_continues_the_run(device):
     net = net_of()
     net.set_input_arrays(np.zeros((6, 3, 4, 5)), np.arange(6))
     net.forward()
-    assert net.layer_dict["memory"].position == 2
-    net.layer_dict["memory"].position = 10
-    assert net.forward()["label"].tolist() == [4, 5]
+    assert net.layers_by_name()["memory"].position == 2
+    net.layers_by_name()["memory"].position = 10
+    assert net.forward()["label"].ravel().tolist() == [4, 5]
 
 
 def test_a_net_without_its_arrays_says_what_to_call():

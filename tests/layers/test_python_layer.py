@@ -94,6 +94,26 @@ class OwnNames(caffe.Layer):
         top[0].data[...] = self.position + 100 * (self.seed is None)
 
 
+class Made(caffe.Layer):
+    '''With an __init__ of its own, and what the script that trains gives it.'''
+
+    def __init__(self, layer_param):
+        caffe.Layer.__init__(self, layer_param)
+        self.made_as, self.value = layer_param.name, 1
+
+    def setup(self, bottom, top):
+        self.asked = self.param_str_
+
+    def reshape(self, bottom, top):
+        top[0].reshape(1)
+
+    def set_value(self, value):
+        self.value = value
+
+    def forward(self, bottom, top):
+        top[0].data[...] = self.value
+
+
 class Bare(caffe.Layer):
     pass
 
@@ -158,7 +178,7 @@ def test_a_layer_without_bottoms_knows_its_phase(device, module):
 
 def test_a_layer_is_told_the_seed_and_how_many_passes_came_before(device, module):
     net = net_of(text_of(module, "Drawing"), allow_python_layers=True, seed=7)
-    user, seen = net.layer_dict["own"]._user, []
+    user, seen = net.layer_dict["own"], []
     for _ in range(3):
         net.forward(x=np.zeros((2, 3)))
         seen.append(user.drawn)
@@ -170,8 +190,18 @@ def test_a_reseed_hands_on_the_seed_and_runs_no_setup_again(device, module):
     net = Net(proto.parse(text, caffe_pb2.NetParameter()), caffe_pb2.TRAIN, allow_python_layers=True, seed=7)
     net.reseed(8)
     net.forward()
-    user = net.layer_dict["own"]._user
+    user = net.layer_dict["own"]
     assert (user.drawn, user.setups) == ((8, 0), 1)
+
+
+def test_the_net_shows_the_users_own_object(device, module):
+    """As Faster R-CNN's trainer does: solver.net.layers[0].set_roidb(roidb)."""
+    net = net_of(text_of(module, "Made"), allow_python_layers=True)
+    user = net.layers[list(net.layer_dict).index("own")]
+    assert user is net.layer_dict["own"] and isinstance(user, deconvnet.Layer)
+    assert (user.type, user.made_as, user.asked) == ("Python", "own", '{"factor": 0.5}')
+    user.set_value(9)
+    assert net.forward()["y"] == 9
 
 
 def test_a_seed_and_a_position_of_the_users_own_stay_theirs(device, module):

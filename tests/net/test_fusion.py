@@ -209,7 +209,7 @@ def test_batch_norm_that_needs_its_input_later_copies_nothing():
     net.forward()
     (_, _, made), (layer, taken, top) = (net.connections()[net.layer_names.index(name)] for name in ("conv", "bn"))
     assert made[0] is taken[0] is layer.kept
-    assert top[0] is net._blobs["y"]
+    assert top[0] is net._named_blobs["y"]
 
 
 @pytest.mark.parametrize("stop, goes_on", [("conv", "bn"), ("bn", "relu"), ("relu", "z")])
@@ -286,7 +286,7 @@ def test_nor_does_batch_norm_with_a_scale_copy_its_input():
     net.forward()
     (_, _, made), (layer, taken, top) = (net.connections()[net.layer_names.index(name)] for name in ("conv", "norm"))
     assert made[0] is taken[0] is layer.kept
-    assert top[0] is net._blobs["y"]
+    assert top[0] is net._named_blobs["y"]
 
 
 def test_a_backward_pass_that_parts_what_forward_did_together_is_refused():

@@ -45,10 +45,10 @@ def test_every_computed_blob_and_layer_buffer_lies_in_the_train_nets_memory(pair
     train.forward()
     for name in ("conv", "pool", "mask", "unpool", "score"):
         for what in ("host_data", "host_diff"):
-            larger, smaller = (getattr(one._blobs[name], what) for one in (test, train))
+            larger, smaller = (getattr(one._named_blobs[name], what) for one in (test, train))
             assert np.shares_memory(larger, smaller), f"{what} of {name}"
     for name in ("bn", "pool", "loss"):
-        ours, theirs = (one.layer_dict[name].buffers() for one in (test, train))
+        ours, theirs = (one.layers_by_name()[name].buffers() for one in (test, train))
         assert ours and all(np.shares_memory(a.host_data, b.host_data) for a, b in zip(ours, theirs, strict=True)), name
 
 

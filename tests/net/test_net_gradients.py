@@ -102,7 +102,7 @@ def test_gradients_of_every_parameter_and_of_the_input(device, name):
     net.clear_param_diffs()
 
     def total():
-        for layer in net.layers:
+        for layer, *_ in net.connections():
             if layer.position is not None:
                 layer.position = 0
         return net.forward_loss()

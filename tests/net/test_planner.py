@@ -34,7 +34,7 @@ def inference_net(**given):
 
 def memory(net, side):
     """Bytes that the blobs hold on one side, each memory once."""
-    memories = {id(held): held for held in (getattr(blob, f"{side}_memory") for blob in net._blobs.values())}
+    memories = {id(held): held for held in (getattr(blob, f"{side}_memory") for blob in net._named_blobs.values())}
     return sum(held._host.nbytes for held in memories.values() if held._host is not None)
 
 
@@ -102,7 +102,7 @@ def test_a_gradient_that_no_layer_writes_stays_zero():
         net.backward()
     unread = [name for name in net.blobs if name.startswith("seg-score_seg-score-voc_0_split")]
     assert len(unread) == 2
-    assert any(not net._blobs[name].host_diff.any() for name in unread)
+    assert any(not net._named_blobs[name].host_diff.any() for name in unread)
 
 
 def test_backward_without_the_data_is_refused():

@@ -84,7 +84,7 @@ def test_only_products_are_rounded(device, precision):
     net.forward()
     net.backward(score=np.ones((2, 5), np.float32))
     assert np.all(net.params["conv"][0].data == np.float32(1 + 2.0**-20))
-    assert {layer.precision for layer in net.layers} == {precision}
+    assert {layer.precision for layer, *_ in net.connections()} == {precision}
     for blob in (*net.blobs.values(), *(blob for blobs in net.params.values() for blob in blobs)):
         assert blob.data.dtype == blob.diff.dtype == np.float32
 

@@ -123,14 +123,14 @@ def assert_same(one, other):
 def memory(net):
     """Bytes that the blobs' data takes, each memory once."""
     return sum(
-        held._host.nbytes for held in {blob.data_memory for blob in net._blobs.values()} if held._host is not None
+        held._host.nbytes for held in {blob.data_memory for blob in net._named_blobs.values()} if held._host is not None
     )
 
 
 def again(net):
     """The names of the layers that one backward pass asks to compute their tops again, in their order."""
     asked = []
-    for layer in net.layers:
+    for layer, *_ in net.connections():
         run = layer.recompute
         layer.recompute = lambda *given, run=run, name=layer.name: (asked.append(name), run(*given))
     iterate(net)
@@ -277,7 +277,7 @@ def test_a_bad_layer_is_found():
 
 def test_switches_outside_their_plane_are_warned_of_once():
     net = training_net(NETS["unpooling"], share=True, recompute=True)
-    unpool = net.layer_dict["unpool2"]
+    unpool = net.layers_by_name()["unpool2"]
     wrong = np.full(net.blobs["mask2"].shape, 99, "f")
     run = unpool._write
     unpool._write = lambda bottom, top, warns: (bottom[1].host_data.__setitem__(..., wrong), run(bottom, top, warns))
@@ -319,12 +319,12 @@ def test_a_test_net_that_reads_blobs_in_another_order_keeps_them_apart():
     test_layers.append('layer { name: "sum" type: "Eltwise" bottom: "late" bottom: "b" top: "y" }')
     plain = solver_of(False, NETS["BN"], test_layers)
     shared = solver_of(True, NETS["BN"], test_layers, share=True)
-    train = shared.net._blobs
+    train = shared.net._named_blobs
     assert train["a"].data_memory is train["b"].data_memory
     for solver in (plain, shared):
         solver.step(2)
     np.testing.assert_array_equal(*(solver.test_nets[0].forward()["y"] for solver in (plain, shared)))
-    held = {blob.data_memory for blob in shared.test_nets[0]._blobs.values()}
+    held = {blob.data_memory for blob in shared.test_nets[0]._named_blobs.values()}
     assert train["a"].data_memory in held
 
 

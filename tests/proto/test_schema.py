@@ -27,8 +27,8 @@ MESSAGES = sorted(caffe_pb2.DESCRIPTOR.message_types_by_name.keys())
 FORKS = {"DenseImageDataParameter", "InterpParameter", "MatWriteParameter", "SegAccuracyParameter", "UpsampleParameter"}
 # and of SSD
 DETECTION = {
-    *("DetectionOutputParameter", "NonMaximumSuppressionParameter", "NormalizeParameter"),
-    *("PermuteParameter", "PriorBoxParameter", "SaveOutputParameter"),
+    *("DetectionOutputParameter", "LabelMap", "LabelMapItem", "NonMaximumSuppressionParameter"),
+    *("NormalizeParameter", "PermuteParameter", "PriorBoxParameter", "SaveOutputParameter"),
 }
 OURS = {"DataCursor", "CarriedState"} | FORKS | DETECTION
 OUR_ENUMS = {"PriorBoxParameter.CodeType"}

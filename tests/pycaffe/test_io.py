@@ -1,6 +1,7 @@
 """caffe.io: images and arrays on their way into a net and back."""
 
 import io
+import sys
 
 import cv2
 import numpy as np
@@ -191,3 +192,36 @@ def test_arrays_and_labels_go_through_datums(array):
 def test_a_single_value_without_a_shape_is_a_scalar():
     assert caffe.io.blobproto_to_array(caffe.proto.caffe_pb2.BlobProto(data=[123])) == 123
     assert caffe.io.blobproto_to_array(caffe.io.array_to_blobproto(np.float32(5))).shape == ()
+
+
+def test_an_image_is_resized_as_scikit_image_does():
+    """Half the size by linear interpolation is the mean of four; bytes count from 0 to 1."""
+    expected = IMAGE.reshape(3, 2, 4, 2, 3).mean(axis=(1, 3))
+    found = caffe.io.resize(IMAGE, (3, 4, 3))
+    assert (found.shape, found.dtype) == ((3, 4, 3), np.float64)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    np.testing.assert_allclose(caffe.io.resize(BYTES, (3, 4)), caffe.io.resize(BYTES / 255, (3, 4)), atol=1e-6)
+    assert caffe.io.resize(BYTES[:, :, 0], (3, 4), preserve_range=True).max() > 1
+
+
+def test_pixels_of_a_datum_may_be_written_to():
+    array = caffe.io.datum_to_array(caffe.io.array_to_datum(BYTES, True))
+    array[...] = 0
+    assert caffe.io.array_to_datum(BYTES, np.int64(3)).label == 3
+
+
+def test_stored_floats_come_as_float64():
+    datum, blob = caffe.io.array_to_datum(IMAGE), caffe.io.array_to_blobproto(IMAGE)
+    assert caffe.io.datum_to_array(datum).dtype == caffe.io.blobproto_to_array(blob).dtype == np.float64
+
+
+def test_scikit_image_is_found_where_pycaffe_has_it(tmp_path, monkeypatch):
+    """A stand-in in its place: it is loaded when it is asked for."""
+    for part in ("", "io", "transform"):
+        folder = tmp_path / "skimage" / part
+        folder.mkdir(exist_ok=True)
+        (folder / "__init__.py").write_text(f"name = 'skimage {part}'")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert (caffe.io.skimage.io.name, caffe.io.skimage.transform.name) == ("skimage io", "skimage transform")
+    for name in [name for name in sys.modules if name.split(".")[0] == "skimage"]:
+        monkeypatch.delitem(sys.modules, name)

@@ -1,5 +1,7 @@
 """What pycaffe's Net has beside forward and backward."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -137,3 +139,65 @@ def test_the_loss_weights_of_blobs_are_told():
     weighted = TRAINED.replace('top: "loss"', 'top: "loss" loss_weight: 0.5')
     assert build(weighted).blob_loss_weights == {"data": 0, "label": 0, "ip": 0, "loss": 0.5}
     assert list(build(weighted).blob_loss_weights) == list(build(weighted).blobs)
+
+
+def test_layers_show_their_type_and_their_parameters_as_numpy_arrays(device):
+    net = build()
+    layer = net.layers[1]
+    assert (layer.type, layer is net.layer_dict["ip"]) == ("InnerProduct", True)
+    assert (layer.blobs[0].num, layer.blobs[0].channels) == (2, 3) and layer.blobs is net.params["ip"]
+    layer.blobs[0].data[...] = np.eye(2, 3)
+    np.testing.assert_allclose(net.forward(data=DATA)["score"], np.tanh(DATA[:, :2]), rtol=1e-6)
+
+
+def test_a_parameter_deleted_from_a_layer_is_not_saved_and_one_added_is(tmp_path):
+    net = build()
+    del net.params["ip"][1]
+    net.params["ip"].add_blob(3, 2).data[...] = 7
+    net.save(tmp_path / "changed.caffemodel")
+    saved = caffe_pb2.NetParameter.FromString((tmp_path / "changed.caffemodel").read_bytes())
+    shapes = {layer.name: [tuple(blob.shape.dim) for blob in layer.blobs] for layer in saved.layer}
+    assert shapes["ip"] == [(2, 3), (3, 2)] and set(saved.layer[1].blobs[1].data) == {7}
+
+
+def test_private_names_that_scripts_use_go_by_number():
+    net = build()
+    assert [net._bottom_ids(number) for number in range(3)] == [[], [0], [1]]
+    assert [net._top_ids(number) for number in range(3)] == [[0], [1], [2]]
+    assert (net._inputs, net._outputs) == ([0], [2]) and (net._input_list, net._output_list) == (["data"], ["score"])
+    assert [blob is net.blobs[name] for name, blob in zip(net._blob_names, net._blobs, strict=True)] == [True] * 3
+    assert net._blob_loss_weights == [0, 0, 0]
+
+
+def test_layers_run_forward_and_backward_by_number():
+    net = build()
+    net.blobs["data"].data[...] = DATA[:4]
+    whole = net.forward()["score"].copy()
+    net.blobs["score"].data[...] = 0
+    assert net._forward(0, 1) == 0 and not net.blobs["score"].data.any()
+    net._forward(2, 2)
+    np.testing.assert_array_equal(net.blobs["score"].data, whole)
+    net.blobs["score"].diff[...] = SLOPES[:4]
+    net._backward(2, 2)
+    np.testing.assert_allclose(net.blobs["ip"].diff, SLOPES[:4] * (1 - whole**2), rtol=1e-5)
+    assert not net.blobs["data"].diff.any()
+
+
+STAGED = NET.replace('type: "TanH"', 'type: "TanH" include { stage: "deploy" min_level: 2 }')
+
+
+@pytest.mark.parametrize("form", ["keywords", "order", "weights second", "weights third", "bytes"])
+def test_a_net_is_made_in_every_form_that_pycaffe_takes(tmp_path, form):
+    model, weights = str(tmp_path / "net.prototxt"), str(tmp_path / "w.caffemodel")
+    Path(model).write_text(STAGED)
+    trained = Net(model, caffe_pb2.TEST, seed=3)
+    trained.save(weights)
+    net = {
+        "keywords": lambda: Net(network_file=model, phase=caffe_pb2.TEST, level=2, stages=["deploy"], weights=weights),
+        "order": lambda: Net(model, caffe_pb2.TEST, 2, ["deploy"], weights),
+        "weights second": lambda: Net(model, weights, caffe_pb2.TEST),
+        "weights third": lambda: Net(model, caffe_pb2.TEST, weights),
+        "bytes": lambda: Net(model.encode(), weights.encode(), caffe_pb2.TEST),
+    }[form]()
+    np.testing.assert_array_equal(net.params["ip"][0].data, trained.params["ip"][0].data)
+    assert net.outputs == (["score"] if form in ("keywords", "order") else ["ip"])

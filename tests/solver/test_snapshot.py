@@ -25,13 +25,13 @@ def state_of(solver):
     parameters = {name: [blob.data.copy() for blob in blobs] for name, blobs in solver.net.params.items()}
     history = [blob.host_data.copy() for blob in solver.history]
     policy = (solver.policy.best, solver.policy.wait, solver.policy.rate, solver.policy.drops)
-    positions = [layer.position for net in (solver.net, *solver.test_nets) for layer in net.layers]
+    positions = [layer.position for net in (solver.net, *solver.test_nets) for layer, *_ in net.connections()]
     return parameters, history, policy, positions, carried_of(solver), list(solver.losses), solver.seed, solver.iter
 
 
 def carried_of(solver):
     """Copies of what recurrent layers go on from."""
-    layers = [layer for net in (solver.net, *solver.test_nets) for layer in net.layers]
+    layers = [layer for net in (solver.net, *solver.test_nets) for layer, *_ in net.connections()]
     return [blob.host_data.copy() for layer in layers for blob in layer.carried]
 
 

@@ -263,7 +263,7 @@ def test_looking_for_the_bad_layer_moves_no_parameter_and_no_position(tmp_path):
     net.params["ip"][1].data[0] = before["ip"][1][0] = np.nan
     assert net.first_bad_layer() == "ip"
     np.testing.assert_equal(net.arrays(), before)
-    assert [layer.position for layer in net.layers if layer.position is not None] == [3, 3]
+    assert [layer.position for layer, *_ in net.connections() if layer.position is not None] == [3, 3]
     np.testing.assert_array_equal(net.blobs["conv"].data == 0, dropped)  # by the same draws
     net.close()
     with h5py.File(tmp_path / "out.h5") as file:

@@ -47,7 +47,7 @@ def pairs(*iterations):
 
 def state_of(solver):
     history = [blob.host_data.copy() for blob in solver.history]
-    positions = [layer.position for net in (solver.net, *solver.test_nets) for layer in net.layers]
+    positions = [layer.position for net in (solver.net, *solver.test_nets) for layer, *_ in net.connections()]
     policy = (solver.policy.best, solver.policy.wait, solver.policy.rate)
     return [solver.net.arrays(), history, positions, policy, list(solver.losses), solver.iter]
 
@@ -96,13 +96,15 @@ def test_a_stop_in_a_test_pass_ends_the_pass_and_leaves_it_undone(tmp_path, caps
 def test_a_stop_in_a_test_pass_leaves_what_its_recurrent_layers_carry_over(tmp_path):
     solver = solver_of(write_dummy_solver(tmp_path, FIELDS, RECURRENT_NET), Asking(8, Action.STOP))
     carried = []
-    solver.test_nets[0].layer_dict["data"].forward = _before(
-        solver.test_nets[0].layer_dict["data"].forward,
-        lambda: carried.append([blob.host_data.copy() for blob in solver.test_nets[0].layer_dict["lstm"].carried]),
+    solver.test_nets[0].layers_by_name()["data"].forward = _before(
+        solver.test_nets[0].layers_by_name()["data"].forward,
+        lambda: carried.append(
+            [blob.host_data.copy() for blob in solver.test_nets[0].layers_by_name()["lstm"].carried]
+        ),
     )
     solver.solve()
     assert solver.iter == 4 and len(carried) == 3 + 1  # batches of the whole pass, and of the one that is left undone
-    left = [blob.host_data for blob in solver.test_nets[0].layer_dict["lstm"].carried]
+    left = [blob.host_data for blob in solver.test_nets[0].layers_by_name()["lstm"].carried]
     np.testing.assert_array_equal(left, carried[3])
     assert not np.array_equal(left, carried[2])
 

@@ -69,7 +69,7 @@ def test_an_iteration_takes_no_new_memory(record, tmp_path):
 def test_blobs_are_uploaded_when_the_host_wrote_them_and_fetched_when_it_reads(record, tmp_path):
     kernels.set_mode("gpu")
     solver = get_solver(tiny_training.write_dummy_solver(tmp_path))
-    weights = solver.net.layer_dict["conv"].blobs[0]
+    weights = solver.net.layers_by_name()["conv"].blobs[0]
     assert isinstance(weights.data, DeviceArray)
     record.to_host.clear(), record.to_device.clear()
     weights.data, weights.data  # noqa: B018

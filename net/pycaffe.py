@@ -1,0 +1,51 @@
+"""What Python sees of a net beside its passes, as in pycaffe: its layers, and the names that begin with _ but that many scripts use."""
+
+from ..blob import BlobVec
+from ..layers import Layer, Python
+
+
+class HostLayer:
+    """What Python sees of a layer: `type`, its parameters in `blobs` with NumPy arrays, and to read, whatever else the layer has."""
+
+    def __init__(self, layer: Layer):
+        self._layer = layer
+        self.blobs = BlobVec(layer.blobs, layer.dtype)
+
+    def __getattr__(self, name):
+        return getattr(self.__dict__["_layer"], name)
+
+
+def seen(layer: Layer):
+    """What net.layers shows of a layer; of a Python layer it is the user's own object."""
+    return layer.user if isinstance(layer, Python) else HostLayer(layer)
+
+
+class PrivateNames:
+    """Names that are private in pycaffe's Net. Blobs and layers go by their numbers in net.blobs and net.layers."""
+
+    _layer_names = property(lambda self: self.layer_names)
+    _blob_names = property(lambda self: list(self.blobs))
+    _blobs = property(lambda self: list(self.blobs.values()))
+    _blob_loss_weights = property(lambda self: list(self.blob_loss_weights.values()))
+    _input_list = property(lambda self: self.inputs)
+    _output_list = property(lambda self: self.outputs)
+    _inputs = property(lambda self: self._blob_numbers(self.inputs))
+    _outputs = property(lambda self: self._blob_numbers(self.outputs))
+
+    def _blob_numbers(self, names) -> list[int]:
+        numbers = {name: number for number, name in enumerate(self.blobs)}
+        return [numbers[name] for name in names]
+
+    def _bottom_ids(self, layer: int) -> list[int]:
+        return self._blob_numbers(self.bottom_names[self.layer_names[layer]])
+
+    def _top_ids(self, layer: int) -> list[int]:
+        return self._blob_numbers(self.top_names[self.layer_names[layer]])
+
+    def _forward(self, first: int, last: int) -> float:
+        """Run layers first..last forward; the weighted sum of their losses."""
+        return self._run(first, last)
+
+    def _backward(self, first: int, last: int) -> None:
+        """Run layers first..last backward, downwards."""
+        self.backward(start=self.layer_names[first], end=self.layer_names[last])
