@@ -52,9 +52,9 @@ class Dropout(Elementwise):
 
     def setup(self, bottom, top):
         self.ratio = self.param.dropout_param.dropout_ratio
-        if not 0 < self.ratio < 1:
-            raise ValueError(f"dropout_ratio must lie between 0 and 1, not be {self.ratio:g}")
-        self._drops = self.phase == caffe_pb2.TRAIN or self.param.dropout_param.sample_weights_test
+        if not 0 <= self.ratio < 1:
+            raise ValueError(f"dropout_ratio must be at least 0 and below 1, not {self.ratio:g}")
+        self._drops = self.ratio > 0 and (self.phase == caffe_pb2.TRAIN or self.param.dropout_param.sample_weights_test)
         self.only_launches = not self._drops  # each forward draws anew
         self._draw = 0
 

@@ -46,6 +46,11 @@ class _Windowed(Layer):
         if param.bias_term:
             self.add_parameter((self.outputs,), param.bias_filler)
 
+    def check_counts(self, bottoms, tops):
+        super().check_counts(bottoms, tops)
+        if bottoms != tops:
+            raise ValueError(f"makes one top of each bottom: it has {bottoms} bottoms and {tops} tops")
+
     def _given_geometry(self) -> Geometry:
         """How the window moves, as the parameters say. Raises ValueError."""
         param = self.param.convolution_param

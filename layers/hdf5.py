@@ -44,6 +44,10 @@ class HDF5Data(Layer):
         self._order: tuple[tuple[int, int], np.ndarray | None] = ((-1, -1), None)
 
     def _read_list(self, source: str) -> list[str]:
+        if h5py.is_hdf5(source):
+            raise ValueError(
+                f"{source}: is HDF5 data itself; source names a text file that lists such files, one a line"
+            )
         files = [self.find(line) for _, line in read_list(source)]
         if not files:
             raise ValueError(f"{source}: the list of HDF5 files is empty")

@@ -77,6 +77,7 @@ def write_hdf5(
 ) -> None:
     """Write parameters (and gradients, as `diff`); `learning` names the layers of bn_mode: LEARN."""
     with create_hdf5(path) as file:
+        file.create_group("data")
         for group, layers in (("data", arrays), ("diff", gradients)):
             for name, blobs in layers.items():
                 for number, array in enumerate(blobs):

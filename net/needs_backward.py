@@ -31,10 +31,6 @@ def _upwards(net) -> Passes:
     for layer in net._layers:
         names = list(layer.param.bottom)
         chosen = list(layer.param.propagate_down)
-        if chosen and len(chosen) != len(names):
-            raise ValueError(
-                f"layer '{layer.name}' has {len(names)} bottoms and {len(chosen)} propagate_down: give one for each or none"
-            )
         wanted = chosen or [carries.get(name, False) for name in names]
         wanted = [want and i not in layer.without_gradient for i, want in enumerate(wanted)]
         needed = any(wanted) or any(layer.param_propagate_down)

@@ -99,7 +99,7 @@ class Net(Hooks, PrivateNames):
         if input_shapes:
             filtered = with_inputs(filtered, input_shapes, self.model_file or "net")
         try:
-            self._param = insert_splits(filtered)
+            self._param = insert_splits(filtered, written)
         except MisplacedLayer as error:
             raise located(error, error.layer, self.model_file) from None
         self._beside: dict[str, Layer] = beside.layers_by_name() if beside else {}
@@ -152,7 +152,8 @@ class Net(Hooks, PrivateNames):
         )
         self.layers = [seen(layer) for layer in self._layers]
         self.layer_dict = OrderedDict(zip(self.layer_names, self.layers, strict=True))
-        self.params = OrderedDict((name, layer.blobs) for name, layer in self.layer_dict.items() if layer.blobs)
+        named = zip(self.layer_names, self.layers, strict=True)
+        self.params = OrderedDict((name, layer.blobs) for name, layer in named if layer.blobs)
 
     def _settle_passes(self) -> None:
         self._passes: Passes = find_passes(self)
@@ -174,6 +175,9 @@ class Net(Hooks, PrivateNames):
         made_with = {"dtype": self.dtype, "seed": self.seed, "model_file": self.model_file, "precision": self.precision}
         layer = layer_type(param.type)(param, **made_with)
         layer.check_counts(len(param.bottom), len(param.top))
+        if len(param.propagate_down) not in (0, len(param.bottom)):
+            given = len(param.propagate_down)
+            raise ValueError(f"has {len(param.bottom)} bottoms and {given} propagate_down: give one for each or none")
         trained = self._beside[layer.name].blobs if layer.name in self._beside else []
         bottom = [self._named_blobs[name] for name in param.bottom]
         first = self._sources[param.bottom[0]] if param.bottom else None
@@ -223,8 +227,8 @@ class Net(Hooks, PrivateNames):
                 layer.fill_parameters()
 
     def layers_by_name(self) -> dict[str, Layer]:
-        """The layers themselves, of which `layer_dict` shows what Python sees."""
-        return dict(zip(self.layer_names, self._layers, strict=True))
+        """The layers themselves, of which `layer_dict` shows what Python sees; of those of one name one with parameters, if any has."""
+        return {layer.name: layer for layer in sorted(self._layers, key=lambda layer: bool(layer.blobs))}
 
     def connections(self) -> list[tuple[Layer, list[Blob], list[Blob]]]:
         """Each layer with its bottoms and tops."""

@@ -7,7 +7,16 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable
 
 from ..layers import layer_types, param_field
-from ..proto import V1_TYPES, caffe_pb2, did_you_mean, messages_with, nearest, other_syntax, set_field
+from ..proto import (
+    MISSPELT,
+    V1_TYPES,
+    caffe_pb2,
+    did_you_mean,
+    messages_with,
+    nearest,
+    other_syntax,
+    set_field,
+)
 from .errors import NetError
 
 _LAYER = caffe_pb2.LayerParameter.DESCRIPTOR
@@ -182,7 +191,7 @@ def layer_function(type_name: str) -> Callable[..., Top | tuple[Top, ...] | Func
     known = known_types()
     if type_name not in known:
         raise AttributeError(
-            f"unknown layer type '{type_name}'{did_you_mean(type_name, known)} (known types: {', '.join(known)})"
+            f"unknown layer type '{type_name}'{did_you_mean(type_name, known, MISSPELT)} (known types: {', '.join(known)})"
         )
 
     def layer(*bottoms, **params):

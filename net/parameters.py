@@ -17,7 +17,9 @@ class LearnableParameter(NamedTuple):
 
 
 def append_parameters(layer: Layer, param, learnable: list[LearnableParameter], owners: dict) -> None:
-    """Settle how a layer's parameters learn, and with whom they are shared: owners, by name, are (blob, what it is called).
+    """Settle how a layer's parameters learn, and with whom they are shared.
+
+    owners, by name: (blob, what it is called, all that was said of how it learns, its place among the learnable ones).
 
     Raises ValueError.
     """
@@ -36,12 +38,33 @@ def append_parameters(layer: Layer, param, learnable: list[LearnableParameter], 
         layer.param_propagate_down.append(spec.lr_mult != 0)
         name = f"{param.name}/{number}"
         if spec.name and spec.name in owners:
-            _share(blob, spec, *owners[spec.name])
+            owner, owner_name, own_spec, place = owners[spec.name]
+            _share(blob, spec, owner, owner_name)
+            learnable[place] = learnable[place]._replace(**_multipliers(own_spec, spec, owner_name))
             layer.shared.add(number)
             continue
         if spec.name:
-            owners[spec.name] = (blob, name)
+            own = caffe_pb2.ParamSpec()
+            own.CopyFrom(spec)
+            owners[spec.name] = (blob, name, own, len(learnable))
         learnable.append(LearnableParameter(name, blob, spec.lr_mult, spec.decay_mult))
+
+
+def _multipliers(own, spec, owner_name: str) -> dict[str, float]:
+    """lr_mult and decay_mult as far as this use of a shared parameter says them first, which `own` learns. Raises ValueError."""
+    told = {}
+    for name in ("lr_mult", "decay_mult"):
+        if not spec.HasField(name):
+            continue
+        value = getattr(spec, name)
+        if own.HasField(name) and getattr(own, name) != value:
+            raise ValueError(
+                f"shares parameter '{spec.name}' with {owner_name} and gives it {name}: {value:g}, there it is "
+                f"{getattr(own, name):g}: one parameter learns at one rate"
+            )
+        setattr(own, name, value)
+        told[name] = value
+    return told
 
 
 def _share(blob: Blob, spec, owner: Blob, owner_name: str) -> None:
@@ -58,6 +81,8 @@ def _share(blob: Blob, spec, owner: Blob, owner_name: str) -> None:
 def share_trained(layer: Layer, trained: list[Blob]) -> None:
     """Make the parameters of the layer of the same name one's own."""
     here, there = ([blob.shape for blob in blobs] for blobs in (layer.blobs, trained))
+    if not here:  # another layer of that name has the parameters
+        return
     if trained and here != there:
         raise ValueError(f"its parameters have the shapes {here} here and {there} in the other net")
     for blob, source in zip(layer.blobs, trained, strict=False):

@@ -37,10 +37,10 @@ class PrivateNames:
         return [numbers[name] for name in names]
 
     def _bottom_ids(self, layer: int) -> list[int]:
-        return self._blob_numbers(self.bottom_names[self.layer_names[layer]])
+        return self._blob_numbers(self._layers[layer].param.bottom)
 
     def _top_ids(self, layer: int) -> list[int]:
-        return self._blob_numbers(self.top_names[self.layer_names[layer]])
+        return self._blob_numbers(self._layers[layer].param.top)
 
     def _forward(self, first: int, last: int) -> float:
         """Run layers first..last forward; the weighted sum of their losses."""

@@ -2,6 +2,8 @@
 
 from collections import Counter
 
+from google.protobuf import text_format
+
 from ..layers import layer_type
 from ..proto import caffe_pb2, did_you_mean
 
@@ -16,13 +18,13 @@ class MisplacedLayer(ValueError):
         self.layer = layer
 
 
-def insert_splits(net):
+def insert_splits(net, written=None):
     """A NetParameter in which no blob has two readers: Split layers named as Caffe names them stand between.
 
     A top that is a loss and is read too counts as read twice. A loss layer without a top gets one, which is no output of the net.
-    Raises MisplacedLayer.
+    written: the net before its rules were held against the phase, level and stages, for messages. Raises MisplacedLayer.
     """
-    readers, made_by = _count_readers(net)
+    readers, made_by = _count_readers(net, written)
     split = caffe_pb2.NetParameter()
     split.CopyFrom(net)
     del split.layer[:]
@@ -46,7 +48,21 @@ def insert_splits(net):
     return split
 
 
-def _count_readers(net):
+def _left_out(bottom: str, written) -> str:
+    """Which layer makes that bottom under other rules than those that hold; nothing where none does."""
+    for layer in written.layer if written is not None else ():
+        if bottom in layer.top and (layer.include or layer.exclude):
+            rules = (("include", layer.include), ("exclude", layer.exclude))
+            told = " ".join(
+                f"{kind} {{ {text_format.MessageToString(rule, as_one_line=True)} }}"
+                for kind, own in rules
+                for rule in own
+            )
+            return f"; layer '{layer.name}' makes it, but takes no part in this phase, level and stages: {told}"
+    return ""
+
+
+def _count_readers(net, written):
     """How many read each top, keyed (layer, top), and per layer which top each bottom is."""
     last_maker: dict[str, tuple[int, int]] = {}
     readers: Counter = Counter()
@@ -59,7 +75,7 @@ def _count_readers(net):
             raise MisplacedLayer(layer, str(error)) from None
         for bottom in layer.bottom:
             if bottom not in last_maker:
-                hint = did_you_mean(bottom, last_maker)
+                hint = _left_out(bottom, written) or did_you_mean(bottom, last_maker)
                 raise MisplacedLayer(layer, f"no layer before it makes its bottom '{bottom}'{hint}")
             sources.append(last_maker[bottom])
             readers[last_maker[bottom]] += 1

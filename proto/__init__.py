@@ -5,11 +5,12 @@ from .diagnosis import messages_with, other_syntax
 from .files import find_file, line_of_layer, read_net, read_solver
 from .from_python import set_field
 from .layer_types import V1_TYPES
-from .prototxt import PrototxtError, did_you_mean, nearest, parse, printable, read
+from .prototxt import MISSPELT, PrototxtError, did_you_mean, nearest, parse, printable, read
 from .rules import filter_net
 from .upgrade import blobs_by_layer, upgrade_net, upgrade_solver
 
 __all__ = [
+    "MISSPELT",
     "V1_TYPES",
     "PrototxtError",
     "blobs_by_layer",

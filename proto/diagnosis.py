@@ -22,6 +22,7 @@ _TOKEN = re.compile(
       | (?P<mark>.)""",
     re.VERBOSE,
 )
+MISSPELT = 0.85  # of two names: a letter or two; layer types of other Caffes share whole words with those of this one
 _BOOLEANS = {"true", "false", "True", "False", "t", "f", "0", "1"}
 _CLOSED_BY = {"{": "}", "<": ">"}
 _RANGES = {
@@ -64,20 +65,24 @@ class _Open:
         self.list_of = list_of  # the repeated field, inside a list [{...}, {...}] of messages
         self.first_line = {}  # field name -> line where it was first given
         self.count = {}  # repeated field name -> how many so far
+        self.said = {}  # of a layer: its name and its type, where they have come
 
 
-def nearest(name, candidates):
-    """The candidate that `name` was probably meant to be, or None. Case and underscores do not count."""
+def nearest(name, candidates, cutoff=0.6):
+    """The candidate that `name` was probably meant to be, or None. Case and underscores do not count.
+
+    cutoff: how alike they must be, 1 for the same; MISSPELT where another name may well be meant as it stands.
+    """
     plain = {}
     for candidate in candidates:
         plain.setdefault(candidate.lower().replace("_", ""), candidate)
-    close = difflib.get_close_matches(name.lower().replace("_", ""), plain, n=1, cutoff=0.6)
+    close = difflib.get_close_matches(name.lower().replace("_", ""), plain, n=1, cutoff=cutoff)
     return plain[close[0]] if close else None
 
 
-def did_you_mean(name, candidates):
-    """The end of an error message: "; did you mean 'X'?", or nothing where no candidate is near."""
-    near = nearest(name, candidates)
+def did_you_mean(name, candidates, cutoff=0.6):
+    """The end of an error message: "; did you mean 'X'?", or nothing where no candidate is near (see `nearest`)."""
+    near = nearest(name, candidates, cutoff)
     return f"; did you mean '{near}'?" if near else ""
 
 
@@ -260,6 +265,8 @@ class _Walk:
         problem = _wrong_value(field, token)
         if problem:
             raise _Problem(token.line, problem)
+        if field.name in ("name", "type"):
+            self.stack[-1].said[field.name] = token.text.strip("\"'")
         self.at += 1
         while token.kind == "string" and self.token.kind == "string":
             self.at += 1  # adjacent strings are one string
@@ -271,7 +278,21 @@ class _Walk:
         if not hinted and any(name in outer.descriptor.fields_by_name for outer in self.stack[:-1]):
             problem = f"unknown field '{name}' in {inner.name}"
             return f"{problem}; is a '{inner.closer}' missing? {inner.name} of line {inner.line} is still open"
+        if inner.descriptor.name in ("LayerParameter", "V1LayerParameter") and name.endswith("_param"):
+            return _unknown_parameters(name, inner)
         return unknown_field(name, inner.name, inner.descriptor)
+
+
+def _unknown_parameters(name, layer):
+    """What to say of a message of parameters that no layer has; other Caffes have layers and messages of their own."""
+    known = {field.name.removesuffix("_param"): field.name for field in layer.descriptor.fields if field.message_type}
+    kind = layer.said.get("type", "")
+    meant = nearest(kind, known, 1) or nearest(name.removesuffix("_param"), known, MISSPELT)
+    called = " ".join(filter(None, [f"'{layer.said['name']}'" if "name" in layer.said else "", kind and f"({kind})"]))
+    problem = f"unknown field '{name}' in {layer.name}{' ' if called else ''}{called}"
+    if meant:
+        return f"{problem}; did you mean '{known[meant]}'?"
+    return f"{problem}: no layer type here has it; it is of another Caffe, whose layer has to be written anew (docs/write_a_layer.md)"
 
 
 def _tokens(text):
@@ -311,10 +332,13 @@ def _wrong_enum(field, token):
     if token.kind in ("name", "number") and (token.text in known or _integer(token.text) in numbers):
         return None
     text = token.text.strip("\"'")
+    old_name = {today: v1 for v1, today in V1_TYPES.items()}.get(text, text)
+    if field.enum_type.name == "LayerType" and token.kind == "name":
+        hint = f"; did you mean '{old_name}'?" if old_name in known else did_you_mean(text, known, MISSPELT)
+        return f"unknown layer type {_shown(token)}{hint}"
     if token.kind == "string":
-        meant = {today: v1 for v1, today in V1_TYPES.items()}.get(text, text)
-        if meant in known:
-            return f"{_shown(token)} where '{field.name}' needs a name without quotes: {meant}"
+        if old_name in known:
+            return f"{_shown(token)} where '{field.name}' needs a name without quotes: {old_name}"
     problem = f"unknown value {_shown(token)} of {field.name}"
     if not nearest(text, known) and len(known) <= 8:
         return f"{problem}; known are {', '.join(known)}"

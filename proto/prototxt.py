@@ -6,11 +6,13 @@ import warnings
 
 from google.protobuf import text_format
 
-from .diagnosis import did_you_mean, field_lines, find_problem, nearest, printable
+from .diagnosis import MISSPELT, did_you_mean, field_lines, find_problem, nearest, printable
 
-__all__ = ["PrototxtError", "did_you_mean", "nearest", "parse", "printable", "read"]
+__all__ = ["MISSPELT", "PrototxtError", "did_you_mean", "nearest", "parse", "printable", "read"]
 
 _BINARY_SUFFIXES = (".caffemodel", ".solverstate", ".binaryproto", ".h5")
+_COMMENT = re.compile(r"""(?P<quoted>"(?:[^"\\\n]|\\[^\n])*"|'(?:[^'\\\n]|\\[^\n])*')|\#[^\n]*""")
+_STRAY = re.compile("[\udc80-\udcff]")  # a byte that is no UTF-8
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f\x7f]")
 
 
@@ -71,11 +73,17 @@ def read_text(path):
     if control and (path.endswith(_BINARY_SUFFIXES) or b"\0" in data):
         kind = os.path.splitext(path)[1] if path.endswith(_BINARY_SUFFIXES) else "binary"
         raise PrototxtError(f"{path}: a {kind} file is given where a prototxt is expected")
-    try:
-        return data.decode("utf-8-sig").replace("\r\n", "\n")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise PrototxtError(f"{path}:{line}: not UTF-8 text (byte 0x{data[error.start]:02x})") from None
+    text = _COMMENT.sub(_readable, data.decode("utf-8-sig", errors="surrogateescape").replace("\r\n", "\n"))
+    for number, line in enumerate(text.split("\n"), 1):
+        if stray := _STRAY.search(line):
+            byte = ord(stray[0]) - 0xDC00
+            raise PrototxtError(f"{path}:{number}: not UTF-8 text (byte 0x{byte:02x}): save the file as UTF-8")
+    return text
+
+
+def _readable(match):
+    """A comment without bytes that are no UTF-8; a text in quotes as it is."""
+    return match[0] if match["quoted"] else _STRAY.sub("\ufffd", match[0])
 
 
 def _bare(message):

@@ -102,9 +102,7 @@ def blobs_by_layer(net):
 def _add_input_layer(upgraded, net, name):
     layer = upgraded.layer.add(name="input", type="Input", top=net.input)
     inputs, shapes, sizes = len(net.input), len(net.input_shape), len(net.input_dim)
-    if shapes and sizes:
-        raise PrototxtError(f"{name}: has both input_shape and input_dim; give one of them")
-    if shapes:
+    if shapes:  # before input_dim, if there is both
         if shapes != inputs:
             raise PrototxtError(f"{name}: {inputs} input but {shapes} input_shape; give one input_shape for each input")
         layer.input_param.shape.extend(net.input_shape)

@@ -122,9 +122,17 @@ def test_dropout_that_samples_in_test_drops_there_as_in_train_and_anew_each_time
     np.testing.assert_array_equal(test.backward(x)[0], second)
 
 
-@pytest.mark.parametrize("ratio", [-0.1, 0, 1, 1.5])
+@pytest.mark.parametrize("in_place", [True, False])
+def test_a_ratio_of_0_drops_nothing(device, in_place):
+    x = numbers(2, 3)
+    layer = dropout(x, 0, in_place=in_place, phase=TRAIN)
+    np.testing.assert_array_equal(layer.forward()[0], x)
+    np.testing.assert_array_equal(layer.backward(2 * x)[0], 2 * x)
+
+
+@pytest.mark.parametrize("ratio", [-0.1, 1, 1.5])
 def test_a_ratio_lies_between_0_and_1(ratio):
-    with pytest.raises(ValueError, match="dropout_ratio must lie between 0 and 1"):
+    with pytest.raises(ValueError, match="dropout_ratio must be at least 0 and below 1"):
         dropout(numbers(3), ratio, phase=TRAIN)
 
 

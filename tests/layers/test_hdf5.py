@@ -148,6 +148,11 @@ def test_a_list_that_is_a_folder_is_said(tmp_path):
         reader(tmp_path)
 
 
+def test_data_in_the_place_of_a_list_is_said(source, tmp_path):
+    with pytest.raises(ValueError, match=r"0\.h5: is HDF5 data itself; source names a text file"):
+        reader(tmp_path / "0.h5")
+
+
 def test_a_dataset_that_is_damaged_inside_is_named_when_it_is_read(source, tmp_path):
     with h5py.File(tmp_path / "0.h5", "w") as file:
         file.create_dataset("data", data=numbers(50, 2, 3), compression="gzip", chunks=(50, 2, 3))

@@ -448,3 +448,11 @@ def test_a_parameter_that_promises_more_than_the_file_has_is_refused(tmp_path):
     with h5py.File(tmp_path / "w.h5", "w") as file:
         file.create_dataset("data/ip/0", (1 << 20, 1 << 20), "f4", chunks=(64, 64))  # nothing of it is stored
     assert "has the shape (1048576, 1048576) there and (2, 3) in the net" in refused(tmp_path / "w.h5", ONE)
+
+
+@pytest.mark.parametrize("form", [".caffemodel", ".caffemodel.h5", ".npz", ".safetensors"])
+def test_a_net_without_parameters_is_saved_and_loaded(tmp_path, form):
+    text = 'layer { name: "d" type: "Input" top: "d" input_param { shape { dim: 1 } } }'
+    bare = Net(proto.parse(text, caffe_pb2.NetParameter()), caffe_pb2.TEST)
+    bare.save(tmp_path / f"bare{form}")
+    assert str(bare.copy_from(tmp_path / f"bare{form}")) == "0 layers loaded"

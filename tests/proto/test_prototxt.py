@@ -57,7 +57,13 @@ def test_every_form_of_text_format_is_read():
         ("layers {\n lr_mult: 1 }", 2, "unknown field 'lr_mult' in layers; in layers { } it is blobs_lr"),
         ("layer { pooling_param {\n pool: MAXX } }", 2, "unknown value 'MAXX' of pool; did you mean 'MAX'?"),
         ("layer { include { phase: 5 } }", 1, "unknown value '5' of phase; known are TRAIN, TEST"),
-        ("layers {\n type: CONVOLUTOIN }", 2, "unknown value 'CONVOLUTOIN' of type; did you mean 'CONVOLUTION'?"),
+        ("layers {\n type: CONVOLUTOIN }", 2, "unknown layer type 'CONVOLUTOIN'; did you mean 'CONVOLUTION'?"),
+        ("layer { name: 'p' type: 'Pooling'\n pool_param { } }", 2,
+         "unknown field 'pool_param' in layer 'p' (Pooling); did you mean 'pooling_param'?"),
+        ("layer {\n convolutoin_param { } }", 2, "unknown field 'convolutoin_param' in layer; did you mean 'convolution_param'?"),
+        ("layer { name: 'i' type: 'ContinuationIndicator'\n continuation_indicator_param { } }", 2,
+         "'continuation_indicator_param' in layer 'i' (ContinuationIndicator): no layer type here has it; it is of another Caffe"),
+        ("layers { type: MAGIC name: 'm'\n magic_param { } }", 1, "unknown layer type 'MAGIC'"),
         ("layers { type: SoftmaxWithLoss }", 1, "did you mean 'SOFTMAX_LOSS'?"),
         ("layers { type: 'InnerProduct' }", 1, "'InnerProduct' where 'type' needs a name without quotes: INNER_PRODUCT"),
         ("layer { type: RELU }", 1, "'RELU' where 'type' needs a text in quotes: \"ReLU\""),
@@ -122,9 +128,16 @@ def test_binary_file_is_called_binary(tmp_path, suffix, kind):
 
 def test_text_that_is_not_utf8_names_the_line(tmp_path):
     path = tmp_path / "net.prototxt"
-    path.write_bytes(b"# one\n# caf\xe9\n")
-    with pytest.raises(PrototxtError, match=r"net\.prototxt:2: not UTF-8 text \(byte 0xe9\)"):
+    path.write_bytes(b"# one\nname: 'caf\xe9'\n")
+    with pytest.raises(PrototxtError, match=r"net\.prototxt:2: not UTF-8 text \(byte 0xe9\): save the file as UTF-8"):
         read(path, caffe_pb2.NetParameter())
+
+
+def test_a_comment_may_be_in_any_encoding(tmp_path):
+    """Here GBK, one of whose second bytes is a backslash."""
+    path = tmp_path / "net.prototxt"
+    path.write_bytes(b"# \xd1\xb5\xc1\xb7 \x95\x5c\nname: '# no comment' # \xca\xfd\xbe\xdd\n")
+    assert read(path, caffe_pb2.NetParameter()).name == "# no comment"
 
 
 def test_file_with_byte_order_mark_and_windows_line_ends_is_read(tmp_path):

@@ -264,7 +264,6 @@ def test_inputs_of_other_than_four_axes_are_kept():
         ('input: "a" input: "b" input_shape { dim: 1 }', "2 input but 1 input_shape"),
         ('input: "a"', "1 input but 0 input_dim"),
         ("input_dim: [1, 3, 5, 7]", "0 input but 4 input_dim"),
-        ('input: "a" input_shape { dim: 1 } input_dim: [1, 1, 1, 1]', "both input_shape and input_dim"),
         ('layer { name: "a" } layers { name: "b" }', "both 'layer' (first: 'a') and 'layers' (first: 'b')"),
         ('layers { layer { name: "c" type: "convv" } }', "unknown type 'convv' of V0 layer 'c'; did you mean 'conv'?"),
         ('layers { type: RELU layer { name: "c" type: "conv" } }', "layer 'c' has 'type' outside of the V0 layer"),
@@ -332,3 +331,9 @@ def test_nets_inside_a_solver_are_upgraded():
     ) == solver(
         """net_param { layer { type: "ReLU" } } train_net_param { name: "x" } test_net_param { layer { type: "BN" } }"""
     )
+
+
+def test_of_two_ways_to_say_an_inputs_size_input_shape_counts():
+    text = 'input: "a" input_shape { dim: 2 dim: 3 } input_dim: [1, 1, 1, 1]'
+    net = upgrade_net(parse(text, caffe_pb2.NetParameter()))
+    assert [list(shape.dim) for shape in net.layer[0].input_param.shape] == [[2, 3]]

@@ -242,6 +242,19 @@ def test_an_unknown_solver_type(run):
         ),
         ('type: "Split" bottom: "score" top: "x" top: "x"', "layer 'new' (Split): names its top 'x' twice"),
         (
+            'type: "ReLU" bottom: "score" top: "x" propagate_down: true propagate_down: false',
+            "layer 'new' (ReLU): has 1 bottoms and 2 propagate_down: give one for each or none",
+        ),
+        (
+            'type: "Convolution" bottom: "pool" bottom: "conv" top: "x" convolution_param { num_output: 3 kernel_size: 1 }',
+            "layer 'new' (Convolution): makes one top of each bottom: it has 2 bottoms and 1 tops",
+        ),
+        ('bottom: "score" top: "x"', "layer 'new' (): has no type: say which by type: \"Convolution\" or the like"),
+        (
+            'type: "ChannelNorm" bottom: "score" top: "x"',
+            "layer 'new' (ChannelNorm): unknown layer type 'ChannelNorm' (known types: ",
+        ),
+        (
             'type: "Relu" bottom: "score" top: "x"',
             "layer 'new' (Relu): unknown layer type 'Relu'; did you mean 'ReLU'?",
         ),
