@@ -64,6 +64,7 @@ DEVICE bool block_any(bool flag) { return __syncthreads_or(flag); }
 #include <cfloat>
 #include <cmath>
 #include <cstddef>
+using std::ceil;
 using std::exp;
 using std::expm1;
 using std::fabs;
@@ -71,6 +72,7 @@ using std::floor;
 using std::log;
 using std::log1p;
 using std::pow;
+using std::round;
 using std::size_t;
 using std::sqrt;
 using std::tanh;
@@ -162,22 +164,39 @@ struct Block {
 static thread_local int block_index, block_count, thread_index;
 static thread_local Block* this_block;
 
+// All is static, as what it sets is: float and double are units of their own. Threads stay, for making them takes longer than most kernels.
+static struct { void (*call)(void*); void* kernel; int first, blocks; Block* two; } work;
+static auto &work_begins = *new std::barrier<>(2 * BLOCK_THREADS + 1), &work_ends = *new std::barrier<>(2 * BLOCK_THREADS + 1);
+
+static void stay(int thread) {
+  for (thread_index = thread % BLOCK_THREADS;;) {
+    work_begins.arrive_and_wait();
+    block_index = work.first + thread / BLOCK_THREADS, block_count = work.blocks, this_block = &work.two[thread / BLOCK_THREADS];
+    if (block_index < block_count) work.call(work.kernel);
+    work_ends.arrive_and_wait();
+  }
+}
+
+// call(kernel), by each thread of all blocks
+static void run_blocks(int blocks, void (*call)(void*), void* kernel) {
+  static bool started = false;
+  for (int thread = 0; !started && thread < 2 * BLOCK_THREADS; ++thread) std::thread(stay, thread).detach();
+  started = true;
+  for (int first = 0; first < blocks; first += 2) {
+    Block two[2];
+    work = {call, kernel, first, blocks, two};
+    work_begins.arrive_and_wait();
+    work_ends.arrive_and_wait();
+  }
+}
+
 template <class F> struct Grid;
 template <class... A>
 struct Grid<void (*)(A...)> {
   template <void (*kernel)(A...)>
   static void run(int blocks, A... args) {
-    for (int first = 0; first < blocks; first += 2) {
-      Block two[2];
-      std::vector<std::thread> threads;
-      for (int block = first; block < blocks && block < first + 2; ++block)
-        for (int thread = 0; thread < BLOCK_THREADS; ++thread)
-          threads.emplace_back([=, &two] {
-            block_index = block, block_count = blocks, thread_index = thread, this_block = &two[block - first];
-            kernel(args...);
-          });
-      for (auto& thread : threads) thread.join();
-    }
+    auto with_arguments = [&] { kernel(args...); };
+    run_blocks(blocks, [](void* to_call) { (*(decltype(with_arguments)*)to_call)(); }, &with_arguments);
   }
 };
 

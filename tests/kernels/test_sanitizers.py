@@ -12,7 +12,7 @@ import sanitized
 
 from deconvnet.core.kernels import host_build, sources
 
-# making threads takes the time, so doubles run in small blocks only
+# compiling takes the time, so doubles run in small blocks only
 BUILDS = {(2, "thread"): ("float", "double"), (33, "thread"): ("float",), (33, "address"): ("float",)}
 DTYPES = {"float": "float32", "double": "float64"}
 
