@@ -45,6 +45,7 @@ from .losses import (
     multinomial_loss_backward,
     sigmoid_loss,
     sigmoid_loss_backward,
+    smooth_l1,
 )
 from .lrn import lrn, lrn_backward
 from .neuron import neuron, neuron_backward, prelu, prelu_backward
@@ -93,6 +94,7 @@ from .reduction import (
     standardize_rows,
     standardize_rows_backward,
 )
+from .regions import region_pool, region_pool_backward
 from .resampling import corner_taps, map_taps, merge_maps, resize_windows, window_taps
 from .softmax import (
     infogain_loss,

@@ -1,4 +1,4 @@
-// Losses beside the softmax: sigmoid cross entropy, hinge, multinomial logistic and contrastive.
+// Losses beside the softmax: sigmoid cross entropy, hinge, multinomial logistic, contrastive and smooth L1.
 // Compulsory bytes per value: read x (and its target), write the gradient.
 #include "exponential.h"
 
@@ -116,5 +116,23 @@ KERNEL(contrastive_backward, const real* __restrict__ difference, const real* __
     const acc distance = sqrt(squared[r]), reach = margin - (legacy ? squared[r] : distance);
     const acc pull = (int)similar[r] ? 1 : reach <= 0 ? 0 : legacy ? -1 : -reach / (distance + (acc)1e-4);
     for_threads(i, size) dx[(index)r * size + i] = weight * pull * difference[(index)r * size + i];
+  }
+}
+
+// Smooth L1 (Girshick, Fast R-CNN, section 2.3) of d = inner * (a - b), per `run` values the sum of outer * f(d): f is d^2 s / 2 where |d| < 1 / s,
+// |d| - 1 / (2 s) beyond, s = sigma^2. slope = the sum's gradient by a; without weights they are 1.
+KERNEL(smooth_l1_forward, const real* __restrict__ a, const real* __restrict__ b, const real* __restrict__ inner,
+       const real* __restrict__ outer, real* __restrict__ slope, double* __restrict__ loss, acc s, index n, int run) {
+  for_blocks(r, (int)((n + run - 1) / run)) {
+    const index at = (index)r * run;
+    double sum = 0;
+    for_threads_in_order(i, (int)min((index)run, n - at)) {
+      const acc in = inner ? inner[at + i] : 1, out = outer ? outer[at + i] : 1, d = in * (a[at + i] - b[at + i]);
+      const bool beyond = fabs(d) >= 1 / s;  // a NaN is not
+      sum += out * (beyond ? fabs(d) - (acc)0.5 / s : d * d * s / 2);
+      slope[at + i] = in * out * (beyond ? (acc)((d > 0) - (d < 0)) : d * s);
+    }
+    sum = block_sum(sum);
+    for_threads(once, 1) loss[r] = sum;
   }
 }

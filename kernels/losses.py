@@ -1,4 +1,4 @@
-"""Losses beside the softmax: sigmoid cross entropy, hinge, multinomial logistic and contrastive."""
+"""Losses beside the softmax: sigmoid cross entropy, hinge, multinomial logistic, contrastive and smooth L1."""
 
 import numpy as np
 
@@ -76,3 +76,15 @@ def contrastive_backward(difference, squared, similar, margin: float, legacy: bo
     """out = weight * the gradient of half of `contrastive` by a; that by b is its negative."""
     sizes = (weight, margin, int(legacy), *difference.shape)
     launch("contrastive_backward", *difference.shape, difference, squared, similar, out, *sizes)
+
+
+def smooth_l1(a, b, sigma: float, slope, inner=None, outer=None) -> float:
+    """The sum of outer * f(inner * (a - b)), all of equal counts; slope = its gradient by a.
+
+    f(d) = (sigma d)^2 / 2 where |d| < 1 / sigma^2, |d| - 1 / (2 sigma^2) beyond; without weights they are 1.
+    """
+    runs = -(-a.size // _RUN)
+    loss = array_module(a).empty(runs)
+    arrays = (a, b, inner, outer, slope, loss)
+    launch("smooth_l1_forward", runs, _RUN, *arrays, sigma * sigma, a.size, _RUN)
+    return float(loss.sum())

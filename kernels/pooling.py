@@ -57,6 +57,13 @@ def _windows(size: int, kernel: int, stride: int, pad: int, floor: bool) -> int:
     return count
 
 
+def require_switches(x, switches) -> None:
+    """Raise ValueError for planes of x (N, C, H, W) too large for switches in float32."""
+    height, width = x.shape[2:]
+    if switches.dtype == np.float32 and height * width > MOST_SWITCHES:
+        raise ValueError(f"a plane of {height} x {width} has more places than float32 switches can name (2^24)")
+
+
 def max_pool(x, window: Window, out, switches, order: str | None = None) -> None:
     """out (N, C, h, w) = the maximum of each window of x (N, C, H, W); switches, alike, its flat index in the plane.
 
@@ -65,8 +72,7 @@ def max_pool(x, window: Window, out, switches, order: str | None = None) -> None
     Raises ValueError for a plane too large for float32 switches.
     """
     n, c, height, width = x.shape
-    if switches.dtype == np.float32 and height * width > MOST_SWITCHES:
-        raise ValueError(f"a plane of {height} x {width} has more places than float32 switches can name (2^24)")
+    require_switches(x, switches)
     arguments = (x, out, switches, n * c, height, width, *out.shape[2:], *window.kernel, *window.stride, *window.pad)
     few = window.kernel[0] * window.kernel[1] <= bands.MOST_TAPS
     band = bands.of_windows(out.shape[2:], window.kernel, window.stride, (1, 1), x.itemsize) if few else None

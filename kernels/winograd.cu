@@ -7,10 +7,16 @@
 #include "winograd.h"
 
 #define PANEL (2 * LANES)  // outputs of one product: two vectors
+#if defined(__CUDACC__)    // a GPU has winograd_batched.cu: there these are compiled only, which takes as long as they are large
+#define RUN 1
+#define FEW_TILES 8
+#define DEPTH 8
+#else
 #define RUN 8              // tiles that are transformed in one go
 #define FEW_TILES 64       // tiles whose products wait for the output transform where a block transforms its filters itself: all of them
 #define DEPTH 64           // channels of filters that such a block holds
-#if defined(__AVX512F__) || defined(__CUDACC__)
+#endif
+#if defined(__AVX512F__)
 #define ROWS 8    // ROWS x 2 sums in registers
 #define BLOCK 16  // tiles whose products wait for the output transform otherwise; kernels/winograd.py knows the least, and FEW_TILES
 #else

@@ -25,6 +25,7 @@ from . import (
     python_layer,
     recurrent,
     reduction,
+    regions,
     scale,
     seg_data,
     selection,

@@ -5,7 +5,7 @@ import math
 from .. import kernels
 from ..kernels import Geometry
 from ..proto import caffe_pb2
-from .layer import Layer, per_axis, register
+from .layer import Layer, per_axis, register, require_images
 
 
 class _Windowed(Layer):
@@ -150,6 +150,19 @@ class Convolution(_Windowed):
         if self.axes != 2:
             return None
         return tuple((s, d * (k - 1) / 2 - p) for k, s, p, d in zip(*self._given_geometry()[:4], strict=True))
+
+
+@register("DepthwiseConvolution", "ConvolutionDepthwise")
+class DepthwiseConvolution(Convolution):
+    """A Convolution with a group for each channel, as two forks call it; one leaves `group` out, the other gives it (MobileNet).
+
+    bottom, top, blobs: those of Convolution with group: C
+    """
+
+    def setup(self, bottom, top):
+        require_images(bottom[0])
+        self.param.convolution_param.group = max(1, bottom[0].shape[1])
+        super().setup(bottom, top)
 
 
 @register("Deconvolution")

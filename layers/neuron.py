@@ -161,6 +161,14 @@ class Clip(_Neuron):
         return param.min, param.max
 
 
+@register("ReLU6")
+class ReLU6(Clip):
+    """y = x held between 0 and 6 (MobileNet's forks)."""
+
+    def constants(self):
+        return 0.0, 6.0
+
+
 @register("Swish")
 class Swish(_Neuron):
     """y = x / (1 + e^(-beta x)) (Caffe's Swish)."""

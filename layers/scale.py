@@ -159,3 +159,40 @@ class Bias(_Along):
             kernels.bias_backward(top[0].diff.reshape(self._sizes), dbias)
         if propagate_down[0] and top[0] is not bottom[0]:
             bottom[0].diff[...] = top[0].diff
+
+
+@register("Axpy")
+class Axpy(Layer):
+    """y = a * x + z with a factor for each channel of each image (Hu et al., Squeeze-and-Excitation Networks, CVPR 2018).
+
+    bottoms: a (N, C) or (N, C, 1, 1); x and z (N, C, H, W); top: as x
+    """
+
+    only_launches = True
+    bottoms = (3, 3)
+
+    def reshape(self, bottom, top):
+        a, x, z = (blob.shape for blob in bottom)
+        if len(x) < 2 or z != x or math.prod(a) != math.prod(x[:2]) or a[:2] != x[:2]:
+            raise ValueError(
+                f"its bottoms have the shapes {a}, {x} and {z}: (N, C) and twice (N, C, H, W) are expected"
+            )
+        self._sizes = (1, math.prod(x[:2]), math.prod(x[2:]))
+        top[0].reshape(*x)
+
+    def forward(self, bottom, top):
+        a, x, z = (blob.data for blob in bottom)
+        y = top[0].data
+        kernels.channel_affine_forward(x.reshape(self._sizes), a, None, y.reshape(self._sizes))
+        kernels.scale_add(z, 1, y, 1)
+
+    def backward(self, top, propagate_down, bottom):
+        (a, x, _), dy = (blob.data for blob in bottom), top[0].diff
+        da, dx, dz = (blob.diff if wanted else None for blob, wanted in zip(bottom, propagate_down, strict=True))
+        if da is not None:
+            da[...] = 0
+        if da is not None or dx is not None:
+            rows = [array if array is None else array.reshape(self._sizes) for array in (dy, x, dx)]
+            kernels.channel_affine_backward(rows[0], rows[1], a, rows[2], da)
+        if dz is not None:
+            dz[...] = dy

@@ -4,7 +4,7 @@ import itertools
 import math
 
 from .. import kernels
-from .layer import Layer, register
+from .layer import Layer, register, require_channels
 
 
 class _SameValues(Layer):
@@ -177,3 +177,32 @@ class Permute(Layer):
     def backward(self, top, propagate_down, bottom):
         if propagate_down[0]:
             kernels.permute(top[0].diff, self._tables(bottom[0].diff)[1], bottom[0].diff)
+
+
+@register("ShuffleChannel")
+class ShuffleChannel(Permute):
+    """The channels of `group` groups in turn: the first of each, then the second of each (ShuffleNet, Zhang et al. 2018, section 3.1)."""
+
+    def reshape(self, bottom, top):
+        require_channels(bottom[0])
+        images, channels, *size = bottom[0].shape
+        group = self.param.shuffle_channel_param.group
+        if group < 1 or channels % group:
+            raise ValueError(f"group {group} must divide the {channels} channels")
+        self._grouped = (images, group, channels // group, math.prod(size))
+        self._order = (0, 2, 1, 3)
+        top[0].reshape(*bottom[0].shape)
+
+    def forward(self, bottom, top):
+        x, y = (blob.data.reshape(shape) for blob, shape in zip(bottom + top, self._shapes(), strict=True))
+        kernels.permute(x, self._tables(x)[0], y)
+
+    def backward(self, top, propagate_down, bottom):
+        if propagate_down[0]:
+            dx, dy = (blob.diff.reshape(shape) for blob, shape in zip(bottom + top, self._shapes(), strict=True))
+            kernels.permute(dy, self._tables(dx)[1], dx)
+
+    def _shapes(self):
+        """Of the bottom and of the top, by groups."""
+        images, group, each, size = self._grouped
+        return self._grouped, (images, each, group, size)

@@ -1,5 +1,6 @@
-"""The kernels of the SSD detectors' layers called on tiny shapes; a part of kernel_calls.py."""
+"""The kernels of the detectors' layers, SSD's and Fast R-CNN's, called on tiny shapes; a part of kernel_calls.py."""
 
+import numpy as np
 from arrays import empty, numbers, put
 
 from deconvnet.core import kernels
@@ -35,7 +36,31 @@ def _l2_normalize(dtype):
     return results
 
 
+def _region_pool(dtype):
+    """More cells than a block of the sanitizers has threads, cells that share places, regions beyond the map and outside."""
+    x = _numbers(dtype, 2, 3, 9, 13)
+    boxes = [(1, 0, 0, 25, 17), (0, 3, 4, 9, 6), (0, -9, 8, 14, 40), (1, 90, 90, 99, 99), (0, 20, 2, 4, 1)]
+    regions = put(np.array(boxes, dtype))
+    y, places, dx = empty(5, 3, 6, 7, dtype=dtype), empty(5, 3, 6, 7, dtype=dtype), empty(2, 3, 9, 13, dtype=dtype)
+    kernels.region_pool(x, regions, 0.5, y, places)
+    kernels.region_pool_backward(_numbers(dtype, 5, 3, 6, 7, seed=1), regions, places, dx)
+    return [y, places, dx]
+
+
+def _smooth_l1(dtype):
+    """More than one run, with and without weights."""
+    results = []
+    for weights in (0, 2):
+        a, b, *more = (_numbers(dtype, 70, 61, seed=seed) for seed in range(2 + weights))
+        slope = empty(70, 61, dtype=dtype)
+        results += [np.array(kernels.smooth_l1(a, b, 1.5, slope, *more)), slope]
+    return results
+
+
 CALLS = {
+    "region_pool_forward": _region_pool,
+    "region_pool_backward": _region_pool,
+    "smooth_l1_forward": _smooth_l1,
     "permute": _permute,
     "products_of_places": _l2_normalize,
     "products_of_images": _l2_normalize,

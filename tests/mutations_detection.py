@@ -1,9 +1,51 @@
-"""The mistakes that the tests of the SSD detectors' layers must notice; a part of mutate_kernels.py."""
+"""The mistakes that the tests of the detectors' layers, SSD's and Fast R-CNN's, must notice; a part of mutate_kernels.py."""
 
-TESTS = {"permute": ["layers/test_permute.py"], "l2_norm": ["layers/test_normalize.py"]}
+TESTS = {
+    "permute": ["layers/test_permute.py"],
+    "l2_norm": ["layers/test_normalize.py"],
+    "regions": ["layers/test_regions.py"],
+}
 
 # (kernel or device function, what stands there, what it becomes)
 CHANGES = [
+    ("cover_of", "round(from * scale)", "floor(from * scale)"),
+    ("cover_of", "round(to * scale)", "floor(to * scale)"),
+    ("cover_of", "min(max(round(from * scale), -FARTHEST), FARTHEST)", "round(from * scale)"),
+    ("cover_of", "max(last - first + 1, 1)", "(last - first + 1)"),
+    ("cover_of", "last - first + 1, 1", "last - first, 1"),
+    ("cover_of", "floor(cell * each), 0)", "ceil(cell * each), 0)"),
+    ("cover_of", "ceil((cell + 1) * each)", "floor((cell + 1) * each)"),
+    ("cover_of", "ceil((cell + 1) * each), 0), size)", "ceil((cell + 1) * each), 0), size + 1)"),
+    ("cover_of", "min(max(first + (int)floor(cell * each), 0), size)", "min(first + (int)floor(cell * each), size)"),
+    ("region_pool_forward", "(index)(r / channels) * REGION", "0 * REGION"),
+    ("region_pool_forward", "(int)region[0] * channels", "0 * channels"),
+    ("region_pool_forward", "+ r % channels)", ")"),
+    ("region_pool_forward", "region[2], region[4]", "region[1], region[3]"),
+    ("region_pool_forward", "region[1], region[3]", "region[2], region[4]"),
+    ("region_pool_forward", "i / cells_w, cells_h", "i % cells_w, cells_h"),
+    ("region_pool_forward", "i % cells_w, cells_w", "i % cells_w, cells_h"),
+    ("region_pool_forward", "(index)r * cells_h * cells_w + i", "(index)r * cells_h * cells_w"),
+    ("region_pool_forward", "best.place < 0 ? 0 : best.value", "best.value"),
+    ("region_pool_backward", "n < images", "n < 1"),
+    ("region_pool_backward", "size + i] = 0", "size + i] += 0"),
+    ("region_pool_backward", "r < count", "r < 1"),
+    ("region_pool_backward", "(int)regions[(index)r * REGION]", "0"),
+    ("region_pool_backward", "((index)r * channels + c) * cells + i", "((index)r * channels + c) * cells"),
+    ("region_pool_backward", "places[from] >= 0", "places[from] > 0"),
+    ("region_pool_backward", "if (places[from] >= 0) ", ""),
+    ("region_pool_backward", "+= dy[from]", "= dy[from]"),
+    ("smooth_l1_forward", "(n + run - 1) / run", "n / run"),
+    ("smooth_l1_forward", "min((index)run, n - at)", "run"),
+    ("smooth_l1_forward", "inner ? inner[at + i] : 1", "1"),
+    ("smooth_l1_forward", "outer ? outer[at + i] : 1", "1"),
+    ("smooth_l1_forward", "a[at + i] - b[at + i]", "a[at + i] + b[at + i]"),
+    ("smooth_l1_forward", "fabs(d) >= 1 / s", "fabs(d) >= s"),
+    ("smooth_l1_forward", "sum += out *", "sum += in *"),
+    ("smooth_l1_forward", "(acc)0.5 / s", "(acc)0.5 * s"),
+    ("smooth_l1_forward", "d * d * s / 2", "d * d * s"),
+    ("smooth_l1_forward", "slope[at + i] = in * out", "slope[at + i] = out"),
+    ("smooth_l1_forward", "(acc)((d > 0) - (d < 0))", "(acc)1"),
+    ("smooth_l1_forward", "(d < 0)) : d * s", "(d < 0)) : d"),
     ("permute", "(down + tall - 1) / tall", "down / tall"),
     ("permute", "(across + wide - 1) / wide", "across / wide"),
     ("permute", "r / parts % bands * tall", "r / parts % 1 * tall"),

@@ -15,6 +15,7 @@ TESTS = {
     "direct": ["kernels/test_direct.py"],
     "elementwise": ["layers/test_eltwise.py", "layers/test_structure.py", "kernels/test_update.py"],
     "pooling": ["layers/test_pooling.py"],
+    "maximum": ["layers/test_pooling.py", "layers/test_regions.py"],
     "solver_rules": ["solver/test_update_rules.py"],
     "exponential": ["kernels/test_exponential.py"],
     "softmax": ["layers/test_softmax.py", "layers/test_infogain.py", "kernels/test_exponential.py"],

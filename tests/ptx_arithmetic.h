@@ -72,8 +72,8 @@ static float fma_down(float a, float b, float c) {
   volatile float x = a, y = b, z = c;
   return rounded(FE_DOWNWARD, [&] { return std::fma((float)x, (float)y, (float)z); });
 }
-static float add_to_zero(float a, float b) {
-  volatile float x = a, y = b;
+template <class T> static T add_to_zero(T a, T b) {
+  volatile T x = a, y = b;
   return rounded(FE_TOWARDZERO, [&] { return x + y; });
 }
 
@@ -102,7 +102,8 @@ static uint32_t bf16(float f) {
   ONE("sqrt.rn." t, type, type, std::sqrt(a)); ONE("rcp.rn." t, type, type, 1 / a);                   \
   ONE("rcp.approx.ftz." t, type, type, 1 / a);                                                        \
   ONE("cvt.rzi." t "." t, type, type, std::trunc(a)); ONE("cvt.rmi." t "." t, type, type, std::floor(a)); \
-  ONE("cvt.rni." t "." t, type, type, std::nearbyint(a));                                             \
+  ONE("cvt.rni." t "." t, type, type, std::nearbyint(a)); ONE("cvt.rpi." t "." t, type, type, std::ceil(a)); \
+  TWO("add.rz." t, type, add_to_zero(a, b));                                                          \
   SELECT("selp." t, type);                                                                            \
   COMPARE("eq." t, type, a == b); COMPARE("lt." t, type, a < b); COMPARE("le." t, type, a <= b);      \
   COMPARE("gt." t, type, a > b); COMPARE("ge." t, type, a >= b);                                      \
@@ -157,7 +158,6 @@ static void define_all() {
   ONE("ex2.approx.ftz.f32", float, float, std::exp2(a));
   ONE("lg2.approx.f32", float, float, std::log2(a));
   THREE("fma.rm.f32", float, fma_down(a, b, c));
-  TWO("add.rz.f32", float, add_to_zero(a, b));
   ONE("cvt.f64.f32", double, float, a);
   ONE("cvt.rn.f32.f64", float, double, a);
   ONE("cvt.rn.f32.s32", float, int32_t, a);

@@ -16,7 +16,8 @@ ELSEWHERE = "Data DummyData HDF5Data HDF5Output ImageData Input MemoryData Pytho
 NEWER = ["Clip"]  # than that Caffe
 # of other Caffes
 FORKS = """
-BN DenseImageData DetectionOutput EltwiseAccuracy ImageSegData Interp MatWrite Normalize Permute PriorBox SegAccuracy Unpooling Upsample
+Axpy BN ConvolutionDepthwise DenseImageData DepthwiseConvolution DetectionOutput EltwiseAccuracy ImageSegData Interp MatWrite Normalize Permute
+PriorBox ROIPooling ReLU6 SegAccuracy ShuffleChannel SmoothL1Loss Unpooling Upsample
 WindowSegData
 """.split()
 

@@ -368,3 +368,14 @@ def test_the_input_must_have_the_channels_it_was_made_for():
     case = OneLayer(text, numbers(1, 4, 3, 3))
     with pytest.raises(ValueError, match=r"made for 4 input channels; its bottom now has the shape \(1, 3, 3, 3\)"):
         case.reshape(numbers(1, 3, 3, 3))
+
+
+@pytest.mark.parametrize("kind, given", [("DepthwiseConvolution", "group: 4"), ("ConvolutionDepthwise", "")])
+def test_a_depthwise_convolution_has_a_group_for_each_channel(device, kind, given):
+    fields = 'num_output: 4 kernel_size: 3 pad: 1 stride: 2 weight_filler { type: "gaussian" std: 0.5 }'
+    x = numbers(2, 4, 6, 5)
+    one = OneLayer(f'name: "c" type: "{kind}" convolution_param {{ {fields} {given} }}', x)
+    other = OneLayer(f'name: "c" type: "Convolution" convolution_param {{ {fields} group: 4 }}', x)
+    np.testing.assert_array_equal(one.forward()[0], other.forward()[0])
+    assert [blob.shape for blob in one.layer.blobs] == [(4, 1, 3, 3), (4,)]
+    check_gradients(one)

@@ -74,10 +74,14 @@ def bvlc_layers(x, images, height, width):
 
 
 def detection_layers(x):
-    """The examples of SSD's layers; PriorBox and DetectionOutput work with one prior at each place."""
+    """The examples of SSD's and Fast R-CNN's layers; PriorBox and DetectionOutput work with one prior at each place."""
     images, _, height, width = x.shape
+    regions = np.array([(image, 1, 0, 2 * width, height) for image in range(images)])
+    rois = "roi_pooling_param { pooled_h: 2 pooled_w: 3 spatial_scale: 0.5 }"
     corners = np.abs(numbers(2, height * width * 4)) / 8 + np.tile([0, 0, 1, 1], height * width)
     return {
+        "ROIPooling": (f'type: "ROIPooling" {rois}', [x, regions], 1),
+        "SmoothL1Loss": ('type: "SmoothL1Loss"', [x, x + 1, x / 9, x / 8], 1),
         "Permute": ('type: "Permute" permute_param { order: 0 order: 2 order: 3 order: 1 }', [x], 1),
         "Normalize": ('type: "Normalize"', [x], 1),
         "Normalize, places": (
@@ -91,6 +95,18 @@ def detection_layers(x):
             [x.reshape(images, -1) / 99, spaced(images, 3 * height * width, seed=1), corners[None]],
             1,
         ),
+    }
+
+
+def mobile_layers(x):
+    """The examples of the layers of the forks for MobileNet, ShuffleNet and SENet."""
+    window = f"convolution_param {{ num_output: 4 kernel_size: 3 pad: 1 {FILLERS} }}"
+    return {
+        "DepthwiseConvolution": (f'type: "DepthwiseConvolution" {window}', [x], 1),
+        "ConvolutionDepthwise": (f'type: "ConvolutionDepthwise" {window}', [x], 1),
+        "ReLU6": ('type: "ReLU6"', [x], 1),
+        "ShuffleChannel": ('type: "ShuffleChannel" shuffle_channel_param { group: 2 }', [x], 1),
+        "Axpy": ('type: "Axpy"', [x[:, :, 0, 0], x, x + 1], 1),
     }
 
 
@@ -167,6 +183,7 @@ def like(images, height, width):
         ),
         **bvlc_layers(x, images, height, width),
         **detection_layers(x),
+        **mobile_layers(x),
         **recurrent_layers(x.reshape(images, 4, -1)),
     }
 

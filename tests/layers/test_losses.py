@@ -32,6 +32,45 @@ def test_euclidean_compares_shapes_of_equal_count(device):
         OneLayer('type: "EuclideanLoss"', numbers(2, 3), numbers(3, 2))
 
 
+def smooth_l1(d, sigma):
+    """The loss of Fast R-CNN, section 2.3."""
+    return np.where(np.abs(d) < 1 / sigma**2, (sigma * d) ** 2 / 2, np.abs(d) - 0.5 / sigma**2)
+
+
+@pytest.mark.parametrize("weights", [0, 1, 2])
+@pytest.mark.parametrize("sigma", [1, 3, 0.5])
+@pytest.mark.parametrize("shape", [(3, 5), (2, 8, 3, 4), (70, 90)])
+def test_smooth_l1(device, shape, sigma, weights):
+    """Inside weights before the bend, outside weights behind it; both bottoms have a gradient, weights none."""
+    a, b, inner, outer = (numbers(*shape, seed=seed) for seed in range(4))
+    case = OneLayer(f'type: "SmoothL1Loss" smooth_l1_loss_param {{ sigma: {sigma} }}', a, b, *(inner, outer)[:weights])
+    d = (inner if weights else 1) * (a - b)
+    of_each = (outer if weights > 1 else 1) * smooth_l1(d, sigma)
+    assert case.forward()[0] == pytest.approx(of_each.sum() / shape[0], rel=1e-12)
+    if a.size < 1000:
+        check_gradients(case)
+
+
+def test_smooth_l1_leaves_an_unwanted_gradient_alone_and_bends_at_its_place(device):
+    a = np.array([[-2.0, -1, -0.5, 0, 0.5, 1, 2]])
+    case = OneLayer('type: "SmoothL1Loss"', a, np.zeros_like(a))
+    case.forward()
+    wanted, unwanted = case.backward(1.0, propagate_down=[True, False])
+    assert wanted.tolist() == [[-1, -1, -0.5, 0, 0.5, 1, 1]] and np.isnan(unwanted).all()
+
+
+def test_smooth_l1_of_a_nan_is_one(device):
+    case = OneLayer('type: "SmoothL1Loss"', np.array([[np.nan, 1.0]]), np.zeros((1, 2)))
+    assert np.isnan(case.forward()[0])
+
+
+def test_smooth_l1_compares_counts_and_asks_for_a_sigma(device):
+    with pytest.raises(ValueError, match="must hold the same number of values"):
+        OneLayer('type: "SmoothL1Loss"', numbers(2, 3), numbers(2, 3), numbers(2, 4))
+    with pytest.raises(ValueError, match="sigma must be above 0, not -1"):
+        OneLayer('type: "SmoothL1Loss" smooth_l1_loss_param { sigma: -1 }', numbers(2, 3), numbers(2, 3))
+
+
 SIGMOID = 'type: "SigmoidCrossEntropyLoss" loss_param { %s }'
 # the divisor, for N items of 12 scores of which 7 are ignored
 DIVISORS = {

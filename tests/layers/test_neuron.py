@@ -162,3 +162,10 @@ def test_prelu_keeps_its_channels():
     case = OneLayer('type: "PReLU"', numbers(2, 3, 1, 1))
     with pytest.raises(ValueError, match=r"made for 3 channels; its bottom now has the shape \(2, 4, 1, 1\)"):
         case.reshape(numbers(2, 4, 1, 1))
+
+
+def test_relu6_holds_values_between_0_and_6(device):
+    x = 4 * spaced(2, 3, 5)
+    case = OneLayer('type: "ReLU6"', x)
+    np.testing.assert_array_equal(case.forward()[0], x.clip(0, 6))
+    check_gradients(case)

@@ -85,3 +85,21 @@ def test_axes_that_stay_neighbours_move_as_one(shape, order, planes, down, acros
 def test_an_order_that_is_none_is_refused(order, named):
     with pytest.raises(ValueError, match=f"order .*{named}.* must name axes of a bottom of shape .2, 3, 4., each once"):
         permute(numbers(2, 3, 4), order)
+
+
+@pytest.mark.parametrize("shape", [(2, 12, 3, 5), (1, 6, 7, 1), (3, 12)])
+@pytest.mark.parametrize("group", [1, 2, 3, 6])
+def test_channels_of_groups_take_turns(device, shape, group):
+    """ShuffleChannel: of 6 channels in 2 groups 0 3 1 4 2 5."""
+    x = numbers(*shape)
+    layer = OneLayer(f'type: "ShuffleChannel" shuffle_channel_param {{ group: {group} }}', x)
+    turns = np.arange(shape[1]).reshape(group, -1).T.ravel()
+    np.testing.assert_array_equal(layer.forward()[0], x[:, turns])
+    dy = numbers(*shape, seed=1)
+    np.testing.assert_array_equal(layer.backward(dy)[0][:, turns], dy)
+
+
+@pytest.mark.parametrize("group", [0, 4])
+def test_groups_that_do_not_divide_the_channels_are_refused(group):
+    with pytest.raises(ValueError, match=f"group {group} must divide the 6 channels"):
+        OneLayer(f'type: "ShuffleChannel" shuffle_channel_param {{ group: {group} }}', numbers(1, 6, 2, 2))

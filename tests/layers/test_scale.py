@@ -116,3 +116,24 @@ def test_what_does_not_fit_is_refused(kind):
     case = OneLayer(text_of(kind), x)
     with pytest.raises(ValueError, match=r"its parameter \(3,\) does not fit the bottom's shape \(2, 5, 4\)"):
         case.reshape(numbers(2, 5, 4))
+
+
+@pytest.mark.parametrize("of_factors", [(2, 3), (2, 3, 1, 1)])
+def test_axpy_is_a_factor_for_each_channel_of_each_image_and_a_summand(device, of_factors):
+    a, x, z = numbers(*of_factors), numbers(2, 3, 4, 5, seed=1), numbers(2, 3, 4, 5, seed=2)
+    case = OneLayer('type: "Axpy"', a, x, z)
+    np.testing.assert_allclose(case.forward()[0], a.reshape(2, 3, 1, 1) * x + z, rtol=1e-12)
+    check_gradients(case)
+
+
+@pytest.mark.parametrize("wanted", [(True, False, False), (False, True, False), (False, False, True)])
+def test_axpy_leaves_unwanted_gradients_alone(device, wanted):
+    case = OneLayer('type: "Axpy"', numbers(2, 3), numbers(2, 3, 4), numbers(2, 3, 4, seed=1))
+    case.forward()
+    found = case.backward(numbers(2, 3, 4, seed=2), propagate_down=list(wanted))
+    assert tuple(np.isfinite(diff).all() for diff in found) == wanted
+
+
+def test_axpy_names_shapes_that_do_not_fit():
+    with pytest.raises(ValueError, match=r"\(2, 4\), \(2, 3, 4\) and \(2, 3, 4\): \(N, C\) and twice"):
+        OneLayer('type: "Axpy"', numbers(2, 4), numbers(2, 3, 4), numbers(2, 3, 4))
