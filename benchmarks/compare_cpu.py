@@ -48,7 +48,9 @@ def processor() -> str:
 def run_script(python: str, script: str, *arguments, threads: int, text: str = "") -> str:
     """What a script prints that is given a text, in a process of its own."""
     command = [python, str(HERE / script), *map(str, arguments)]
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    # OpenBLAS finds the processor's kernels itself; a machine may be told to take those of an older one
+    found = {name: value for name, value in os.environ.items() if not name.startswith("OPENBLAS_")}
+    environment = found | {"OMP_NUM_THREADS": str(threads)}
     run = subprocess.run(command, capture_output=True, text=True, input=text, env=environment, check=False)
     if run.returncode:
         sys.exit(f"compare_cpu: {script} failed:\n{run.stderr}")
