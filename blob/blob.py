@@ -244,14 +244,14 @@ class HostBlob:
 
 
 class BlobVec(list):
-    """A layer's parameters as HostBlobs, as in pycaffe; what is added or deleted here the layer gets or loses."""
+    """A layer's parameters as HostBlobs, as in pycaffe; what `add_blob` adds or `del` deletes here the layer gets or loses, nothing else."""
 
     def __init__(self, blobs: list[Blob], dtype):
         super().__init__(HostBlob(blob) for blob in blobs)
         self._blobs, self._dtype = blobs, dtype
 
     def add_blob(self, *shape: int) -> HostBlob:
-        """One more parameter of that shape, all zeros; that of a Python layer learns if it is made in setup."""
+        """One more parameter of that shape, all zeros, which is saved; it learns only where a Python layer makes it in setup."""
         self._blobs.append(Blob(shape, self._dtype))
         self.append(HostBlob(self._blobs[-1]))
         return self[-1]

@@ -47,20 +47,25 @@ def resize(image: np.ndarray, output_shape, order: int = 1, preserve_range: bool
 
     As in its versions of pycaffe's time nothing is smoothed first; all other options of it are left aside. Raises ValueError.
     """
-    image = np.asarray(image)
+    image, shape = np.asarray(image), tuple(output_shape)
+    if shape[2:] not in ((), image.shape[2:]):
+        raise ValueError(f"an image of shape {image.shape} is resized in height and width alone, not to {shape}")
     whole = image.dtype.kind in "ui" and not preserve_range
     values = np.divide(image, np.iinfo(image.dtype).max if whole else 1, dtype=np.float64)
-    resized = resize_image(values, output_shape[:2], order).astype(np.float64)
-    return resized.reshape(*output_shape[:2], *image.shape[2:])
+    resized = resize_image(values, shape[:2], order).astype(np.float64)
+    return resized.clip(values.min(), values.max()).reshape(*shape[:2], *image.shape[2:])
 
 
 def __getattr__(name):
     """`skimage`, which scripts take from here; pycaffe has it loaded."""
     if name != "skimage":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    for part in ("io", "transform"):
-        importlib.import_module(f"skimage.{part}")
-    return importlib.import_module("skimage")
+    try:
+        for part in ("io", "transform"):
+            importlib.import_module(f"skimage.{part}")
+        return importlib.import_module("skimage")
+    except ImportError as error:
+        raise AttributeError(f"caffe.io.skimage needs scikit-image: pip install scikit-image ({error})") from error
 
 
 def oversample(images, crop_dims) -> np.ndarray:

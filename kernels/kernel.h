@@ -164,7 +164,8 @@ struct Block {
 static thread_local int block_index, block_count, thread_index;
 static thread_local Block* this_block;
 
-// All is static, as what it sets is: float and double are units of their own. Threads stay, for making them takes longer than most kernels.
+// All is static, as what it sets is: float and double are units of their own. Threads stay, for making them takes longer than most kernels;
+// they serve one caller at a time, and no forked child.
 static struct { void (*call)(void*); void* kernel; int first, blocks; Block* two; } work;
 static auto &work_begins = *new std::barrier<>(2 * BLOCK_THREADS + 1), &work_ends = *new std::barrier<>(2 * BLOCK_THREADS + 1);
 

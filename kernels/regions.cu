@@ -33,7 +33,7 @@ KERNEL(region_pool_forward, const real* __restrict__ x, const real* __restrict__
   }
 }
 
-// dx = the sum of dy over the cells that chose a place. A block owns a channel, and one thread adds, as cells and regions share places.
+// dx = the sum of dy over the cells that chose a place; a place or an image that is not there, since forward saw others, gets nothing. A block owns a channel, and one thread adds, as cells and regions share places.
 KERNEL(region_pool_backward, const real* __restrict__ dy, const real* __restrict__ regions, const real* __restrict__ places,
        real* __restrict__ dx, int count, int images, int channels, int size, int cells) {
   for_blocks(c, channels) {
@@ -42,10 +42,13 @@ KERNEL(region_pool_backward, const real* __restrict__ dy, const real* __restrict
     sync_block();
     for_threads(once, 1) {
       for (int r = 0; r < count; ++r) {
-        real* __restrict__ plane = dx + ((index)(int)regions[(index)r * REGION] * channels + c) * size;
+        const real image = regions[(index)r * REGION];
+        if (!(image >= 0 && image < images)) continue;
+        real* __restrict__ plane = dx + ((index)(int)image * channels + c) * size;
         for (int i = 0; i < cells; ++i) {
           const index from = ((index)r * channels + c) * cells + i;
-          if (places[from] >= 0) plane[(int)places[from]] += dy[from];
+          const int at = (int)places[from];
+          if (0 <= at && at < size) plane[at] += dy[from];
         }
       }
     }

@@ -161,7 +161,12 @@ class DepthwiseConvolution(Convolution):
 
     def setup(self, bottom, top):
         require_images(bottom[0])
-        self.param.convolution_param.group = max(1, bottom[0].shape[1])
+        channels, given = max(1, bottom[0].shape[1]), self.param.convolution_param.group
+        if given not in (1, channels):
+            raise ValueError(
+                f"has a group for each of its {channels} channels: leave group {given} out, or take Convolution"
+            )
+        self.param.convolution_param.group = channels
         super().setup(bottom, top)
 
 

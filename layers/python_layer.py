@@ -1,6 +1,7 @@
 """Python layers: a layer that the user writes as a Python class (pycaffe's caffe.Layer)."""
 
 import importlib
+import inspect
 import logging
 
 from ..blob import BlobVec, HostBlob
@@ -17,6 +18,13 @@ class _Told:
 
     def __get__(self, user, owner):
         return self if user is None else getattr(user._layer, self._name, 0)
+
+
+class _OldName:
+    """What older Caffes call param_str; a user's class may set an attribute of that name."""
+
+    def __get__(self, user, owner):
+        return self if user is None else user.param_str
 
 
 class PythonLayer:
@@ -40,8 +48,7 @@ class PythonLayer:
     def __init__(self, layer_param=None):
         """layer_param: the layer's LayerParameter. What the engine tells a layer, param_str and the rest, it has from setup on."""
 
-    # as older Caffes call it
-    param_str_ = property(lambda self: self.param_str)
+    param_str_ = _OldName()
 
     def setup(self, bottom, top) -> None:
         """Read param_str, check the numbers of bottoms and tops, make parameters; once."""
@@ -90,7 +97,13 @@ class Python(Layer):
                 f"runs code of the Python module '{param.module}', which must be allowed: "
                 "Net(..., allow_python_layers=True), or --allow-python-layers on the command line"
             )
-        user = self._class(param)(self.param)
+        kind = self._class(param)
+        try:
+            inspect.signature(kind).bind(self.param)
+        except TypeError:
+            told = f"the class '{param.layer}' of the Python module '{param.module}' must take its LayerParameter"
+            raise ValueError(f"{told}: def __init__(self, layer_param)") from None
+        user = kind(self.param)
         user.param_str, user.phase, user.blobs = param.param_str, self.phase, BlobVec(self.blobs, self.dtype)
         user._layer = self
         self._bottom, self._top = [HostBlob(blob) for blob in bottom], [HostBlob(blob) for blob in top]

@@ -13,7 +13,6 @@ class ROIPooling(Layer):
     top:     (R, C, pooled_h, pooled_w); spatial_scale makes places of the maps of pixels. An empty cell is 0.
     """
 
-    needs_bottoms_backward = False  # but for the regions
     bottoms = (2, 2)
     without_gradient = (1,)
 

@@ -8,9 +8,12 @@ from .input_shapes import makes_data
 
 _COLORS = {
     "Convolution": "#c6dbef",
+    "DepthwiseConvolution": "#c6dbef",
+    "ConvolutionDepthwise": "#c6dbef",
     "Deconvolution": "#fdd0a2",
     "InnerProduct": "#c6dbef",
     "Pooling": "#c7e9c0",
+    "ROIPooling": "#c7e9c0",
     "Unpooling": "#fdae6b",
     "Upsample": "#fdae6b",
     "loss": "#fcbba1",

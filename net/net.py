@@ -9,7 +9,7 @@ import numpy as np
 from .. import kernels
 from ..blob import Blob, HostBlob, current_seed
 from ..layers import Input, Layer, MemoryData, layer_type
-from ..proto import caffe_pb2, did_you_mean, filter_net, read_net, upgrade_net
+from ..proto import caffe_pb2, did_you_mean, filter_net, read_net, takes_part, upgrade_net
 from .batches import backward_in_batches, forward_in_batches
 from .caffe_hdf5 import write_hdf5
 from .crop_offset import Source
@@ -55,7 +55,7 @@ class Net(Hooks, PrivateNames):
         self,
         network_file,
         phase,
-        level=0,
+        level=None,
         stages=None,
         weights=None,
         *,
@@ -71,10 +71,13 @@ class Net(Hooks, PrivateNames):
         cuda_graph=False,
         precision="FLOAT32",
     ):
-        if _is_path(phase):
-            phase, level, weights = level, 0, phase
-        elif _is_path(level):
-            level, weights = 0, level
+        if _is_path(phase) or _is_path(level):
+            (path, phase) = (phase, level) if _is_path(phase) else (level, phase)
+            if phase is None or weights is not None:
+                raise TypeError(
+                    "Net(network_file, phase, weights=...): " + ("no phase" if phase is None else "two weights")
+                )
+            level, weights = None, path
         super().__init__()
         self.phase = phase
         self.dtype = np.dtype(dtype)
@@ -96,10 +99,11 @@ class Net(Hooks, PrivateNames):
         state.phase, state.level = phase, level or written.state.level
         state.stage.extend(stage for stage in stages or () if stage not in state.stage)
         filtered = filter_net(written, state, self.model_file or "net")
+        left_out = [layer for layer in written.layer if not takes_part(layer, state)]
         if input_shapes:
             filtered = with_inputs(filtered, input_shapes, self.model_file or "net")
         try:
-            self._param = insert_splits(filtered, written)
+            self._param = insert_splits(filtered, left_out)
         except MisplacedLayer as error:
             raise located(error, error.layer, self.model_file) from None
         self._beside: dict[str, Layer] = beside.layers_by_name() if beside else {}
@@ -227,7 +231,7 @@ class Net(Hooks, PrivateNames):
                 layer.fill_parameters()
 
     def layers_by_name(self) -> dict[str, Layer]:
-        """The layers themselves, of which `layer_dict` shows what Python sees; of those of one name one with parameters, if any has."""
+        """The layers themselves, of which `layer_dict` shows what Python sees; of those of one name the last with parameters, if any has."""
         return {layer.name: layer for layer in sorted(self._layers, key=lambda layer: bool(layer.blobs))}
 
     def connections(self) -> list[tuple[Layer, list[Blob], list[Blob]]]:
@@ -308,8 +312,7 @@ class Net(Hooks, PrivateNames):
 
         Keywords set the gradients of output blobs (or of the tops of `start`) first; losses start from their weights by themselves.
         """
-        if self._forward_only:
-            raise NetError("backward on a net made with share=True in TEST: its data is gone; make it without share")
+        self._require_backward()
         asked = self._require_blobs(diffs)
         startable = self.top_names[start] if start else self.outputs
         for name, array in top_diffs.items():
@@ -318,12 +321,21 @@ class Net(Hooks, PrivateNames):
             self.blobs[name].diff[...] = array
         first = self._index(start) if start else len(self._layers) - 1
         last = self._index(end) if end else 0
+        self._backward(first, last)
+        wanted = [*(self.bottom_names[end] if end else self.inputs), *asked]
+        return {name: self.blobs[name].diff for name in wanted}
+
+    def _require_backward(self) -> None:
+        if self._forward_only:
+            raise NetError("backward on a net made with share=True in TEST: its data is gone; make it without share")
+
+    def _backward(self, first: int, last: int) -> None:
+        """Run layers first..last backward, downwards (by number, as pycaffe's)."""
+        self._require_backward()
         self._next = 0
         run_backward(self, first, last)
         if self.debug_info and last == 0:
             log_parameters(self.learnable)
-        wanted = [*(self.bottom_names[end] if end else self.inputs), *asked]
-        return {name: self.blobs[name].diff for name in wanted}
 
     def forward_all(self, blobs=None, **inputs) -> dict[str, np.ndarray]:
         """Run forward over arrays of any length, a batch at a time: {blob: array} of the outputs and of the names in `blobs`.

@@ -5,14 +5,18 @@ from ..layers import Layer, Python
 
 
 class HostLayer:
-    """What Python sees of a layer: `type`, its parameters in `blobs` with NumPy arrays, and to read, whatever else the layer has."""
+    """What Python sees of a layer: `type`, its parameters in `blobs` with NumPy arrays, and whatever else the layer has, to read and to set."""
 
     def __init__(self, layer: Layer):
-        self._layer = layer
-        self.blobs = BlobVec(layer.blobs, layer.dtype)
+        self.__dict__.update(_layer=layer, blobs=BlobVec(layer.blobs, layer.dtype))
 
     def __getattr__(self, name):
-        return getattr(self.__dict__["_layer"], name)
+        if "_layer" not in self.__dict__:  # while it is being copied
+            raise AttributeError(name)
+        return getattr(self._layer, name)
+
+    def __setattr__(self, name, value):
+        setattr(self._layer, name, value)
 
 
 def seen(layer: Layer):
@@ -45,7 +49,3 @@ class PrivateNames:
     def _forward(self, first: int, last: int) -> float:
         """Run layers first..last forward; the weighted sum of their losses."""
         return self._run(first, last)
-
-    def _backward(self, first: int, last: int) -> None:
-        """Run layers first..last backward, downwards."""
-        self.backward(start=self.layer_names[first], end=self.layer_names[last])

@@ -18,13 +18,13 @@ class MisplacedLayer(ValueError):
         self.layer = layer
 
 
-def insert_splits(net, written=None):
+def insert_splits(net, left_out=()):
     """A NetParameter in which no blob has two readers: Split layers named as Caffe names them stand between.
 
     A top that is a loss and is read too counts as read twice. A loss layer without a top gets one, which is no output of the net.
-    written: the net before its rules were held against the phase, level and stages, for messages. Raises MisplacedLayer.
+    left_out: the layers that take no part under the phase, level and stages at hand, for messages. Raises MisplacedLayer.
     """
-    readers, made_by = _count_readers(net, written)
+    readers, made_by = _count_readers(net, left_out)
     split = caffe_pb2.NetParameter()
     split.CopyFrom(net)
     del split.layer[:]
@@ -48,10 +48,10 @@ def insert_splits(net, written=None):
     return split
 
 
-def _left_out(bottom: str, written) -> str:
-    """Which layer makes that bottom under other rules than those that hold; nothing where none does."""
-    for layer in written.layer if written is not None else ():
-        if bottom in layer.top and (layer.include or layer.exclude):
+def _maker_left_out(bottom: str, left_out) -> str:
+    """Which layer would make that bottom, and under which rules; nothing where none would."""
+    for layer in left_out:
+        if bottom in layer.top and bottom not in layer.bottom:
             rules = (("include", layer.include), ("exclude", layer.exclude))
             told = " ".join(
                 f"{kind} {{ {text_format.MessageToString(rule, as_one_line=True)} }}"
@@ -62,7 +62,7 @@ def _left_out(bottom: str, written) -> str:
     return ""
 
 
-def _count_readers(net, written):
+def _count_readers(net, left_out):
     """How many read each top, keyed (layer, top), and per layer which top each bottom is."""
     last_maker: dict[str, tuple[int, int]] = {}
     readers: Counter = Counter()
@@ -75,7 +75,7 @@ def _count_readers(net, written):
             raise MisplacedLayer(layer, str(error)) from None
         for bottom in layer.bottom:
             if bottom not in last_maker:
-                hint = _left_out(bottom, written) or did_you_mean(bottom, last_maker)
+                hint = _maker_left_out(bottom, left_out) or did_you_mean(bottom, last_maker)
                 raise MisplacedLayer(layer, f"no layer before it makes its bottom '{bottom}'{hint}")
             sources.append(last_maker[bottom])
             readers[last_maker[bottom]] += 1

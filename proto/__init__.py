@@ -6,7 +6,7 @@ from .files import find_file, line_of_layer, read_net, read_solver
 from .from_python import set_field
 from .layer_types import V1_TYPES
 from .prototxt import MISSPELT, PrototxtError, did_you_mean, nearest, parse, printable, read
-from .rules import filter_net
+from .rules import filter_net, takes_part
 from .upgrade import blobs_by_layer, upgrade_net, upgrade_solver
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "read_net",
     "read_solver",
     "set_field",
+    "takes_part",
     "upgrade_net",
     "upgrade_solver",
 ]

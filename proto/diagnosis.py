@@ -286,13 +286,16 @@ class _Walk:
 def _unknown_parameters(name, layer):
     """What to say of a message of parameters that no layer has; other Caffes have layers and messages of their own."""
     known = {field.name.removesuffix("_param"): field.name for field in layer.descriptor.fields if field.message_type}
-    kind = layer.said.get("type", "")
+    known = {stem: field for stem, field in known.items() if field not in layer.first_line}
+    kind = printable(layer.said.get("type", ""))
     meant = nearest(kind, known, 1) or nearest(name.removesuffix("_param"), known, MISSPELT)
-    called = " ".join(filter(None, [f"'{layer.said['name']}'" if "name" in layer.said else "", kind and f"({kind})"]))
+    called = " ".join(
+        filter(None, [f"'{printable(layer.said['name'])}'" if "name" in layer.said else "", kind and f"({kind})"])
+    )
     problem = f"unknown field '{name}' in {layer.name}{' ' if called else ''}{called}"
     if meant:
         return f"{problem}; did you mean '{known[meant]}'?"
-    return f"{problem}: no layer type here has it; it is of another Caffe, whose layer has to be written anew (docs/write_a_layer.md)"
+    return f"{problem}: no layer type here has it; if it is of another Caffe, its layer has to be written anew (docs/write_a_layer.md)"
 
 
 def _tokens(text):

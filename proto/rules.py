@@ -3,7 +3,7 @@
 from . import caffe_pb2
 from .prototxt import PrototxtError
 
-__all__ = ["filter_net", "holds"]
+__all__ = ["filter_net", "holds", "takes_part"]
 
 
 def filter_net(net, state, name="net"):
@@ -18,7 +18,7 @@ def filter_net(net, state, name="net"):
     filtered.CopyFrom(net)
     for i in reversed(range(len(filtered.layer))):
         layer = filtered.layer[i]
-        if not _takes_part(layer, state, name):
+        if not takes_part(layer, state, name):
             del filtered.layer[i]
         elif not layer.HasField("phase"):
             layer.phase = state.phase
@@ -37,7 +37,8 @@ def holds(rule, state):
     )
 
 
-def _takes_part(layer, state, name):
+def takes_part(layer, state, name="net"):
+    """Whether a layer takes part under `state`. Raises PrototxtError, which calls its net `name`, for rules of both kinds."""
     if layer.include and layer.exclude:
         raise PrototxtError(f"{name}: layer '{layer.name}' has both include and exclude rules; give one kind only")
     if layer.include:

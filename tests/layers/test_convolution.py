@@ -379,3 +379,5 @@ def test_a_depthwise_convolution_has_a_group_for_each_channel(device, kind, give
     np.testing.assert_array_equal(one.forward()[0], other.forward()[0])
     assert [blob.shape for blob in one.layer.blobs] == [(4, 1, 3, 3), (4,)]
     check_gradients(one)
+    with pytest.raises(ValueError, match="a group for each of its 4 channels: leave group 2 out"):
+        OneLayer(f'type: "{kind}" convolution_param {{ num_output: 4 kernel_size: 3 group: 2 }}', x)

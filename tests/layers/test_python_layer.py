@@ -114,8 +114,13 @@ class Made(caffe.Layer):
         top[0].data[...] = self.value
 
 
+class OfNothing(caffe.Layer):
+    def __init__(self):
+        pass
+
+
 class Bare(caffe.Layer):
-    pass
+    param_str_ = "its own"
 
 
 class Stranger:
@@ -202,6 +207,13 @@ def test_the_net_shows_the_users_own_object(device, module):
     assert (user.type, user.made_as, user.asked) == ("Python", "own", '{"factor": 0.5}')
     user.set_value(9)
     assert net.forward()["y"] == 9
+
+
+def test_an_init_that_takes_no_parameter_is_said_with_its_layer(module):
+    with pytest.raises(
+        NetError, match=r"layer 'own' .Python.: the class 'OfNothing' .* must take its LayerParameter: def __init__"
+    ):
+        net_of(text_of(module, "OfNothing"), allow_python_layers=True)
 
 
 def test_a_seed_and_a_position_of_the_users_own_stay_theirs(device, module):

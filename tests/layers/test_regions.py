@@ -77,7 +77,7 @@ def test_any_box_on_any_map(device, data, size, cells):
 
 
 def test_gradients_are_those_of_the_maxima_also_where_regions_and_cells_share_them(device):
-    regions = [(0, 0, 0, 11, 9), (0, 2, 2, 8, 8), (1, 0, 3, 11, 5), (0, 40, 40, 50, 50)]
+    regions = [(0, 0, 0, 11, 9), (0, 2, 2, 8, 8), (1, 0, 3, 11, 5), (0, 40, 40, 50, 50), (1, 10, 8, 10, 8)]
     check_gradients(pooled(spaced(2, 2, 5, 6), regions))
 
 
@@ -155,3 +155,16 @@ def test_a_head_of_fast_rcnn_learns_its_boxes(device):
             for blob in blobs:
                 blob.data[...] -= 0.1 * blob.diff
     assert losses[-1] < 0.2 * losses[0]
+
+
+def test_regions_and_maps_that_change_behind_the_forward_pass_touch_no_memory(device):
+    """What names an image, or a place, that is not there gets no gradient; the others get theirs."""
+    layer = pooled(numbers(2, 1, 4, 4), [(0, 0, 0, 3, 3), (1, 0, 0, 3, 3)], (1, 1), 1)
+    layer.forward()
+    for image in (10**7, -1, np.nan):
+        layer.bottom[1].host_data[0, 0] = image
+        dx = layer.backward(np.ones((2, 1, 1, 1)))[0]
+        assert not dx[0].any() and dx[1].sum() == 1
+    layer.bottom[0].reshape(2, 1, 1, 1)
+    layer.bottom[1].host_data[:, 0] = 0, 1
+    assert layer.backward(np.ones((2, 1, 1, 1)))[0].sum() <= 2

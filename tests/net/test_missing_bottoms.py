@@ -24,5 +24,13 @@ def test_a_layer_that_makes_it_under_other_rules_is_named_with_them():
     )
 
 
+@pytest.mark.parametrize("rules", ["include { phase: TEST }", "exclude { phase: TRAIN }"])
+def test_a_layer_that_takes_part_or_only_reads_it_is_not_named(rules):
+    reader = f'layer {{ name: "r" type: "ReLU" bottom: "dat" top: "dat" {rules} }}'
+    data = 'layer { name: "d" type: "Input" top: "data" input_param { shape { dim: 1 } } }'
+    with pytest.raises(NetError, match="makes its bottom 'dat'; did you mean 'data'"):
+        Net(parse(data + reader, caffe_pb2.NetParameter()), caffe_pb2.TEST)
+
+
 def test_one_that_nobody_makes_is_said_alone():
     assert error("gone").endswith("no layer before it makes its bottom 'gone'")

@@ -204,6 +204,13 @@ def test_an_image_is_resized_as_scikit_image_does():
     assert caffe.io.resize(BYTES[:, :, 0], (3, 4), preserve_range=True).max() > 1
 
 
+def test_what_is_resized_stays_in_its_range_and_in_its_channels():
+    edge = np.repeat(np.array([[0, 0, 0, 255, 255, 255]], np.uint8), 4, axis=0)
+    assert (caffe.io.resize(edge, (9, 17), order=3).min(), caffe.io.resize(edge, (9, 17), order=3).max()) == (0, 1)
+    with pytest.raises(ValueError, match="in height and width alone"):
+        caffe.io.resize(IMAGE, (3, 4, 6))
+
+
 def test_pixels_of_a_datum_may_be_written_to():
     array = caffe.io.datum_to_array(caffe.io.array_to_datum(BYTES, True))
     array[...] = 0
@@ -224,4 +231,11 @@ def test_scikit_image_is_found_where_pycaffe_has_it(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     assert (caffe.io.skimage.io.name, caffe.io.skimage.transform.name) == ("skimage io", "skimage transform")
     for name in [name for name in sys.modules if name.split(".")[0] == "skimage"]:
-        monkeypatch.delitem(sys.modules, name)
+        del sys.modules[name]
+
+
+def test_without_scikit_image_its_name_is_said(monkeypatch):
+    monkeypatch.setitem(sys.modules, "skimage", None)
+    with pytest.raises(AttributeError, match="needs scikit-image: pip install scikit-image"):
+        caffe.io.skimage  # noqa: B018
+    assert not hasattr(caffe.io, "skimage")

@@ -1,5 +1,6 @@
 """What pycaffe's Net has beside forward and backward."""
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -181,6 +182,31 @@ def test_layers_run_forward_and_backward_by_number():
     net._backward(2, 2)
     np.testing.assert_allclose(net.blobs["ip"].diff, SLOPES[:4] * (1 - whole**2), rtol=1e-5)
     assert not net.blobs["data"].diff.any()
+
+
+def test_numbers_tell_layers_of_one_name_apart():
+    power = 'layer {{ name: "{}" type: "Power" bottom: "{}" top: "{}" power_param {{ scale: {} }} }}'
+    chain = [("x", "data", "a", 2), ("x", "a", "b", 3), ("y", "b", "c", 5)]
+    net = build("\n".join([*NET.splitlines()[1:3], *(power.format(*each) for each in chain)]))
+    net.blobs["c"].diff[...] = 1
+    net._backward(3, 3)
+    net._backward(2, 2)
+    assert (net.blobs["a"].diff == 15).all() and not net.blobs["data"].diff.any()
+
+
+def test_a_layer_that_python_sees_is_set_and_copied():
+    net = build()
+    net.layers[1].marked = 7
+    assert net.layers_by_name()["ip"].marked == 7 and copy.copy(net.layers[1]).type == "InnerProduct"
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [(("w.caffemodel",), "no phase"), (("w.caffemodel", caffe_pb2.TEST, None, "v.caffemodel"), "two weights")],
+)
+def test_a_net_without_a_phase_or_with_weights_twice_is_refused(arguments, said):
+    with pytest.raises(TypeError, match=said):
+        Net(parse(NET, caffe_pb2.NetParameter()), *arguments)
 
 
 STAGED = NET.replace('type: "TanH"', 'type: "TanH" include { stage: "deploy" min_level: 2 }')
