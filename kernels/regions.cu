@@ -33,7 +33,8 @@ KERNEL(region_pool_forward, const real* __restrict__ x, const real* __restrict__
   }
 }
 
-// dx = the sum of dy over the cells that chose a place; a place or an image that is not there, since forward saw others, gets nothing. A block owns a channel, and one thread adds, as cells and regions share places.
+// dx = the sum of dy over the cells that chose a place; a place or an image that is not there, since forward saw others, gets nothing.
+// A block owns a channel, and one thread adds, as cells and regions share places.
 KERNEL(region_pool_backward, const real* __restrict__ dy, const real* __restrict__ regions, const real* __restrict__ places,
        real* __restrict__ dx, int count, int images, int channels, int size, int cells) {
   for_blocks(c, channels) {

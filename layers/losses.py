@@ -7,56 +7,12 @@ from .layer import Layer, register
 from .loss_divisor import LossDivisor
 
 
-@register("EuclideanLoss")
-class EuclideanLoss(Layer):
-    """The sum of (a - b)^2 over 2 N (Caffe's EuclideanLoss). bottoms: a and b of N items and equal counts, both with gradients; top: ()."""
+class _DifferenceLoss(Layer):
+    """A loss of the differences of its first two bottoms, a - b; further ones weigh them. forward writes `_slope`, the gradient by a of N losses."""
 
-    bottoms = (2, 2)
     is_loss = True
 
     def setup(self, bottom, top):
-        self._difference = Blob(dtype=self.dtype)
-
-    def buffers(self):
-        return [self._difference]
-
-    def reshape(self, bottom, top):
-        shapes = [blob.shape for blob in bottom]
-        if not shapes[0] or bottom[0].count != bottom[1].count or shapes[0][:1] != shapes[1][:1]:
-            raise ValueError(
-                f"its bottoms have the shapes {shapes}: they must hold the same number of items and values"
-            )
-        self._difference.reshape(*shapes[0])
-        top[0].reshape()
-
-    def forward(self, bottom, top):
-        difference = self._difference.data
-        kernels.scale_add(bottom[0].data, 1, difference, 0)
-        kernels.scale_add(bottom[1].data, -1, difference, 1)
-        top[0].host_data[...] = kernels.sum_of_squares(difference) / (2 * max(1, bottom[0].shape[0]))
-
-    def backward(self, top, propagate_down, bottom):
-        weight = float(top[0].host_diff) / max(1, bottom[0].shape[0])
-        for blob, sign, wanted in zip(bottom, (1, -1), propagate_down, strict=True):
-            if wanted:
-                kernels.scale_add(self._difference.data, sign * weight, blob.diff, 0)
-
-
-@register("SmoothL1Loss")
-class SmoothL1Loss(Layer):
-    """The sum of w_out f(w_in (a - b)) over N, f smooth L1 (Girshick, Fast R-CNN, ICCV 2015, section 2.3; layer of its Caffe).
-
-    bottoms: a and b (N, ...), both with gradients; optionally the weights w_in, and w_out, as many each; top: the loss, ()
-    f(d) = (sigma d)^2 / 2 where |d| < 1 / sigma^2, |d| - 1 / (2 sigma^2) beyond
-    """
-
-    bottoms = (2, 4)
-    is_loss = True
-    without_gradient = (2, 3)
-
-    def setup(self, bottom, top):
-        if not self.param.smooth_l1_loss_param.sigma > 0:
-            raise ValueError(f"sigma must be above 0, not {self.param.smooth_l1_loss_param.sigma:g}")
         self._slope = Blob(dtype=self.dtype)
 
     def buffers(self):
@@ -64,21 +20,53 @@ class SmoothL1Loss(Layer):
 
     def reshape(self, bottom, top):
         shapes = [blob.shape for blob in bottom]
-        if not shapes[0] or any(blob.count != bottom[0].count for blob in bottom):
-            raise ValueError(f"its bottoms have the shapes {shapes}: they must hold the same number of values")
+        if not shapes[0] or len({(blob.count, blob.shape[:1]) for blob in bottom}) > 1:
+            raise ValueError(
+                f"its bottoms have the shapes {shapes}: they must hold the same number of items and values"
+            )
         self._slope.reshape(*shapes[0])
         top[0].reshape()
-
-    def forward(self, bottom, top):
-        arrays, sigma = [blob.data for blob in bottom], self.param.smooth_l1_loss_param.sigma
-        loss = kernels.smooth_l1(*arrays[:2], sigma, self._slope.data, *arrays[2:])
-        top[0].host_data[...] = loss / max(1, bottom[0].shape[0])
 
     def backward(self, top, propagate_down, bottom):
         weight = float(top[0].host_diff) / max(1, bottom[0].shape[0])
         for blob, sign, wanted in zip(bottom[:2], (1, -1), propagate_down, strict=False):
             if wanted:
-                kernels.scale_add(self._slope.data, sign * weight, blob.diff.reshape(self._slope.shape), 0)
+                kernels.scale_add(self._slope.data, sign * weight, blob.diff, 0)
+
+
+@register("EuclideanLoss")
+class EuclideanLoss(_DifferenceLoss):
+    """The sum of (a - b)^2 over 2 N (Caffe's EuclideanLoss). bottoms: a and b of N items and equal counts, both with gradients; top: ()."""
+
+    bottoms = (2, 2)
+
+    def forward(self, bottom, top):
+        difference = self._slope.data
+        kernels.scale_add(bottom[0].data, 1, difference, 0)
+        kernels.scale_add(bottom[1].data, -1, difference, 1)
+        top[0].host_data[...] = kernels.sum_of_squares(difference) / (2 * max(1, bottom[0].shape[0]))
+
+
+@register("SmoothL1Loss")
+class SmoothL1Loss(_DifferenceLoss):
+    """The sum of w_out f(w_in (a - b)) over N, f smooth L1 (Girshick, Fast R-CNN, ICCV 2015, section 2.3; layer of its Caffe).
+
+    bottoms: a and b (N, ...), both with gradients; optionally the weights w_in, and w_out, as many each; top: the loss, ()
+    f(d) = (sigma d)^2 / 2 where |d| < 1 / sigma^2, |d| - 1 / (2 sigma^2) beyond
+    """
+
+    bottoms = (2, 4)
+    without_gradient = (2, 3)
+
+    def setup(self, bottom, top):
+        super().setup(bottom, top)
+        if not self.param.smooth_l1_loss_param.sigma > 0:
+            raise ValueError(f"sigma must be above 0, not {self.param.smooth_l1_loss_param.sigma:g}")
+
+    def forward(self, bottom, top):
+        arrays, sigma = [blob.data for blob in bottom], self.param.smooth_l1_loss_param.sigma
+        loss = kernels.smooth_l1(*arrays[:2], sigma, self._slope.data, *arrays[2:])
+        top[0].host_data[...] = loss / max(1, bottom[0].shape[0])
 
 
 @register("SigmoidCrossEntropyLoss")

@@ -20,13 +20,6 @@ class _Told:
         return self if user is None else getattr(user._layer, self._name, 0)
 
 
-class _OldName:
-    """What older Caffes call param_str; a user's class may set an attribute of that name."""
-
-    def __get__(self, user, owner):
-        return self if user is None else user.param_str
-
-
 class PythonLayer:
     """Base of users' layers, known as `deconvnet.Layer`. Override the four steps; bottom and top are lists of blobs with `data` and `diff`
     as NumPy arrays, `reshape`, `shape`, `count`, `num`, `channels`, `height`, `width`.
@@ -47,8 +40,6 @@ class PythonLayer:
 
     def __init__(self, layer_param=None):
         """layer_param: the layer's LayerParameter. What the engine tells a layer, param_str and the rest, it has from setup on."""
-
-    param_str_ = _OldName()
 
     def setup(self, bottom, top) -> None:
         """Read param_str, check the numbers of bottoms and tops, make parameters; once."""
@@ -104,8 +95,8 @@ class Python(Layer):
             told = f"the class '{param.layer}' of the Python module '{param.module}' must take its LayerParameter"
             raise ValueError(f"{told}: def __init__(self, layer_param)") from None
         user = kind(self.param)
-        user.param_str, user.phase, user.blobs = param.param_str, self.phase, BlobVec(self.blobs, self.dtype)
-        user._layer = self
+        user.param_str = user.param_str_ = param.param_str  # the latter as older Caffes call it
+        user.phase, user.blobs, user._layer = self.phase, BlobVec(self.blobs, self.dtype), self
         self._bottom, self._top = [HostBlob(blob) for blob in bottom], [HostBlob(blob) for blob in top]
         user.setup(self._bottom, self._top)
         self.user = user

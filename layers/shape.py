@@ -158,16 +158,16 @@ class Permute(Layer):
         named, axes = list(self.param.permute_param.order), len(bottom[0].shape)
         if len(set(named)) < len(named) or any(axis >= axes for axis in named):
             raise ValueError(f"order {named} must name axes of a bottom of shape {bottom[0].shape}, each once")
-        self._order = (*named, *(axis for axis in range(axes) if axis not in named))
+        self._shape, self._order = bottom[0].shape, (*named, *(axis for axis in range(axes) if axis not in named))
         top[0].reshape(*(bottom[0].shape[axis] for axis in self._order))
 
     def _tables(self, x):
-        """How values go there, and back."""
-        made = (kernels.mode(), x.shape)
+        """How values go there, and back; they lie beside x."""
+        made = (kernels.mode(), self._shape)
         if made != self._made:
-            back = tuple(self._order.index(axis) for axis in range(len(x.shape)))
-            above = tuple(x.shape[axis] for axis in self._order)
-            self._moves = kernels.permutation(x.shape, self._order, x), kernels.permutation(above, back, x)
+            back = tuple(self._order.index(axis) for axis in range(len(self._order)))
+            above = tuple(self._shape[axis] for axis in self._order)
+            self._moves = kernels.permutation(self._shape, self._order, x), kernels.permutation(above, back, x)
             self._made = made
         return self._moves
 
@@ -189,20 +189,5 @@ class ShuffleChannel(Permute):
         group = self.param.shuffle_channel_param.group
         if group < 1 or channels % group:
             raise ValueError(f"group {group} must divide the {channels} channels")
-        self._grouped = (images, group, channels // group, math.prod(size))
-        self._order = (0, 2, 1, 3)
+        self._shape, self._order = (images, group, channels // group, math.prod(size)), (0, 2, 1, 3)
         top[0].reshape(*bottom[0].shape)
-
-    def forward(self, bottom, top):
-        x, y = (blob.data.reshape(shape) for blob, shape in zip(bottom + top, self._shapes(), strict=True))
-        kernels.permute(x, self._tables(x)[0], y)
-
-    def backward(self, top, propagate_down, bottom):
-        if propagate_down[0]:
-            dx, dy = (blob.diff.reshape(shape) for blob, shape in zip(bottom + top, self._shapes(), strict=True))
-            kernels.permute(dy, self._tables(dx)[1], dx)
-
-    def _shapes(self):
-        """Of the bottom and of the top, by groups."""
-        images, group, each, size = self._grouped
-        return self._grouped, (images, each, group, size)

@@ -262,8 +262,8 @@ class Net(Hooks, PrivateNames):
                 raise NetError(f"{self.model_file or 'net'}: there is no blob '{name}'{did_you_mean(name, self.blobs)}")
         return list(names or ())
 
-    def _run(self, first: int, last: int) -> float:
-        """Forward through layers first..last; the weighted sum of their losses."""
+    def _forward(self, first: int, last: int) -> float:
+        """Run layers first..last forward (by number, as pycaffe's); the weighted sum of their losses."""
         whole = (first, last) == (0, len(self._layers) - 1)
         self._next = last + 1
         watched = self.debug_info or self._hooks
@@ -276,7 +276,7 @@ class Net(Hooks, PrivateNames):
 
     def forward_loss(self) -> float:
         """One forward pass; the sum of the losses by their weights."""
-        return self._run(0, len(self._layers) - 1)
+        return self._forward(0, len(self._layers) - 1)
 
     def forward(self, blobs=None, start: str | None = None, end: str | None = None, **inputs) -> dict[str, np.ndarray]:
         """Run layers start..end (names; all by default) and return {blob: array} of the outputs and of the names in `blobs`.
@@ -297,7 +297,7 @@ class Net(Hooks, PrivateNames):
         last = self._index(end) if end else len(self._layers) - 1
         if first and first != self._next:
             require_bottoms(self, first, last)
-        self._run(first, last)
+        self._forward(first, last)
         # an output that the host might write to would be uploaded before the next forward overwrites it
         if end:
             results = {name: self._named_blobs[name].host_data for name in self.top_names[end]}
@@ -312,7 +312,6 @@ class Net(Hooks, PrivateNames):
 
         Keywords set the gradients of output blobs (or of the tops of `start`) first; losses start from their weights by themselves.
         """
-        self._require_backward()
         asked = self._require_blobs(diffs)
         startable = self.top_names[start] if start else self.outputs
         for name, array in top_diffs.items():
@@ -325,13 +324,10 @@ class Net(Hooks, PrivateNames):
         wanted = [*(self.bottom_names[end] if end else self.inputs), *asked]
         return {name: self.blobs[name].diff for name in wanted}
 
-    def _require_backward(self) -> None:
-        if self._forward_only:
-            raise NetError("backward on a net made with share=True in TEST: its data is gone; make it without share")
-
     def _backward(self, first: int, last: int) -> None:
         """Run layers first..last backward, downwards (by number, as pycaffe's)."""
-        self._require_backward()
+        if self._forward_only:
+            raise NetError("backward on a net made with share=True in TEST: its data is gone; make it without share")
         self._next = 0
         run_backward(self, first, last)
         if self.debug_info and last == 0:

@@ -20,8 +20,8 @@ from ..proto import (
 from .errors import NetError
 
 _LAYER = caffe_pb2.LayerParameter.DESCRIPTOR
-# "Convolution" -> "convolution_param", by the names of the messages
-_OWN = {
+# "Convolution" -> "convolution_param", for the layer types whose message is named after them
+OWN_FIELDS = {
     field.message_type.name.removesuffix("Parameter"): field.name
     for field in _LAYER.fields
     if field.message_type and field.name.endswith("_param")
@@ -212,20 +212,15 @@ def known_types() -> list[str]:
     return sorted({*layer_types(), *V1_TYPES.values()} - {""})
 
 
-def own_fields() -> dict[str, str]:
-    """The field of each layer type that has a message of its name: {"InnerProduct": "inner_product_param"}."""
-    return dict(_OWN)
-
-
 def own_field(type_name: str) -> str | None:
     """The field of LayerParameter that holds the parameters of a layer type alone, as "pooling_param"; None where there is none.
 
     Raises NetError for a layer whose param_field is no field.
     """
-    own = param_field(type_name) or _OWN.get(type_name)
-    if own and own not in _OWN.values():
+    own = param_field(type_name) or OWN_FIELDS.get(type_name)
+    if own and own not in OWN_FIELDS.values():
         raise NetError(
-            f"{type_name}: its param_field '{own}' is no message of LayerParameter{did_you_mean(own, _OWN.values())}"
+            f"{type_name}: its param_field '{own}' is no message of LayerParameter{did_you_mean(own, OWN_FIELDS.values())}"
         )
     return own
 

@@ -25,7 +25,7 @@ def seen(layer: Layer):
 
 
 class PrivateNames:
-    """Names that are private in pycaffe's Net. Blobs and layers go by their numbers in net.blobs and net.layers."""
+    """Names that are private in pycaffe's Net, beside _forward and _backward. Blobs and layers go by number, as in net.blobs and net.layers."""
 
     _layer_names = property(lambda self: self.layer_names)
     _blob_names = property(lambda self: list(self.blobs))
@@ -45,7 +45,3 @@ class PrivateNames:
 
     def _top_ids(self, layer: int) -> list[int]:
         return self._blob_numbers(self._layers[layer].param.top)
-
-    def _forward(self, first: int, last: int) -> float:
-        """Run layers first..last forward; the weighted sum of their losses."""
-        return self._run(first, last)

@@ -22,7 +22,7 @@ def time_layers(net: Net, backward: bool = True) -> list[LayerTime]:
     backward: run backward too, through the layers that a loss needs.
     """
     numbers = range(len(net._layers))
-    forward = [_seconds(net._run, number, number) for number in numbers]
+    forward = [_seconds(net._forward, number, number) for number in numbers]
     if backward:
         net.clear_param_diffs()
     back = {number: _seconds(run_backward, net, number, number) for number in reversed(numbers) if backward}

@@ -73,7 +73,10 @@ def read_text(path):
     if control and (path.endswith(_BINARY_SUFFIXES) or b"\0" in data):
         kind = os.path.splitext(path)[1] if path.endswith(_BINARY_SUFFIXES) else "binary"
         raise PrototxtError(f"{path}: a {kind} file is given where a prototxt is expected")
-    text = _COMMENT.sub(_readable, data.decode("utf-8-sig", errors="surrogateescape").replace("\r\n", "\n"))
+    text = data.decode("utf-8-sig", errors="surrogateescape").replace("\r\n", "\n")
+    if not _STRAY.search(text):
+        return text
+    text = _COMMENT.sub(_readable, text)
     for number, line in enumerate(text.split("\n"), 1):
         if stray := _STRAY.search(line):
             byte = ord(stray[0]) - 0xDC00

@@ -65,7 +65,7 @@ def test_smooth_l1_of_a_nan_is_one(device):
 
 
 def test_smooth_l1_compares_counts_and_asks_for_a_sigma(device):
-    with pytest.raises(ValueError, match="must hold the same number of values"):
+    with pytest.raises(ValueError, match="must hold the same number of items and values"):
         OneLayer('type: "SmoothL1Loss"', numbers(2, 3), numbers(2, 3), numbers(2, 4))
     with pytest.raises(ValueError, match="sigma must be above 0, not -1"):
         OneLayer('type: "SmoothL1Loss" smooth_l1_loss_param { sigma: -1 }', numbers(2, 3), numbers(2, 3))

@@ -120,7 +120,7 @@ class OfNothing(caffe.Layer):
 
 
 class Bare(caffe.Layer):
-    param_str_ = "its own"
+    pass
 
 
 class Stranger:
