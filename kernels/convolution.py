@@ -86,13 +86,15 @@ class _Chunk(NamedTuple):
     rows: int
 
 
-def _chunks(geometry: Geometry, like, images: int, channels: int, rows: int, width: int) -> list[_Chunk]:
-    """Cut a batch so that the columns of a chunk (a value for each tap and place) stay within the cache, or into images that are their own."""
+def _chunks(geometry: Geometry, like, images: int, channels: int, outputs: int, rows: int, width: int) -> list[_Chunk]:
+    """Cut a batch so that the columns of a chunk (a value for each tap and place) stay within the cache, on a GPU they and the rows within
+    the bytes for both; or into images that are their own.
+    """
     depth = channels * geometry.kernel[0] * geometry.kernel[1]
     if geometry.pointwise and rows * width >= _POINTWISE_PLACES and not on_gpu(like):
         return [_Chunk(image, 1, 0, rows) for image in range(images)]
     budget = (_GPU_BAND_BYTES if on_gpu(like) else _BAND_BYTES) // like.itemsize
-    at_once = budget // max(1, depth * rows * width)
+    at_once = budget // max(1, (depth + outputs if on_gpu(like) else depth) * rows * width)
     if at_once >= 1:
         return [_Chunk(image, min(at_once, images - image), 0, rows) for image in range(0, images, at_once)]
     if (
@@ -165,7 +167,7 @@ def correlate(x, weights, geometry: Geometry, out) -> None:
         return
     matrix = _grouped(weights.reshape(outputs, -1), geometry.group)
     places = out.shape[2] * out.shape[3]
-    for chunk in _chunks(geometry, x, *x.shape[:2], *out.shape[2:]):
+    for chunk in _chunks(geometry, x, *x.shape[:2], *out.shape[1:]):
         columns = _grouped(_columns(x, chunk, geometry, out.shape[3]), geometry.group)
         direct = chunk.images == 1
         if direct:
@@ -191,7 +193,7 @@ def correlate_backward_data(dy, weights, geometry: Geometry, dx) -> None:
     depth, out_width = channels * geometry.kernel[0] * geometry.kernel[1], dy.shape[3]
     if not geometry.pointwise:
         dx[...] = 0
-    for chunk in _chunks(geometry, dy, dy.shape[0], channels, *dy.shape[2:]):
+    for chunk in _chunks(geometry, dy, dy.shape[0], channels, *dy.shape[1:]):
         rows = _grouped(_rows_of(dy, chunk), geometry.group)
         places = chunk.images * chunk.rows * out_width
         if geometry.pointwise and chunk.images == 1:
@@ -213,7 +215,7 @@ def correlate_backward_weights(x, dy, geometry: Geometry, dweights) -> None:
     """dweights (O, C / group, kh, kw) += the gradient of `correlate` with respect to its weights."""
     outputs = dy.shape[1]
     matrix = _grouped(dweights.reshape(outputs, -1), geometry.group)
-    for chunk in _chunks(geometry, x, *x.shape[:2], *dy.shape[2:]):
+    for chunk in _chunks(geometry, x, *x.shape[:2], *dy.shape[1:]):
         columns = _grouped(_columns(x, chunk, geometry, dy.shape[3]), geometry.group)
         rows = _grouped(_rows_of(dy, chunk), geometry.group)
         for a, b, target in zip(rows, columns, matrix, strict=True):

@@ -76,9 +76,9 @@ def correlate(
         filters = filters.transpose(0, 2, 1)
     for part in _parts(out, x.shape[1] + outputs):
         tiles, target = _Tiles.over(part.stop - part.start, *out.shape[2:]), out[part]
-        patches = tiles.transformed("winograd_batched_patches", x[part], 1, "patches", *pads)
+        patches = tiles.transformed("winograd_batched_patches", x[part], 1, "columns", *pads)
         plane = outputs * tiles.row
-        results = workspace(out, _PLACES * plane, "results").reshape(_PLACES, outputs, tiles.row)
+        results = workspace(out, _PLACES * plane, "rows").reshape(_PLACES, outputs, tiles.row)
         matrix_product(filters, patches, results[:, :, : tiles.number])
         own, sizes = (bias, after.gain, after.shift), (int(after.rectified), *out.shape[1:])
         tiles.launch("winograd_batched_results", outputs, results, *own, target, *sizes, plane=plane)
@@ -91,8 +91,8 @@ def correlate_backward_weights(x, dy, pad: tuple[int, int], dweights) -> None:
         images = part.stop - part.start
         groups = images if number <= _FEW_FILTERS else 1
         tiles = _Tiles.over(images // groups, *dy.shape[2:])
-        patches = tiles.transformed("winograd_batched_patches", x[part], groups, "patches", *pad)
-        gradients = tiles.transformed("winograd_batched_gradients", dy[part], groups, "results")
+        patches = tiles.transformed("winograd_batched_patches", x[part], groups, "columns", *pad)
+        gradients = tiles.transformed("winograd_batched_gradients", dy[part], groups, "rows")
         sums = workspace(x, _PLACES * groups * number, "filters").reshape(_PLACES * groups, *dweights.shape[:2])
         matrix_product(gradients, patches.transpose(0, 2, 1), sums)
         launch("winograd_batched_weights", -(-number // _PIECE), _PIECE, sums, dweights, number, groups)

@@ -106,6 +106,9 @@ class _Windowed(Layer):
             f"maps from {least} on would, or {self.other_pad}"
         )
 
+    def recompute(self, bottom, top):
+        self.forward(bottom, top)
+
     def _parameters(self):
         return self.blobs[0].data, self.blobs[1].data if len(self.blobs) > 1 else None
 

@@ -144,7 +144,7 @@ class Layer:
         return None
 
     def buffers(self) -> list[Blob]:
-        """The layer's own blobs that hold nothing from one iteration to the next, so that a test net may use them too."""
+        """The layer's own blobs whose data is needed from its forward to its backward pass only, so that others may use them else."""
         return []
 
     def rewind(self) -> None:

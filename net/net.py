@@ -40,7 +40,8 @@ class Net(Hooks, PrivateNames):
     share: let blobs whose lives do not meet use one memory (gradients in TRAIN, data in TEST, which then cannot run backward), those of
     the net `beside` with them, so that what one net computes the other overwrites, and let layers do the work of those behind them (see
     fusion.py); asking for a blob that is gone raises RuntimeError; keep: names of blobs to spare; recompute: in TRAIN also let data share
-    memory that a pass over other data computes again (see recompute.py): half the memory of maps behind batch norm, for a pass more.
+    memory that a pass over other data computes again (see recompute.py): half the memory of maps behind batch norm, for a pass more; or names
+    of convolutions whose results are computed again as well, each for that convolution once more: backward can then run once for each forward.
     allow_python_layers: whether Python layers may import and run the modules that the model names.
     fill: False leaves parameters zero and, until they are asked for, without memory, for whoever wants the shapes only.
     input_shapes: shapes by name of inputs, or of data that inputs replace.
@@ -115,6 +116,8 @@ class Net(Hooks, PrivateNames):
         # which layers do the work of others; what feeds batch norm in place; what is computed again when; names of blobs overwritten in a pass
         self._fusions, self._parted, self._recomputes, self._gone = {}, {}, {}, {"data": set(), "diff": set()}
         self._next = 0  # the layer behind those that ran forward last
+        self._runs_backward_once = False  # a backward pass over a layer leaves nothing for a second one
+        self._above = 0  # the layers below this number have not run backward since they ran forward
         if share:
             plan(self, self._forward_only, set(keep), beside, recompute)
         self._make_public()
@@ -265,7 +268,7 @@ class Net(Hooks, PrivateNames):
     def _forward(self, first: int, last: int) -> float:
         """Run layers first..last forward (by number, as pycaffe's); the weighted sum of their losses."""
         whole = (first, last) == (0, len(self._layers) - 1)
-        self._next = last + 1
+        self._next = self._above = last + 1
         watched = self.debug_info or self._hooks
         if self._graph and whole and kernels.mode() == "gpu" and not watched:
             self._graph.run(lambda: run_forward(self, first, last))
@@ -328,7 +331,12 @@ class Net(Hooks, PrivateNames):
         """Run layers first..last backward, downwards (by number, as pycaffe's)."""
         if self._forward_only:
             raise NetError("backward on a net made with share=True in TEST: its data is gone; make it without share")
-        self._next = 0
+        if self._runs_backward_once and first >= self._above:
+            raise NetError(
+                f"backward from layer '{self.layer_names[first]}' a second time: a net that computes convolutions again (recompute) keeps "
+                "nothing for that; run forward before it"
+            )
+        self._next, self._above = 0, last
         run_backward(self, first, last)
         if self.debug_info and last == 0:
             log_parameters(self.learnable)

@@ -109,6 +109,8 @@ def share_buffers(net, beside) -> None:
             blob.share_data(other)
         else:
             blob.data_memory = instead.get(blob.data_memory, blob.data_memory)
+    if beside._runs_backward_once:  # what its layers hold lies where its blobs do
+        return
     theirs = beside.layers_by_name()
     for layer in net._layers:
         if layer.name in theirs:

@@ -1,37 +1,49 @@
-"""Data that training makes again in the backward pass instead of keeping it (`Net(share=True, recompute=True)`).
+"""Data that training makes again in the backward pass instead of keeping it (`Net(share=True, recompute=...)`).
 
 What batch norm by the batch's statistics writes follows in one pass from its input, which its gradient needs in any case, and an unpooled map
-from a quarter as many values. So those of them whose lives in the forward pass do not meet lie in one memory, and before the first layer that
-needs one runs backward it is made again. The backward pass mirrors the forward pass: what does not meet there does not meet here.
+from a quarter as many values. So those of them whose lives do not meet lie in one memory, and before the first layer that needs one runs
+backward it is made again. What a convolution writes may be made again as well, where its name is given: that takes the convolution once more.
 """
 
-from collections import Counter
 from typing import NamedTuple
 
+from ..blob import Blob
+from ..layers import Convolution, Deconvolution
+from ..proto import did_you_mean
+from .errors import NetError
 from .fusion import after
 
 
 class Recomputed(NamedTuple):
-    """The first top of a layer that can make it again: the names of the blobs with its data, the layers that write or read it in the forward
-    pass or need it in the backward pass, and of these the latter.
+    """The first top of a layer that can make it again: the blobs with its data, the layers that write or read it in the forward pass, and
+    those that need it in the backward pass.
     """
 
-    names: list[str]
+    blobs: list[Blob]
     steps: set[int]
     needed_by: set[int]
 
 
-def find_recomputed(net) -> dict[int, Recomputed]:
-    """What a net that runs backward can make again, by the number of the layer that does."""
-    found = {id(_memory(net, number)): number for number in range(len(net._layers)) if _can_recompute(net, number)}
+def find_recomputed(net, convolutions: set[str]) -> dict[int, Recomputed]:
+    """What a net that runs backward can make again, by the number of the layer that does; of convolutions those of these names.
+
+    Raises NetError for a name of no convolution, or of one whose result cannot be made again.
+    """
+    asked = _numbers(net, convolutions)
+    found = {}
+    for number, layer in enumerate(net._layers):
+        if (layer.recomputes or number in asked) and _can_recompute(net, number):
+            found[id(_memory(net, number))] = number
+        elif number in asked:
+            raise _refused(net, layer.name, "what a layer works on in place cannot be made again")
     recomputed = {number: Recomputed([], set(), set()) for number in found.values()}
 
     def of(blob) -> Recomputed | None:
         return recomputed.get(found.get(id(blob.data_memory)))
 
-    for name, blob in net._named_blobs.items():
+    for blob in {id(blob): blob for _, *sides in net.connections() for blobs in sides for blob in blobs}.values():
         if own := of(blob):
-            own.names.append(name)
+            own.blobs.append(blob)
     for number, (layer, bottom, top) in enumerate(net.connections()):
         for own in filter(None, map(of, (*bottom, *top))):
             own.steps.add(number)
@@ -41,9 +53,23 @@ def find_recomputed(net) -> dict[int, Recomputed]:
     for number in sorted(recomputed, reverse=True):  # what a map is made of is needed where the map is
         for own in filter(None, map(of, net._bottoms[number])):
             own.needed_by.update(recomputed[number].needed_by)
-    for own in recomputed.values():
-        own.steps.update(own.needed_by)
     return recomputed
+
+
+def _numbers(net, convolutions: set[str]) -> set[int]:
+    """The numbers of the convolutions of these names. Raises NetError."""
+    found = {
+        layer.name: number
+        for number, layer in enumerate(net._layers)
+        if isinstance(layer, (Convolution, Deconvolution)) and len(layer.param.top) == 1
+    }
+    for name in sorted(convolutions - set(found)):
+        raise _refused(net, name, f"no convolution with one top has that name{did_you_mean(name, found)}")
+    return {found[name] for name in convolutions}
+
+
+def _refused(net, name: str, why: str) -> NetError:
+    return NetError(f"{net.model_file or 'net'}: recompute names '{name}': {why}")
 
 
 def _memory(net, number: int):
@@ -52,18 +78,10 @@ def _memory(net, number: int):
 
 def _can_recompute(net, number: int) -> bool:
     """Whether the layer's first top can be made again from bottoms that lie elsewhere: nothing works in place on either afterwards."""
-    if not net._layers[number].recomputes:
-        return False
     bottoms = {id(blob.data_memory) for blob in net._bottoms[number]}
     later = net.connections()[net._fusions.get(number, number) + 1 :]
     overwritten = {id(blob.data_memory) for _, bottom, top in later for blob in top if blob in bottom}
     return id(_memory(net, number)) not in bottoms | overwritten and not bottoms & overwritten
-
-
-def sharing_memory(net, recomputed: dict[int, Recomputed]) -> dict[int, Recomputed]:
-    """Those whose memory others use as well, once that is planned: their data is gone when the backward pass begins."""
-    users = Counter(id(_memory(net, number)) for number in recomputed)
-    return {number: one for number, one in recomputed.items() if users[id(_memory(net, number))] > 1}
 
 
 def recomputes_before(gone: dict[int, Recomputed]) -> dict[int, list[int]]:

@@ -21,8 +21,8 @@ _WRITE_FILES = ("HDF5Output", "MatWrite")  # which a dry run is not to do
 class Need(NamedTuple):
     """Bytes of GPU memory that the arrays of a run take.
 
-    peak: the most at any moment; of it parameters, their gradients, momentum, the blobs' data and gradients; rest: what layers keep for
-    themselves, workspaces of the products and temporary arrays
+    peak: the most at any moment; of it parameters, their gradients, momentum, the blobs' data and gradients (as data what serves both);
+    rest: what layers keep for themselves, workspaces of the products and temporary arrays
     """
 
     peak: int
@@ -43,7 +43,7 @@ def training_need(
     """Of a SolverParameter's training, its test nets included.
 
     batch: of the train net; shapes: of data by name, where the definition does not say them or others are meant; a test net keeps those that
-    its own definition says. precision: as Net takes it. The solver's `recompute` counts.
+    its own definition says. precision: as Net takes it. The solver's `recompute` and `recompute_convolution` count.
     Raises FileNotFoundError, PrototxtError, NetError, SolverError.
     """
     dry = caffe_pb2.SolverParameter()

@@ -48,7 +48,7 @@ class Solver:
         train, tests = find_train_net(param, self.file), find_test_nets(param, self.file)
         weights = weights_to_load(param, self.file, weights)
         self.seed = param.random_seed if param.random_seed >= 0 else current_seed()
-        self._net_options = {"recompute": param.recompute} | net_options
+        self._net_options = {"recompute": list(param.recompute_convolution) or param.recompute} | net_options
         self.iter = 0
         self.losses: deque[float] = deque(maxlen=param.average_loss)
         self.net = self._build(train, "Creating training net")
@@ -89,7 +89,8 @@ class Solver:
     def _build(self, source, what: str, beside=None):
         place = f"net file: {source.model}" if isinstance(source.model, str) else source.field
         logger.info("%s from %s", what, place)
-        return source.build(self.seed, beside=beside, **self._net_options)
+        of_test = {"recompute": False} if beside else {}
+        return source.build(self.seed, beside=beside, **self._net_options | of_test)
 
     def _load(self, weights: list[str]) -> None:
         """Copy weights into the train net, and into what a test net has of its own."""

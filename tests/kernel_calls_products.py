@@ -54,7 +54,7 @@ def _products(dtype):
 def _in_bands(dtype):
     """A batch cut into single rows, as a large one is cut into bands."""
     plain = convolution._chunks
-    convolution._chunks = lambda geometry, like, images, channels, rows, width: [
+    convolution._chunks = lambda geometry, like, images, channels, outputs, rows, width: [
         convolution._Chunk(image, 1, row, 1) for image in range(images) for row in range(rows)
     ]
     try:

@@ -146,7 +146,7 @@ def test_data_layers_prepare_224_pixels(path, phase, kind, side):
     training = phase == caffe_pb2.TRAIN
     assert (data.type, list(data.top)) == (kind, ["data", "label"])
     assert (images.new_height, images.new_width, transform.crop_size) == (side, side, 224)
-    assert (transform.mirror, images.shuffle, images.batch_size) == (training, True, 32 if training else 8)
+    assert (transform.mirror, images.shuffle, images.batch_size) == (training, True, 64 if training else 8)
     assert [round(v, 3) for v in transform.mean_value] == [104.008, 116.669, 122.675]
     assert (images.label_type, images.ignore_label) == (caffe_pb2.ImageDataParameter.PIXEL, 255)
     assert images.source.startswith(images.root_folder + "/") and not images.antialias

@@ -73,7 +73,15 @@ def test_the_prediction_is_what_arrays_take_of_a_gpu(gpu, monkeypatch, model):
         assert watch.peak == pytest.approx(predicted.peak, rel=0.05)
 
 
-@pytest.mark.parametrize("fields", ["", "test_iter: 2 test_interval: 2", "clip_gradients: 1 iter_size: 2"])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        "",
+        "test_iter: 2 test_interval: 2",
+        "clip_gradients: 1 iter_size: 2",
+        'test_iter: 2 test_interval: 2 recompute: true recompute_convolution: "conv"',
+    ],
+)
 def test_the_prediction_covers_data_layers_test_nets_and_clipping(record, tmp_path, fields):
     path = str(tiny_training.write_seg_solver(tmp_path, fields))
     predicted = training_need(read_solver(path), path)
@@ -121,18 +129,30 @@ def test_the_papers_training_takes_as_few_batches_an_update_as_12_gb_allow(stage
     assert training_need(param, path, batch).peak <= room < training_need(param, path, 2 * batch).peak
 
 
-def test_recompute_lets_a_gpu_of_12_gb_train_batches_of_32():
+def test_what_is_computed_again_lets_a_gpu_of_12_gb_train_batches_of_64():
     param = read_solver(STAGE_2)
-    assert param.recompute
-    recomputed = training_need(param, str(STAGE_2), 32)
+    everything = training_need(param, str(STAGE_2), 64)
+    param.ClearField("recompute_convolution")
+    maps = training_need(param, str(STAGE_2), 64)
     param.recompute = False
-    kept = training_need(param, str(STAGE_2), 32)
-    assert recomputed.peak < 12_000_000_000 - CONTEXT < kept.peak
-    assert recomputed.data < 0.6 * kept.data and recomputed.diffs == kept.diffs
-    with_it, without = (f"{(need.peak + CONTEXT) / 1e9:.1f}" for need in (recomputed, kept))
+    nothing = training_need(param, str(STAGE_2), 64)
+    assert everything.peak < 12_000_000_000 - CONTEXT < maps.peak
+    assert maps.data < 0.6 * nothing.data and maps.diffs == nothing.diffs
+    assert everything.data + everything.diffs < 0.75 * (maps.data + maps.diffs)
+    said = [f"{(need.peak + CONTEXT) / 1e9:.1f}" for need in (everything, maps, nothing)]
     for name in ("solver/stage1.prototxt", "solver/stage2.prototxt", "docs/gpu.md", "docs/kernels.md"):
         text = (ROOT / name).read_text()
-        assert f"{with_it} GB" in text and without in text, name
+        assert all(f"{size} GB" in text for size in said), name
+
+
+def test_the_convolutions_of_stage_2_that_are_computed_again_take_a_twentieth_of_its_products():
+    param = read_solver(STAGE_2)
+    net = Net(
+        param.net, caffe_pb2.TRAIN, fill=False, input_shapes={"data": (1, 3, 224, 224), "label": (1, 1, 224, 224)}
+    )
+    products = {layer.name: layer.multiply_adds(bottom, top) for layer, bottom, top in net.connections()}
+    again = sum(products[name] for name in param.recompute_convolution)
+    assert 0.045 < again / (3 * sum(products.values())) < 0.05  # a training step: forward, and two products backward
 
 
 def test_a_dry_run_takes_no_memory_of_this_machine_and_leaves_the_mode(record):

@@ -39,8 +39,8 @@ def test_the_table_holds_the_need_of_each_batch_with_cudas_own_share():
 def test_the_largest_batch_is_named_with_the_iter_size_that_keeps_an_update():
     last = call("memory", ROOT, "--solver", STAGE_2, "--fit", "12GB").stdout.splitlines()[-2:]
     batch = int(re.match(r"the largest batch that fits 12\.00 GB is (\d+),", last[0])[1])
-    assert 32 <= batch < 64
-    assert last[1] == "for 64 examples an update: batch_size: 32 and iter_size: 2"
+    assert 64 <= batch < 128
+    assert last[1] == "for 64 examples an update: batch_size: 64 and iter_size: 1"
 
 
 def test_what_does_not_fit_at_all_is_said():
