@@ -1,7 +1,9 @@
 """Data: images and classes from an LMDB, as Caffe's convert_imageset writes it."""
 
+import gc
 import os
 import threading
+import time
 import weakref
 from array import array
 from contextlib import contextmanager
@@ -19,6 +21,12 @@ from .reading import TransformedImages, first_number, located
 # of the data bases that are open, by device and inode of the file: LMDB allows a process to open each once
 _open: weakref.WeakValueDictionary[tuple[int, int] | str, "Records"] = weakref.WeakValueDictionary()
 _opening = threading.Lock()
+_PATIENCE = (
+    0.001,
+    0.01,
+    0.1,
+    1,
+)  # seconds between attempts, in which a thread that read ahead for a net that is gone ends
 
 
 class Records:
@@ -107,8 +115,9 @@ def _environment(path: str):
     """The LMDB at a path, open for reading without a lock file, so that it may lie where nothing can be written."""
     if os.path.exists(os.path.join(path, "CURRENT")):
         raise ValueError(f"{path}: a LevelDB, which is not read here: copy its records into an LMDB (docs/data.md)")
-    with _lmdb(path) as lmdb:
-        environment = lmdb.open(path, subdir=os.path.isdir(path), readonly=True, lock=False)
+    if os.path.isdir(path) and not os.path.exists(_file(path)):
+        raise ValueError(f"{path}: a folder without data.mdb is no LMDB: give the folder that holds it")
+    environment = _opened(path)
     # LMDB maps the file, and what is missing at its end would kill the process
     wanted = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
     size = os.path.getsize(_file(path))
@@ -116,6 +125,22 @@ def _environment(path: str):
         environment.close()
         raise ValueError(f"{path}: the data base is cut off: {size} bytes of {wanted}")
     return environment
+
+
+def _opened(path: str):
+    """Raises ValueError."""
+    for seconds in (*_PATIENCE, 0):
+        with _lmdb(path) as lmdb:
+            try:
+                return lmdb.open(path, subdir=os.path.isdir(path), readonly=True, lock=False)
+            except lmdb.Error as error:
+                if "already open in this process" not in str(error):
+                    raise
+        gc.collect()  # a net that is gone may have it still
+        time.sleep(seconds)
+    raise ValueError(
+        f"{path}: this program itself has it open, outside of any net, and LMDB opens a data base once: close that first (env.close())"
+    )
 
 
 def read_datum(stored: bytes, flags: int) -> tuple[np.ndarray, int]:

@@ -6,12 +6,14 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 
 import cv2
 import numpy as np
 import pytest
 from one_layer import TEST, TRAIN, OneLayer
 
+from deconvnet.core.layers import data
 from deconvnet.core.layers.data import Records
 from deconvnet.core.proto import caffe_pb2
 
@@ -217,6 +219,25 @@ def test_a_data_base_is_closed_with_its_last_reader(tmp_path):
     lmdb.open(str(tmp_path / "base"), readonly=True, lock=False).close()
 
 
+def test_a_data_base_that_a_thread_is_about_to_close_is_waited_for(tmp_path):
+    """The last batch is still being read ahead when a net goes."""
+    write(tmp_path / "base", THREE)
+    held = lmdb.open(str(tmp_path / "base"), readonly=True, lock=False)
+    closing = threading.Timer(0.05, held.close)
+    closing.start()
+    assert len(Records.of(str(tmp_path / "base"))) == 3
+    closing.join()
+
+
+def test_a_data_base_that_the_program_itself_has_open_is_to_be_closed_first(tmp_path, monkeypatch):
+    monkeypatch.setattr(data, "_PATIENCE", (0,))
+    write(tmp_path / "base", THREE)
+    with lmdb.open(str(tmp_path / "base"), map_size=2**24):
+        with pytest.raises(ValueError, match=r"base: this program itself has it open.*env\.close\(\)"):
+            Records.of(str(tmp_path / "base"))
+    assert len(Records.of(str(tmp_path / "base"))) == 3
+
+
 def test_a_data_base_that_took_the_place_of_an_open_one_is_read(layer_of, tmp_path):
     first = layer_of(THREE)
     assert first.forward()[1].tolist() == [3, 1000]
@@ -272,7 +293,12 @@ def test_what_is_no_data_base_is_said(tmp_path):
     (tmp_path / "text").write_text("no LMDB" * 3000)
     (tmp_path / "level").mkdir()
     (tmp_path / "level/CURRENT").write_text("MANIFEST-000001")
-    for name, said in {"empty": "not an LMDB", "none": "is empty", "text": "not an LMDB", "level": "a LevelDB"}.items():
+    for name, said in {
+        "empty": "without data.mdb",
+        "none": "is empty",
+        "text": "not an LMDB",
+        "level": "a LevelDB",
+    }.items():
         with pytest.raises(ValueError, match=f"{name}: .*{said}"):
             Records.of(str(tmp_path / name))
 
