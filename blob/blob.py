@@ -226,7 +226,9 @@ class HostBlob:
         return self._blob.count
 
     def reshape(self, *shape: int) -> None:
-        """Take a new shape; the layers above follow at the next forward or net.reshape()."""
+        """Take a new shape; the layers above follow at the next forward or net.reshape(). Raises TypeError for a list of sizes."""
+        if any(isinstance(size, (list, tuple, np.ndarray)) for size in shape):
+            raise TypeError(f"reshape takes the sizes one by one, reshape(1, 3, 224, 224), not {shape[0]!r}")
         self._blob.reshape(*shape)
 
     def _legacy(self, axis: int) -> int:

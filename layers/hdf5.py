@@ -133,7 +133,7 @@ def _opened(path: str) -> h5py.File:
 class HDF5Output(Layer):
     """Two bottoms into the datasets `data` and `label` of a file (Caffe's HDF5Output); each forward appends along the first axis.
 
-    The first forward makes the file anew.
+    The first forward makes the file anew. Arrays have four axes at least, as Caffe's: those that a bottom lacks are of one place.
     """
 
     bottoms = (2, 2)
@@ -156,20 +156,20 @@ class HDF5Output(Layer):
             raise ValueError(f"its bottoms have the shapes {shapes}: they must hold the same number of items")
 
     def forward(self, bottom, top):
+        arrays = [blob.host_data.reshape(*blob.shape, *(1,) * (4 - len(blob.shape))) for blob in bottom]
         if self._file is None:
             self._file = self._created()
-            for name, blob in zip(("data", "label"), bottom, strict=True):
-                self._file.create_dataset(
-                    name, (0, *blob.shape[1:]), self.dtype, maxshape=(None, *blob.shape[1:]), chunks=True
-                )
-        for name, blob in zip(("data", "label"), bottom, strict=True):
-            rows = self._file[name]
-            if rows.shape[1:] != blob.shape[1:]:
+            for name, array in zip(("data", "label"), arrays, strict=True):
+                item = array.shape[1:]
+                self._file.create_dataset(name, (0, *item), self.dtype, maxshape=(None, *item), chunks=True)
+        for name, array in zip(("data", "label"), arrays, strict=True):
+            rows, item = self._file[name], array.shape[1:]
+            if rows.shape[1:] != item:
                 raise ValueError(
-                    f"{self.path}: items of {name} had the shape {rows.shape[1:]}, now {blob.shape[1:]}: they must be the same"
+                    f"{self.path}: items of {name} had the shape {rows.shape[1:]}, now {item}: they must be the same"
                 )
-            rows.resize(len(rows) + blob.shape[0], axis=0)
-            rows[len(rows) - blob.shape[0] :] = blob.host_data
+            rows.resize(len(rows) + len(array), axis=0)
+            rows[len(rows) - len(array) :] = array
         self._file.flush()
         if self._plain.error is not None:
             raise self._unwritable(self._plain.error)

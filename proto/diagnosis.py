@@ -97,6 +97,13 @@ def unknown_field(name, place, descriptor):
     hint = other_syntax(name, descriptor)
     if hint:
         return f"{problem}; {hint}"
+    if (
+        descriptor.name == "NetParameter"
+        and name in descriptor.file.message_types_by_name["SolverParameter"].fields_by_name
+    ):
+        return (
+            f"{problem}; a solver has it: where a net is wanted, give the file that the solver's net or train_net names"
+        )
     near = did_you_mean(name, [field.name for field in descriptor.fields])
     inside = messages_with(name, descriptor.fields)
     return f"{problem}; it belongs in {' or '.join(inside[:3])}" if inside and not near else problem + near

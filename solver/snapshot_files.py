@@ -189,6 +189,17 @@ def find_snapshot(place: str, prefix: str = "") -> str:
     raise SolverError(f"no snapshot of {prefix} is whole: {'; '.join(broken.values())}")
 
 
+def warn_of_earlier(prefix: str) -> None:
+    """Log where an earlier run's snapshots lie, which a new run overwrites one by one."""
+    newest = next((file for file in _files(prefix) if file.is_state), None)
+    if newest is not None:
+        logger.warning(
+            "%s is of an earlier run, whose snapshots this one will overwrite; to go on from it, stop and resume from %s",
+            newest.path,
+            prefix,
+        )
+
+
 def _tell_skipped(files: list[_File], broken: dict[int, str], taken: str) -> None:
     if files:
         names = ", ".join(os.path.basename(file.path) for file in files)
@@ -202,6 +213,11 @@ def _prefix_in(folder: str, prefix: str) -> str:
     names = sorted({match["prefix"] for match in matches if match and match[3] == "solverstate" and not match[5]})
     if os.path.basename(prefix) in names:
         return os.path.join(folder, os.path.basename(prefix))
+    if names and prefix:
+        raise SolverError(
+            f"{folder}: holds no snapshots of this solver's snapshot_prefix '{prefix}', but of "
+            f"{', '.join(os.path.join(folder, name) for name in names)}; name the one that is meant"
+        )
     if not names:
         raise FileNotFoundError(f"no such snapshot: the folder {folder} holds no .solverstate")
     if len(names) > 1:

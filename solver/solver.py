@@ -51,9 +51,10 @@ class Solver:
         self._net_options = {"recompute": list(param.recompute_convolution) or param.recompute} | net_options
         self.iter = 0
         self.losses: deque[float] = deque(maxlen=param.average_loss)
-        self.net = self._build(train, "Creating training net")
+        self.net = self._build(train, "Creating training net from")
         self.test_nets = [
-            self._build(test, f"Creating test net (#{number})", self.net) for number, test in enumerate(tests)
+            self._build(test, f"Creating test net (#{number}) specified by", self.net)
+            for number, test in enumerate(tests)
         ]
         self.history = [
             Blob(parameter.blob.shape, self.net.dtype)
@@ -88,7 +89,7 @@ class Solver:
 
     def _build(self, source, what: str, beside=None):
         place = f"net file: {source.model}" if isinstance(source.model, str) else source.field
-        logger.info("%s from %s", what, place)
+        logger.info("%s %s", what, place)
         of_test = {"recompute": False} if beside else {}
         return source.build(self.seed, beside=beside, **self._net_options | of_test)
 
@@ -146,6 +147,8 @@ class Solver:
             snapshot_files.require_writable(param.snapshot_prefix)
         logger.info("Solving %s", self.net.name)
         logger.info("Learning Rate Policy: %s", param.lr_policy)
+        if resume_file is None and not self.iter:
+            snapshot_files.warn_of_earlier(param.snapshot_prefix)
         if resume_file is not None:
             logger.info("Restoring previous solver status from %s", os.fspath(resume_file))
             self.restore(resume_file)
@@ -194,6 +197,8 @@ class Solver:
                 if self.stopped:
                     return
             shown = bool(param.display) and self.iter % param.display == 0
+            if param.debug_info:
+                self.net.debug_info = shown
             for on_start, _ in self._callbacks:
                 on_start()
             self.losses.append(self._accumulate())
@@ -365,7 +370,10 @@ class SGDSolver(Solver):
 
     def apply_update(self, shown=False):
         param = self.param
+        drops = self.policy.drops
         rate = self.policy.advance(self.iter)
+        if param.lr_policy == "multistep" and self.policy.drops > drops:
+            logger.info("MultiStep Status: Iteration %d, step = %d", self.iter, self.policy.drops)
         if shown:
             logger.info("Iteration %d, lr = %g", self.iter, rate)
         scale = self._clip(shown)

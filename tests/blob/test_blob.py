@@ -107,6 +107,12 @@ def test_python_sees_numpy_arrays_and_legacy_axes(device):
     assert (seen.num, seen.channels, seen.height, seen.width) == (7, 2, 1, 1) and blob.shape == (7, 2)
 
 
+@pytest.mark.parametrize("sizes", [[2, 3], (2, 3), np.array([2, 3])])
+def test_sizes_are_given_one_by_one(sizes):
+    with pytest.raises(TypeError, match=r"reshape takes the sizes one by one, reshape\(1, 3, 224, 224\), not .*2, 3"):
+        HostBlob(Blob()).reshape(sizes)
+
+
 def test_legacy_axes_are_for_at_most_four():
     with pytest.raises(ValueError, match="at most four"):
         HostBlob(Blob((1, 2, 3, 4, 5))).num  # noqa: B018

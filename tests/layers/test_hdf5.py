@@ -201,12 +201,14 @@ def test_each_forward_appends_to_the_output(device, tmp_path):
     with h5py.File(path) as file:
         assert set(file) == {"data", "label"}
         for name, parts in zip(("data", "label"), zip(*batches, strict=True), strict=True):
-            np.testing.assert_array_equal(file[name][()], np.concatenate(parts))
+            written = np.concatenate(parts)
+            assert file[name].shape == (7, 3 if name == "data" else 1, 1, 1)  # as Caffe writes it
+            np.testing.assert_array_equal(file[name][()].reshape(written.shape), written)
     again = output_net(path)  # a new net makes the file anew, at its first forward
     again.forward(x=batches[2][0], y=batches[2][1])
     again.close()
     with h5py.File(path) as file:
-        assert file["data"].shape == (1, 3)
+        assert file["data"].shape == (1, 3, 1, 1)
 
 
 def test_an_output_that_cannot_be_written_is_named(tmp_path):
@@ -218,7 +220,7 @@ def test_an_output_that_cannot_be_written_is_named(tmp_path):
     with pytest.raises(NetError, match="they must hold the same number of items"):
         net.forward(x=np.zeros((2, 3)), y=np.zeros(3))
     net.forward(x=np.zeros((2, 3)), y=np.zeros(2))
-    with pytest.raises(NetError, match=r"items of data had the shape \(3,\), now \(4,\)"):
+    with pytest.raises(NetError, match=r"items of data had the shape \(3, 1, 1\), now \(4, 1, 1\)"):
         net.forward(x=np.zeros((2, 4)), y=np.zeros(2))
     net.close()
 

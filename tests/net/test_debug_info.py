@@ -78,7 +78,7 @@ def test_a_net_that_is_not_asked_says_nothing(capsys):
 
 @pytest.mark.parametrize("asked", ["true", "false"])
 def test_a_solver_that_is_asked_asks_its_nets(capsys, asked):
-    fields = f'base_lr: 0.1 lr_policy: "fixed" test_iter: 1 test_interval: 1 debug_info: {asked} net_param {{ {NET} }}'
+    fields = f'base_lr: 0.1 lr_policy: "fixed" test_iter: 1 test_interval: 9 display: 2 debug_info: {asked} net_param {{ {NET} }}'
     solver = SGDSolver(proto.parse(fields.replace("debug_info: true\n", ""), caffe_pb2.SolverParameter()))
     said(capsys)
     solver.test()
@@ -87,3 +87,5 @@ def test_a_solver_that_is_asked_asks_its_nets(capsys, asked):
     trained = said(capsys)
     assert any("[Forward] Layer ip" in line for line in tested) == (asked == "true")
     assert any("[Backward] All net params" in line for line in trained) == (asked == "true")
+    solver.step(1)  # not displayed: Caffe logs nothing of it either
+    assert said(capsys) == []

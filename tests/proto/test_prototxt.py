@@ -52,6 +52,7 @@ def test_every_form_of_text_format_is_read():
          "unknown field 'kernel_siz' in convolution_param; did you mean 'kernel_size'?"),
         ("name: 'x'\nlyer { }", 2, "unknown field 'lyer' in net; did you mean 'layer'?"),
         ("layer {\n kernel_size: 3 }", 2, "unknown field 'kernel_size' in layer; it belongs in convolution_param"),
+        ("net: 'a.prototxt'", 1, "unknown field 'net' in net; a solver has it: where a net is wanted, give the file that"),
         ("layer { qqq: 3 }", 1, "unknown field 'qqq' in layer"),
         ("layer {\n blobs_lr: 1 }", 2, "unknown field 'blobs_lr' in layer; in layer { } it is param { lr_mult"),
         ("layers {\n lr_mult: 1 }", 2, "unknown field 'lr_mult' in layers; in layers { } it is blobs_lr"),

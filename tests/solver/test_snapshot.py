@@ -177,20 +177,22 @@ def test_an_hdf5_snapshot_is_in_caffes_layout(tmp_path):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_snapshot_diff_stores_the_gradients_beside_the_weights(tmp_path, form):
+def test_snapshot_diff_stores_the_last_update_beside_the_weights(tmp_path, form):
     fields = f'snapshot_prefix: "{tmp_path}/x" snapshot_format: {form} snapshot_diff: true'
     solver = SGDSolver(dummy_solver(fields))
+    before = {name: [array.copy() for array in arrays] for name, arrays in solver.net.arrays().items()}
     solver.step(1)
     resumed = SGDSolver(dummy_solver(fields))
     resumed.restore(solver.snapshot())
     assert_same(resumed.net.arrays(), solver.net.arrays())
-    assert_same(
-        gradients_in(tmp_path, form), {name: [b.diff for b in blobs] for name, blobs in solver.net.params.items()}
-    )
+    for name, updates in diffs_in(tmp_path, form).items():
+        for update, old, new in zip(updates, before[name], solver.net.arrays()[name], strict=True):
+            np.testing.assert_allclose(update, old - new, rtol=0, atol=1e-7)
+            assert update.any()
 
 
-def gradients_in(folder, form):
-    """The gradients of the snapshot of iteration 1, by h5py or protobuf alone."""
+def diffs_in(folder, form):
+    """The diffs of the snapshot of iteration 1, by h5py or protobuf alone."""
     if form == "HDF5":
         with h5py.File(folder / "x_iter_1.caffemodel.h5") as file:
             return {name: [layer[str(i)][()] for i in range(len(layer))] for name, layer in file["diff"].items()}

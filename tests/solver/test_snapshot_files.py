@@ -246,7 +246,28 @@ def test_in_a_folder_of_several_runs_the_solvers_own_is_taken_or_one_must_be_nam
     assert find_snapshot(str(tmp_path), "elsewhere/x") == f"{tmp_path}/x_iter_1.solverstate"
     assert find_snapshot(str(tmp_path / "x_iter_3")) == f"{tmp_path}/x_iter_3_iter_2.solverstate"
     with pytest.raises(SolverError, match=f"snapshots of several runs; name one of {tmp_path}/x, {tmp_path}/x_iter_3"):
-        find_snapshot(str(tmp_path), "y")
+        find_snapshot(str(tmp_path))
+
+
+def test_another_runs_snapshots_in_a_folder_are_not_taken_for_the_solvers_own(tmp_path):
+    train(tmp_path, 1, name="stage1")
+    with pytest.raises(
+        SolverError, match=f"no snapshots of this solver's snapshot_prefix 'y/stage2', but of {tmp_path}/stage1; name"
+    ):
+        find_snapshot(str(tmp_path), "y/stage2")
+    assert find_snapshot(str(tmp_path / "stage1"), "y/stage2") == f"{tmp_path}/stage1_iter_1.solverstate"
+
+
+def test_a_new_run_that_will_overwrite_an_earlier_ones_snapshots_says_so(tmp_path, capsys):
+    solver = SGDSolver(dummy_solver(f'snapshot_prefix: "{tmp_path}/x" max_iter: 2'))
+    solver.solve()
+    assert "earlier run" not in capsys.readouterr().err
+    SGDSolver(solver.param).solve()
+    said = capsys.readouterr().err
+    assert f"{tmp_path}/x_iter_2.solverstate is of an earlier run, whose snapshots this one will overwrite" in said
+    assert f"resume from {tmp_path}/x" in said
+    SGDSolver(solver.param).solve(f"{tmp_path}/x_iter_2.solverstate")
+    assert "earlier run" not in capsys.readouterr().err
 
 
 def cut(path, share):
