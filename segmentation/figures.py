@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from . import inference
-from .voc import VOID, palette
+from .voc import VOID, palette, replacing
 
 _PANEL = 2.1  # inches, the longer side of a picture
 _HEADING, _LEGEND = 0.3, 0.4  # inches above each row of pictures, and below all of them
@@ -142,7 +142,8 @@ class _Page:
                     handlelength=1.2, handleheight=1.0, columnspacing=1.4, borderaxespad=0.2,
                 )  # fmt: skip
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.page.savefig(self.path)
+            with replacing(self.path) as file:
+                self.page.savefig(file, format="png")
         plt.close(self.page)
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .voc import palette
+from .voc import palette, replacing
 
 _HEAD, _LEGEND = 0.7, 0.5  # inches above and below the pictures
 
@@ -35,7 +35,8 @@ def draw_report(path, examples, names, curves, accuracy="seg-accuracy", title=""
     _draw_curves(chart, curves, accuracy)
     figure.suptitle(title, fontsize=13, fontweight="bold", y=1 - 0.1 / size[1])
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
+    with replacing(path) as file:
+        figure.savefig(file, format="png")
     plt.close(figure)
 
 

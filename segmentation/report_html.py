@@ -9,7 +9,7 @@ import numpy as np
 from . import report_pictures as pictures
 from .evaluation import confusion, read_case, scores
 from .score_files import score_rows
-from .voc import VOID, DataError, palette, read_image
+from .voc import VOID, DataError, palette, read_image, replacing
 
 _PAGE = Path(__file__).with_name("report_page.html")
 _LISTED_CONFUSIONS = 10
@@ -20,6 +20,7 @@ def write_report(path, evaluation, names, title, shown=6, provenance=None):
 
     names: the classes from background on; shown: how many of the worst and of the best images to show with label,
     prediction and error map, which are read again for it; provenance: {what: text} for the page's foot.
+    Raises OSError that names `path`.
     """
     result = scores(evaluation.matrix)
     ranked = _ranked(evaluation.images)
@@ -42,7 +43,8 @@ def write_report(path, evaluation, names, title, shown=6, provenance=None):
         made="".join(f"<dt>{escape(k)}</dt><dd>{escape(str(v))}</dd>" for k, v in (provenance or {}).items()),
     )
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    Path(path).write_text(page, encoding="utf-8")
+    with replacing(path) as file:
+        file.write(page.encode())
 
 
 def _ranked(images):

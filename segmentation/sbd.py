@@ -104,20 +104,34 @@ def require_classes(path, label):
 
 
 def lists(voc, sbd=None):
-    """The image ids of each list: {name: [id]}. Raises FileNotFoundError.
+    """The image ids of each list: {name: [id]}. Raises FileNotFoundError; DataError where one is empty or an id has a blank.
 
     train, val and trainval are VOC's. With SBD there are trainaug, what the field trains on to be scored on val: VOC's
     train and all of SBD's images, train and val, that are not in VOC's val; and trainvalaug, val as well, which the
     paper trains on to be scored on the test server. IMAGES says how many there are of each.
     """
-    train, val = read_ids(voc.split("train")), read_ids(voc.split("val"))
+    train, val = _read_split(voc.split("train")), _read_split(voc.split("val"))
     found = {"train": train, "val": val, "trainval": sorted(train + val)}
     if sbd is not None:
-        more = read_ids(sbd.split("train")) + read_ids(sbd.split("val"))
+        more = _read_split(sbd.split("train")) + _read_split(sbd.split("val"))
         labelled = set(train + val)
         found["trainaug"] = train + [image_id for image_id in dict.fromkeys(more) if image_id not in labelled]
         found["trainvalaug"] = found["trainaug"] + val
     return found
+
+
+def _read_split(path):
+    """The ids of a list, which the example lists can hold."""
+    ids = read_ids(path)
+    if not ids:
+        raise DataError(f"{path}: an empty list; one image id a line is expected")
+    blank = next((image_id for image_id in ids if len(image_id.split()) > 1), None)
+    if blank:
+        raise DataError(
+            f"{path}: the id '{blank}' has a blank, which separates image and label in example lists: "
+            "rename its files and write the new name here"
+        )
+    return ids
 
 
 def merge(voc, sbd, out, skip_damaged=False, workers=1, progress=iter):

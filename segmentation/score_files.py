@@ -1,6 +1,7 @@
 """The scores of an evaluation as files for other programs: a table (CSV) and everything (JSON)."""
 
 import csv
+import io
 import json
 import math
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from .evaluation import scores
+from .voc import replacing
 
 COLUMNS = ("class", "iou", "accuracy", "share_of_pixels", "true_pixels", "predicted_pixels", "right_pixels")
 
@@ -26,7 +28,8 @@ def score_rows(matrix, names):
 
 def write_csv(path, matrix, names):
     """Write a row a class, then two over all classes: their plain mean (mean IoU, mean accuracy) and their mean
-    weighted by true pixels (frequency-weighted IoU, pixel accuracy). A cell is empty where nothing was counted."""
+    weighted by true pixels (frequency-weighted IoU, pixel accuracy). A cell is empty where nothing was counted.
+    Raises OSError that names `path`."""
     result, rows = scores(matrix), score_rows(matrix, names)
     sums = {"share_of_pixels": 1.0} | {key: sum(row[key] for row in rows) for key in COLUMNS[-3:]}
     means = (
@@ -34,15 +37,17 @@ def write_csv(path, matrix, names):
         ("mean over pixels", result.frequency_weighted_iou, result.pixel_accuracy),
     )
     rows += [{"class": name, "iou": _plain(iou), "accuracy": _plain(accuracy)} | sums for name, iou, accuracy in means]
-    with open(_made(path), "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
-        writer.writerows(rows)
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, COLUMNS)
+    writer.writeheader()
+    writer.writerows(rows)
+    _write(path, text.getvalue())
 
 
 def write_json(path, evaluation, names, provenance):
     """Write all of an Evaluation: the scores, a record a class, the confusion matrix (rows are true classes), a record
-    an image, the images left out with the reason, and `provenance`, a dict of what made it."""
+    an image, the images left out with the reason, and `provenance`, a dict of what made it. Raises OSError that names
+    `path`."""
     result = scores(evaluation.matrix)
     means = ("mean_iou", "pixel_accuracy", "mean_accuracy", "frequency_weighted_iou")
     content = {
@@ -61,7 +66,7 @@ def write_json(path, evaluation, names, provenance):
         "left_out": [{"id": image_id, "reason": reason} for image_id, reason in evaluation.left_out],
         "provenance": provenance,
     }
-    _made(path).write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    _write(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
 def _plain(value):
@@ -70,7 +75,8 @@ def _plain(value):
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
-def _made(path):
-    """The path, once its folder is there."""
+def _write(path, text):
+    """Write a whole file of text, with the folders it needs."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    return Path(path)
+    with replacing(path) as file:
+        file.write(text.encode())

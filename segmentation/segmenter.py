@@ -37,8 +37,12 @@ class Segmenter:
     crf: Callable | None = None
     max_side: int | None = MAX_SIDE
 
-    def boxes(self, image_id, image, size):
-        """The boxes (n, 4) of an image (H, W, 3) that go through the net, in pixels of the image at `size` (h, w)."""
+    def boxes(self, image_id, image, size=None):
+        """The boxes (n, 4) of an image (H, W, 3) that go through the net, in pixels of the image at `size` (h, w).
+
+        size: None is that of the shrunk image. Where no proposal is large enough there is none, and all is background.
+        """
+        size = size or shrunk(image, self.max_side).shape[:2]
         proposed = np.asarray(self.propose(image_id, image)).reshape(-1, 4)
         if size != image.shape[:2]:
             factor = np.array([size[1] / image.shape[1], size[0] / image.shape[0]] * 2)
@@ -46,13 +50,16 @@ class Segmenter:
             proposed = np.maximum(edges - [0, 0, 1, 1], edges[:, [0, 1, 0, 1]])  # a pixel is left at least
         return chosen(proposed, count=self.count, min_side=self.min_side, context=self.context)
 
-    def probabilities(self, image_id, image, on_device=False):
+    def probabilities(self, image_id, image, on_device=False, boxes=None):
         """Class probabilities (K, h, w) float32 of an image (H, W, 3) uint8 BGR, of the shrunk image's size.
 
-        on_device: leave them on a GPU where `score` or `fcn` left the scores there.
+        on_device: leave them on a GPU where `score` or `fcn` left the scores there; boxes: what self.boxes gave, where it
+        is known already.
         """
         work = shrunk(image, self.max_side)
-        scores = self.score(work, self.boxes(image_id, image, work.shape[:2])) if self.score else None
+        if self.score and boxes is None:
+            boxes = self.boxes(image_id, image, work.shape[:2])
+        scores = self.score(work, boxes) if self.score else None
         if self.score and self.fcn:
             found = ensemble(scores, self.fcn(work), self.how)
         else:

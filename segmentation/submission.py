@@ -2,7 +2,6 @@
 
 import gzip
 import io
-import os
 import tarfile
 import zlib
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from .voc import CLASSES, DataError, palette, read_label, write_label
+from .voc import CLASSES, DataError, palette, read_label, replacing, write_label
 
 FOLDER = "results/VOC2012/Segmentation/comp6_test_cls"  # comp6: any training data; comp5 would be VOC's own only
 ARCHIVE = "results.tgz"
@@ -107,9 +106,8 @@ def _leads_to_folder(name):
 
 def _pack(path, root, names):
     """Pack files below `root` into a .tgz: the same files give the same bytes. A half-written one never has the name."""
-    partial = path.with_name(f"{path.name}.partial")
     with (
-        open(partial, "wb") as file,
+        replacing(path) as file,
         gzip.GzipFile("", "wb", mtime=0, fileobj=file) as packed,
         tarfile.open(fileobj=packed, mode="w", format=tarfile.GNU_FORMAT) as archive,
     ):
@@ -118,7 +116,6 @@ def _pack(path, root, names):
             member = tarfile.TarInfo(name)  # owner 0, mode 644, time 0
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
-    os.replace(partial, path)
 
 
 def _size(shape):

@@ -38,7 +38,6 @@ def trace(folder, image_id, image, segmenter, net, names, truth=None):
         labels.append(("ensemble", inference.classes_of(found)))
     if segmenter.crf:
         labels.append(("with CRF", inference.classes_of(segmenter.crf(work, found))))
-    figures.draw_labels(paths[7], work, labels, names)
 
     drawn = [5, 7]
     if len(boxes):
@@ -49,6 +48,7 @@ def trace(folder, image_id, image, segmenter, net, names, truth=None):
         activations = figures.strongest_activations(net, segmenter.score, work, boxes[0])
         figures.draw_activations(paths[4], cut(work, boxes[0], fill=0), activations)
         drawn.append(4)
+    figures.draw_labels(paths[7], work, labels, names)  # the last one, as the mark that all are there
     return [paths[number] for number in sorted(drawn)]
 
 

@@ -158,13 +158,15 @@ def require_one_size(path, size, image_path, image_size):
 def replacing(path):
     """A binary file beside `path` to write to, renamed to `path` at the end: a kill or an error leaves no half file.
 
-    Raises OSError that names `path`.
+    A device or a pipe, such as /dev/stdout, is written to itself. Raises OSError that names `path`.
     """
     part = Path(f"{path}.{os.getpid()}.part")
+    in_place = os.path.exists(path) and not os.path.isfile(path)
     try:
-        with open(part, "wb") as file:
+        with open(path if in_place else part, "wb") as file:
             yield file
-        os.replace(part, path)
+        if not in_place:
+            os.replace(part, path)
     except OSError as error:
         raise OSError(f"{path}: cannot be written ({error.strerror or error})") from error
     finally:

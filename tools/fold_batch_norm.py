@@ -8,14 +8,18 @@ batches is that of the unfolded one.
 """
 
 import argparse
+import os
 
 import command_line
+import numpy as np
+from segment import MEAN
 
 from deconvnet.core.net import Net, NetError
 from deconvnet.core.net.fold import average_statistics, fold_batch_norm, mean_accuracy, rewind
 from deconvnet.core.proto import caffe_pb2, find_file
 
 RULES = ("unbiased", "release")
+READERS = ("Data", "ImageData", "ImageSegData", "WindowSegData")  # the layers of images, with a transform_param
 
 
 def main():
@@ -24,6 +28,8 @@ def main():
         raise NetError(f"--batches must be at least 1, not {arguments.batches}")
     weights = find_file(arguments.weights)
     command_line.require_folder(arguments.output)
+    if os.path.exists(arguments.output) and os.path.samefile(arguments.output, weights):
+        raise NetError(f"--output {arguments.output} is the file of --weights, which stays as it is: give another name")
     command_line.use_device(arguments.gpu)
     # seed 0: the same batches at every call
     net = Net(arguments.model, caffe_pb2.TRAIN, weights, seed=0, allow_python_layers=arguments.allow_python_layers)
@@ -51,6 +57,25 @@ def fold(net, arguments):
         )
     command_line.save_weights(net, arguments.output)
     print(f"{len(statistics)} BN layers folded into {arguments.output}, for bn_mode: INFERENCE")
+    options = options_for_segment(net)
+    if options:
+        print(f"tools/segment.py must be given what the net was trained with: {options}")
+
+
+def options_for_segment(net):
+    """The --mean and --scale that tools/segment.py must be given for a net trained so, "" where its defaults are right."""
+    transforms = [layer.param.transform_param for layer in net.layer_dict.values() if layer.type in READERS]
+    if not transforms or len(transforms[0].mean_value) not in (0, 1, 3):  # segment.py is for images of three channels
+        return ""
+    transform, options = transforms[0], []
+    mean = list(transform.mean_value) or [0]
+    if transform.mean_file:
+        options.append(f"--mean with the means of blue, green and red in {transform.mean_file}")
+    elif not np.allclose(mean, MEAN, atol=0.01):  # the release trains with 104.008, and segments with 104.00698793
+        options.append(f"--mean {' '.join(f'{value:g}' for value in mean)}")
+    if transform.scale != 1:
+        options.append(f"--scale {transform.scale:g}")
+    return " ".join(options)
 
 
 def parse():

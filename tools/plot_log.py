@@ -11,6 +11,7 @@ import os
 
 import command_line
 
+from deconvnet.core.segmentation.voc import DataError, replacing
 from deconvnet.core.solver import read_curves
 
 WIDTH, HEIGHT = 6.0, 3.6  # of one panel, in inches
@@ -21,8 +22,23 @@ def main():
     arguments = parse()
     matplotlib = command_line.optional("matplotlib", "pip install 'deconvnet[plot]'")
     matplotlib.use("Agg")  # no display is needed
+    require_form(arguments.output)
     runs = dict(zip(labels(arguments.runs), map(read_curves, arguments.runs), strict=True))
     draw(runs, arguments.output)
+
+
+def require_form(path):
+    """Raise DataError with the forms that matplotlib writes where the picture's suffix names none of them."""
+    from matplotlib.figure import Figure
+
+    known = sorted(Figure().canvas.get_supported_filetypes())
+    if form_of(path) not in known:
+        raise DataError(f"{path}: no form of picture that matplotlib writes; give one of .{', .'.join(known)}")
+
+
+def form_of(path):
+    """What a picture's suffix says, without the dot."""
+    return os.path.splitext(path)[1][1:].lower()
 
 
 def labels(paths):
@@ -41,7 +57,7 @@ def panel_of(name):
 
 
 def draw(runs, path):
-    """Draw a panel for each kind of curve that there is; runs: {label: Curves}."""
+    """Draw a panel for each kind of curve that there is; runs: {label: Curves}. Raises OSError that names `path`."""
     from matplotlib import pyplot
 
     drawn = {panel_of(name) for curves in runs.values() for name in curves}
@@ -50,7 +66,8 @@ def draw(runs, path):
     figure, axes = pyplot.subplots(1, len(panels), figsize=size, squeeze=False, layout="constrained")
     for axis, panel in zip(axes.flat, panels, strict=True):
         draw_panel(axis, panel, runs)
-    figure.savefig(path, dpi=120)
+    with replacing(path) as file:
+        figure.savefig(file, format=form_of(path), dpi=120)
     pyplot.close(figure)
 
 

@@ -72,7 +72,7 @@ def write_stage1(folder, split, name, arguments):
         folder.root, split, folder.root / f"stage1_{name}.txt", count=arguments.stage1_examples, keep=True,
         workers=arguments.workers, progress=bar(f"{split} objects"),
     )  # fmt: skip
-    tell("stage1", "crops", split, name, lines)
+    tell(folder, "stage1", "crops", split, name, lines)
 
 
 def write_stage2(folder, split, name, arguments):
@@ -85,11 +85,18 @@ def write_stage2(folder, split, name, arguments):
         folder.root, split, folder.root / f"stage2_{name}.txt", examples.proposal_windows(proposals, arguments.min_iou),
         count=arguments.stage2_examples, workers=arguments.workers, progress=bar(f"{split} proposals"),
     )  # fmt: skip
-    tell("stage2", "windows", split, name, lines)
+    tell(folder, "stage2", "windows", split, name, lines)
 
 
-def tell(stage, kind, split, name, lines):
-    """Print what a list holds, and beside the training list's length the paper's."""
+def tell(folder, stage, kind, split, name, lines):
+    """Print what a list holds, and beside the training list's length the paper's. Raises DataError where that is nothing."""
+    if not lines:
+        path = folder.root / f"{stage}_{name}.txt"
+        path.unlink()  # no layer reads an empty list
+        raise DataError(
+            f"{path}: not written, since no image of {folder.split(split)} gives one of its {kind}: objects have numbers "
+            "from 1 in SegmentationObject and a class in SegmentationClass, and windows must overlap one by --min-iou"
+        )
     paper = f" (paper: {PAPERS_EXAMPLES[stage]})" if name == "train" else ""
     said = f"{len(set(lines)):,} {kind} of {split}, balanced {len(lines):,} examples{paper}"
     print(f"{stage}_{name}.txt: {said}", flush=True)

@@ -7,6 +7,7 @@ colours) and overlays/ID.jpg; a call that was stopped goes on where it stopped.
 """
 
 import argparse
+import hashlib
 import json
 import math
 import sys
@@ -38,32 +39,42 @@ def main():
     arguments = parse()
     images = find_images(arguments.images, arguments.folder)
     out = Path(arguments.out)
-    remember_settings(out, arguments)
+    settings = settings_of(arguments)
+    if not arguments.overwrite:
+        require_settings(out, settings)
     command_line.use_device(arguments.gpu)
     segmenter, net, classes = build(arguments)
     names = class_names(arguments.classes, classes)
-    waiting = {image_id: path for image_id, path in images.items() if not label_of(out, image_id).exists()}
+    begin(out, settings, arguments)  # only here: a call with a wrong name leaves earlier results as they are
+    waiting = {image_id: path for image_id, path in images.items() if not is_done(out, image_id, arguments)}
     if len(waiting) < len(images):
         print(f"{len(images) - len(waiting)} of {len(images)} images are done already", file=sys.stderr)
-    failed = 0
+    failed, unseen = 0, []
     bar = tqdm(waiting.items(), "segment", unit="image", disable=not sys.stderr.isatty())
     for image_id, path in bar:
         try:
             image = voc.read_image(path)
             if arguments.trace:
                 draw_trace(segmenter, net, image_id, image, names, arguments)
-            segment_image(segmenter, image_id, image, out, names, arguments.probabilities)
+            if not segment_image(segmenter, image_id, image, out, names, arguments.probabilities):
+                unseen.append(image_id)
         except (voc.DataError, FileNotFoundError) as error:
             failed += 1
             bar.write(f"{error}; left out", file=sys.stderr)
+    if unseen:
+        tell_unseen(unseen, arguments.min_side)
     print(f"{len(waiting) - failed} images segmented into {out}" + (f", {failed} failed" * bool(failed)))
     if failed:
         sys.exit(1)
 
 
 def segment_image(segmenter, image_id, image, out, names, with_probabilities):
-    """Segment one image and write what is asked for; the label comes last, as the mark that the image is done."""
-    found = segmenter.probabilities(image_id, image, on_device=True)
+    """Segment one image and write what is asked for; the label comes last, as the mark that the image is done.
+
+    Returns whether its nets saw anything of it: False where our net takes part and no proposal is left.
+    """
+    boxes = segmenter.boxes(image_id, image) if segmenter.score else None
+    found = segmenter.probabilities(image_id, image, on_device=True, boxes=boxes)
     label = grown_classes(found, *image.shape[:2])
     if with_probabilities:
         with voc.replacing(out / "probabilities" / f"{image_id}.npz") as file:
@@ -71,6 +82,14 @@ def segment_image(segmenter, image_id, image, out, names, with_probabilities):
     with voc.replacing(out / "overlays" / f"{image_id}.jpg") as file:
         Image.fromarray(overlay(image, label, names)).save(file, "JPEG", quality=92)
     voc.write_label(label_of(out, image_id), label)
+    return boxes is None or len(boxes) > 0
+
+
+def tell_unseen(ids, min_side):
+    """Say on stderr which images no proposal was left of."""
+    some = ", ".join(ids[:5]) + (" ..." if len(ids) > 5 else "")
+    said = f"{len(ids)} images have no proposal with a shorter side of --min-side {min_side} pixels"
+    print(f"{said}, so the net sees nothing but background in them: {some}", file=sys.stderr)
 
 
 def draw_trace(segmenter, net, image_id, image, names, arguments):
@@ -155,6 +174,8 @@ def find_images(places, folder=None):
             paths += inside
         elif place.suffix == ".txt":
             lines = [Path(line) for line in voc.read_ids(place)]
+            if not lines:
+                raise voc.DataError(f"{place}: an empty list; one image a line is expected")
             paths += [folder / (line if line.suffix else f"{line}.jpg") for line in lines] if folder else lines
         else:
             paths.append(place)
@@ -165,29 +186,62 @@ def find_images(places, folder=None):
     return images
 
 
-def remember_settings(out, arguments):
-    """Write what the results depend on to out/settings.json. Raises DataError where other results lie there."""
+def settings_of(arguments):
+    """{name: value} of what the results depend on, `digests` of the weights' contents among them. Raises OSError."""
     free = ("images", "folder", "out", "gpu", "batch", "cache", "probabilities", "overwrite", "trace", "truth")
     settings = {name: value for name, value in vars(arguments).items() if name not in free}
+    weights = {name: settings[name] for name in ("weights", "fcn_weights") if settings[name]}
+    return settings | {"digests": {name: digest_of(find_file(path)) for name, path in weights.items()}}
+
+
+def digest_of(path):
+    """A digest of what a file holds, read piece by piece. Raises OSError."""
+    digest = hashlib.blake2b(digest_size=16)
+    with open(path, "rb") as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def require_settings(out, settings):
+    """Raise DataError where results of other settings or other weights lie in `out`, as its settings.json says."""
     path = out / "settings.json"
-    if path.exists() and not arguments.overwrite:
-        try:
-            before = json.loads(path.read_text())
-        except ValueError:
-            raise voc.DataError(f"{path}: damaged; give another --out, or --overwrite to begin anew") from None
-        differing = [name for name in settings if before.get(name) != settings[name]]
-        if differing:
-            raise voc.DataError(
-                f"{out}: holds results made with another --{differing[0].replace('_', '-')}: give another --out, or "
-                "--overwrite to write them anew"
-            )
+    if not path.exists():
+        return
+    try:
+        before = json.loads(path.read_text())
+    except ValueError:
+        raise voc.DataError(f"{path}: damaged; give another --out, or --overwrite to begin anew") from None
+    known = before.get("digests", {})  # a file of an earlier version has none
+    options = [name for name in settings if name != "digests" and before.get(name) != settings[name]]
+    weights = [name for name, digest in settings["digests"].items() if known.get(name, digest) != digest]
+    other = [f"another --{name.replace('_', '-')}" for name in options]
+    other += [f"other weights in {settings[name]}" for name in weights]
+    if other:
+        raise voc.DataError(
+            f"{out}: holds results made with {other[0]}: give another --out, or --overwrite to write them anew"
+        )
+
+
+def begin(out, settings, arguments):
+    """Make the folders of `out`, empty them where --overwrite asks for it, and write its settings.json. Raises OSError."""
     if arguments.overwrite:
-        for label in (out / "labels").glob("*.png"):
-            label.unlink()
+        for earlier in (*(out / "labels").glob("*.png"), *(out / "probabilities").glob("*.npz")):
+            earlier.unlink()
     for folder in ("labels", "overlays", *["probabilities"] * arguments.probabilities):
         (out / folder).mkdir(parents=True, exist_ok=True)
-    with voc.replacing(path) as file:
+    with voc.replacing(out / "settings.json") as file:
         file.write(json.dumps(settings, indent=1).encode())
+
+
+def is_done(out, image_id, arguments):
+    """Whether all that is asked for of an image is there: its label, and its probabilities and trace if they are."""
+    files = [label_of(out, image_id)]
+    if arguments.probabilities:
+        files.append(out / "probabilities" / f"{image_id}.npz")
+    if arguments.trace:
+        files.append(Path(arguments.trace) / f"{image_id}_figure7.png")  # the last that trace draws
+    return all(file.exists() for file in files)
 
 
 def label_of(out, image_id):

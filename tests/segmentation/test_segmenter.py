@@ -35,6 +35,17 @@ def test_without_proposals_everything_is_background(image):
     assert not Segmenter(score_of_boxes, lambda *_: np.zeros((0, 4), int))("a", image).any()
 
 
+def test_the_boxes_tell_whether_the_net_sees_anything_and_are_not_made_twice(image):
+    asked = []
+    segmenter = Segmenter(
+        score_of_boxes, lambda *given: asked.append(given) or [(0, 0, 9, 9)], min_side=20, max_side=40
+    )
+    boxes = segmenter.boxes("a", image)
+    assert len(boxes) == 0
+    segmenter.probabilities("a", image, boxes=boxes)
+    assert len(asked) == 1
+
+
 def test_the_proposer_gets_the_images_id_and_the_image_as_it_is(image):
     asked = []
     Segmenter(score_of_boxes, lambda *given: asked.append(given) or [], max_side=20)("name", image)

@@ -49,6 +49,20 @@ def repacked(path, change):
     return path
 
 
+def test_an_archive_that_cannot_be_written_to_its_end_is_named_and_not_there(tmp_path, results, monkeypatch):
+    whole = voc.os.replace
+
+    def full(part, path):
+        if str(path).endswith(".tgz"):
+            raise OSError(28, "No space left on device")
+        whole(part, path)
+
+    monkeypatch.setattr(voc.os, "replace", full)
+    with pytest.raises(OSError, match=r"results.tgz: cannot be written \(No space left on device\)"):
+        write_submission(tmp_path / "out", results, IDS, SIZES)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["results"]
+
+
 def test_the_archive_holds_the_predictions_in_the_servers_folder_and_nothing_else(archive, results):
     with tarfile.open(archive) as packed:
         assert packed.getnames() == [

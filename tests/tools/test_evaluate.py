@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 
 import numpy as np
@@ -137,7 +138,7 @@ def test_options_that_do_not_fit_are_said(tmp_path, cases, arguments, message):
         (("--data", "data", "--split", "twice"), "twice.txt: names val_0000 twice"),
         (("--labels", "data/ImageSets"), "data/ImageSets: no label images"),
         (("--labels", "data/SegmentationClass", "--photos", "gone"), "gone: No such file or directory"),
-        ((*SPLIT, "--csv", "results"), "results: Is a directory"),
+        ((*SPLIT, "--csv", "results"), "results: cannot be written (Is a directory)"),
     ],
 )
 def test_a_bad_list_or_folder_ends_in_one_line(tmp_path, cases, arguments, message):
@@ -145,6 +146,28 @@ def test_a_bad_list_or_folder_ends_in_one_line(tmp_path, cases, arguments, messa
     (lists / "empty.txt").write_text("\n")
     (lists / "twice.txt").write_text("val_0000\nval_0001\nval_0000\n")
     assert message in only_line(call(TOOL, tmp_path, *arguments, "--results", "results", *CLASSES), TOOL)
+
+
+@pytest.mark.parametrize("option, name", [("--csv", "a.csv"), ("--json", "a.json"), ("--html", "a.html")])
+def test_a_file_that_cannot_be_written_to_its_end_is_named_and_the_earlier_one_stays(
+    tmp_path, cases, monkeypatch, option, name
+):
+    def full(part, path):
+        raise OSError(28, "No space left on device")
+
+    (tmp_path / name).write_text("earlier")
+    monkeypatch.setattr(voc.os, "replace", full)
+    said = only_line(call(TOOL, tmp_path, *DEMO, option, name), TOOL)
+    assert said.endswith(f"{name}: cannot be written (No space left on device)")
+    assert [path.read_text() for path in tmp_path.glob("a.*")] == ["earlier"]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has a disk that is always full")
+def test_a_device_is_written_to_and_not_replaced(tmp_path, cases):
+    (tmp_path / "a.csv").symlink_to("/dev/full")
+    said = error_of(call(TOOL, tmp_path, *DEMO, "--csv", "a.csv"), TOOL)
+    assert said.endswith("a.csv: cannot be written (No space left on device)")
+    assert (tmp_path / "a.csv").is_symlink()
 
 
 def test_a_submission_is_packed_without_labels_and_passes_its_check(tmp_path, cases):

@@ -1,5 +1,6 @@
 """Folding batch norm: the statistics, the folded net, and tools/fold_batch_norm.py as users call it."""
 
+import os
 import re
 
 import numpy as np
@@ -146,6 +147,50 @@ def test_accuracies_that_disagree_fail_and_nothing_is_written(trained, tmp_path)
     assert "accuracy on 2 training batches" in finished.stdout
     assert "the folded net disagrees with the trained one" in error_of(finished, TOOL)
     assert not output.exists()
+
+
+SEGMENT_OPTIONS = "tools/segment.py must be given what the net was trained with: "
+
+
+def fold_with(trained, transform):
+    """What the tool says of the small net where its layers of data have another transform_param."""
+    text = (trained / "prototxt/net.prototxt").read_text()
+    before = "mean_value: 128 scale: 0.02"
+    assert before in text
+    (trained / "prototxt/other.prototxt").write_text(text.replace(before, transform))
+    finished = call(
+        TOOL, trained, *CALL, "--model", "prototxt/other.prototxt", "--batches", 1, "--tolerance", 1,
+    )  # fmt: skip
+    assert finished.returncode == 0, finished.stderr
+    return finished.stdout.splitlines()[-1]
+
+
+def test_the_tool_says_which_mean_and_scale_segmenting_needs(trained):
+    assert fold_with(trained, "mean_value: 128 scale: 0.02") == f"{SEGMENT_OPTIONS}--mean 128 --scale 0.02"
+    three = "mean_value: 1 mean_value: 2.5 mean_value: 3"
+    assert fold_with(trained, three) == f"{SEGMENT_OPTIONS}--mean 1 2.5 3"
+    assert fold_with(trained, "") == f"{SEGMENT_OPTIONS}--mean 0"
+
+
+def test_the_tool_says_nothing_of_mean_and_scale_where_segmentings_defaults_are_right(trained):
+    release = "mean_value: 104.008 mean_value: 116.669 mean_value: 122.675"
+    assert "BN layers folded into" in fold_with(trained, release)
+
+
+def test_the_trained_weights_are_not_replaced(trained):
+    before = (trained / "w.caffemodel").read_bytes()
+    said = only_line(call(TOOL, trained, *CALL, "--output", "./w.caffemodel"), TOOL)
+    assert "--output ./w.caffemodel is the file of --weights" in said and said.endswith("give another name")
+    assert (trained / "w.caffemodel").read_bytes() == before
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has a disk that is always full")
+@pytest.mark.parametrize("suffix", ["caffemodel", "h5", "npz", "safetensors"])
+def test_a_full_disk_is_told_with_the_name_of_the_file(trained, suffix):
+    (trained / f"full.part.{suffix}").symlink_to("/dev/full")
+    said = error_of(call(TOOL, trained, *CALL, "--output", f"full.{suffix}", "--batches", 1, "--tolerance", 1), TOOL)
+    assert f"full.{suffix}: cannot be written (" in said
+    assert not list(trained.glob("full*"))
 
 
 @pytest.mark.parametrize(

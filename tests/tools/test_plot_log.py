@@ -56,6 +56,28 @@ def test_bad_input_ends_in_one_line(tmp_path):
     assert "gone: No such file" in only_line(call(TOOL, tmp_path, "gone", "--output", "x.png"), TOOL)
 
 
+@pytest.mark.parametrize("name", ["x.xyz", "x"])
+def test_a_suffix_of_no_picture_is_told_with_those_that_are(runs, name):
+    pytest.importorskip("matplotlib")
+    said = only_line(call(TOOL, runs, "run.csv", "--output", name), TOOL)
+    assert f"{name}: no form of picture that matplotlib writes; give one of ." in said
+    assert ".pdf, " in said and ".png, " in said and ".svg" in said
+
+
+def test_a_picture_that_cannot_be_written_to_its_end_is_named_and_the_earlier_one_stays(runs, monkeypatch):
+    figures = pytest.importorskip("matplotlib.figure")
+
+    def cut_off(figure, file, **options):
+        (file.write if hasattr(file, "write") else (runs / file).write_bytes)(b"half")
+        raise OSError(28, "No space left on device")
+
+    (runs / "full.png").write_bytes(b"earlier")
+    monkeypatch.setattr(figures.Figure, "savefig", cut_off)
+    said = only_line(call(TOOL, runs, "run.csv", "--output", "full.png"), TOOL)
+    assert said.endswith("full.png: cannot be written (No space left on device)")
+    assert [path.read_bytes() for path in runs.glob("full*")] == [b"earlier"]
+
+
 def test_without_matplotlib_the_line_says_how_to_install_it(runs, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     assert only_line(call(TOOL, runs, "run.csv", "--output", "x.png"), TOOL).endswith("pip install 'deconvnet[plot]'")

@@ -174,6 +174,29 @@ def test_what_is_missing_is_said_in_one_line(folder, arguments, said):
     assert said in only_line(call(TOOL, folder, *arguments), TOOL)
 
 
+@pytest.mark.parametrize(
+    "name", ["VOCdevkit/VOC2012/ImageSets/Segmentation/train", "VOCdevkit/VOC2012/ImageSets/Segmentation/val",
+             "benchmark_RELEASE/dataset/train"],
+)  # fmt: skip
+@pytest.mark.parametrize(
+    "content, said", [("\n", "an empty list"), ("2007_000032\nwith space_2\n", "the id 'with space_2' has a blank")]
+)
+def test_a_list_that_is_empty_or_has_an_id_with_a_blank_is_named_and_nothing_is_written(folder, name, content, said):
+    (folder / f"{name}.txt").write_text(content)
+    assert f"{name}.txt: {said}" in only_line(call(TOOL, folder, *ALL), TOOL)
+    assert not list((folder / "data/voc").rglob("*.txt"))
+
+
+def test_objects_that_are_none_are_told_and_no_empty_list_is_written(folder):
+    root = voc.VocFolder(folder / "VOCdevkit/VOC2012")
+    for image_id in voc_files.TRAIN:
+        voc.write_label(root.objects(image_id), np.zeros((voc_files.HEIGHT, voc_files.WIDTH), np.uint8))
+    said = error_of(call(TOOL, folder, "--voc", "VOCdevkit"), TOOL)
+    assert "data/voc/stage1_train.txt: not written, since no image of data/voc/ImageSets/Segmentation/train.txt" in said
+    assert "numbers from 1 in SegmentationObject" in said
+    assert not (folder / "data/voc/stage1_train.txt").exists()
+
+
 @pytest.mark.parametrize("option", [["--min-iou", "1.5"], ["--workers", "0"], ["--stage1-examples", "x"]])
 def test_options_out_of_bounds_are_refused(folder, option):
     done = call(TOOL, folder, *ALL, *option)

@@ -9,6 +9,7 @@ from PIL import Image
 from tool_call import call
 
 import deconvnet
+from deconvnet.core.segmentation import voc
 from deconvnet.core.segmentation.voc import read_label
 
 DEPLOY = """
@@ -97,6 +98,52 @@ def test_results_of_other_settings_are_not_mixed(place):
     assert json.loads((place / "out/settings.json").read_text())["aggregate"] == "sum"
 
 
+@pytest.mark.parametrize(
+    "wrong", [["--model", "none.prototxt"], ["--weights", "none.caffemodel"], ["--output", "sore"]]
+)
+def test_a_call_with_a_wrong_name_leaves_earlier_results_and_settings(place, wrong):
+    segment(place, "--boxes", "boxes")
+    before = (place / "out/settings.json").read_bytes()
+    assert segment(place, "--boxes", "boxes", "--overwrite", *wrong).returncode == 1
+    assert len(list((place / "out/labels").iterdir())) == 2
+    assert (place / "out/settings.json").read_bytes() == before
+
+
+def test_a_call_with_a_wrong_name_does_not_bar_the_corrected_one(place):
+    assert segment(place, "--boxes", "boxes", "--output", "sore").returncode == 1
+    assert segment(place, "--boxes", "boxes").returncode == 0
+
+
+@pytest.mark.parametrize("net", ["net", "fcn"])
+def test_results_of_weights_that_are_others_by_now_are_not_mixed(place, net):
+    fcn = ["--fcn-model", "fcn.prototxt", "--fcn-weights", "fcn.caffemodel", "--fcn-size", "0"]
+    segment(place, "--boxes", "boxes", *fcn)
+    trained = deconvnet.Net(str(place / f"{net}.prototxt"), str(place / f"{net}.caffemodel"), deconvnet.TEST)
+    trained.params["score"][1].data[...] += 1
+    trained.save(str(place / f"{net}.caffemodel"))
+    ended = segment(place, "--boxes", "boxes", *fcn)
+    assert ended.returncode == 1
+    assert f"out: holds results made with other weights in {net}.caffemodel: give another --out" in ended.stderr
+    assert segment(place, "--boxes", "boxes", *fcn, "--overwrite").returncode == 0
+
+
+def test_settings_of_an_earlier_version_know_no_weights_contents_and_are_accepted(place):
+    segment(place, "--boxes", "boxes")
+    settings = json.loads((place / "out/settings.json").read_text())
+    del settings["digests"]
+    (place / "out/settings.json").write_text(json.dumps(settings))
+    assert segment(place, "--boxes", "boxes").returncode == 0
+
+
+def test_images_without_a_proposal_of_the_shorter_side_are_told(place):
+    np.save(place / "boxes/second.npy", np.array([[5, 5, 9, 9]]))
+    ended = segment(place, "--boxes", "boxes")
+    assert ended.returncode == 0
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith("1 images have no proposal with a shorter side of --min-side 10 pixels")
+    assert "background" in line and line.endswith(": second")
+
+
 def test_damaged_settings_are_told_with_the_remedy(place):
     segment(place, "--boxes", "boxes")
     (place / "out/settings.json").write_text('{"aggreg')
@@ -129,6 +176,19 @@ def test_probabilities_are_written_on_request(place):
     np.testing.assert_allclose(stored["probabilities"].astype(float).sum(axis=0), 1, atol=2e-3)
 
 
+def test_probabilities_that_are_asked_for_later_are_made(place):
+    segment(place, "--boxes", "boxes", images=["images/first.png"])
+    assert "2 images segmented" in segment(place, "--boxes", "boxes", "--probabilities").stdout
+    assert (place / "out/probabilities/first.npz").exists()
+    assert "0 images segmented" in segment(place, "--boxes", "boxes", "--probabilities").stdout
+
+
+def test_overwriting_leaves_no_probabilities_of_other_settings(place):
+    segment(place, "--boxes", "boxes", "--probabilities")
+    segment(place, "--boxes", "boxes", "--aggregate", "sum", "--overwrite")
+    assert not list((place / "out/probabilities").iterdir())
+
+
 def test_the_fcn_and_the_crf_take_part(place):
     pytest.importorskip("pydensecrf.densecrf", reason="Python 3.13 has none", exc_type=ImportError)
     fcn = ["--fcn-model", "fcn.prototxt", "--fcn-weights", "fcn.caffemodel", "--fcn-size", "64"]
@@ -151,6 +211,29 @@ def test_a_trace_draws_the_papers_figures(place):
     ended = segment(place, "--boxes", "boxes", "--trace", "trace", "--truth", "truth", images=["images/first.png"])
     assert ended.returncode == 0
     assert sorted(p.name for p in (place / "trace").iterdir()) == [f"first_figure{k}.png" for k in (4, 5, 6, 7)]
+
+
+def test_a_trace_that_is_asked_for_later_is_drawn(place):
+    one = {"images": ["images/first.png"]}
+    segment(place, "--boxes", "boxes", **one)
+    assert "1 images segmented" in segment(place, "--boxes", "boxes", "--trace", "trace", **one).stdout
+    assert len(list((place / "trace").iterdir())) == 4
+    assert "0 images segmented" in segment(place, "--boxes", "boxes", "--trace", "trace", **one).stdout
+
+
+def test_a_picture_of_a_trace_that_cannot_be_written_is_named_and_not_there(place, monkeypatch):
+    whole = voc.os.replace
+
+    def full(part, path):
+        if str(path).endswith("figure6.png"):
+            raise OSError(28, "No space left on device")
+        whole(part, path)
+
+    monkeypatch.setattr(voc.os, "replace", full)
+    ended = segment(place, "--boxes", "boxes", "--trace", "trace", images=["images/first.png"])
+    said = "segment: error: trace/first_figure6.png: cannot be written (No space left on device)"
+    assert ended.returncode == 1 and ended.stderr.splitlines()[-1] == said
+    assert [path.name for path in (place / "trace").iterdir()] == ["first_figure5.png"]
 
 
 def test_a_damaged_image_is_named_and_the_others_go_on(place):
@@ -190,9 +273,10 @@ def test_a_wrong_argument_is_told_in_one_line(place, arguments, message):
     assert message in ended.stderr.splitlines()[-1] and "Traceback" not in ended.stderr
 
 
-@pytest.mark.parametrize("images", [["images/none.png"], ["empty"]])
+@pytest.mark.parametrize("images", [["images/none.png"], ["empty"], ["empty.txt"]])
 def test_images_that_are_not_there_are_told(place, images):
     (place / "empty").mkdir()
+    (place / "empty.txt").write_text("\n")
     ended = segment(place, images=images)
     assert ended.returncode == 1 and images[0] in ended.stderr
 
@@ -244,4 +328,4 @@ def test_a_missing_crf_is_told_with_its_remedy_before_the_first_image(place, mon
         ended.returncode == 1
         and "pip install 'deconvnet[crf]' (Python 3.12 at most), or go without --crf" in ended.stderr
     )
-    assert not list((place / "out/labels").iterdir())
+    assert not (place / "out").exists()
