@@ -159,8 +159,7 @@ def memory_row(watch) -> dict:
     if watch is None:
         return {"peak_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6}
     free, whole = kernels.gpu_memory()
-    pool = kernels.array_module().get_default_memory_pool().total_bytes()
-    return {"arrays_gb": watch.peak / 1e9, "pool_gb": pool / 1e9, "device_gb": (whole - free) / 1e9}
+    return {"arrays_gb": watch.peak / 1e9, "pool_gb": kernels.pooled_memory() / 1e9, "device_gb": (whole - free) / 1e9}
 
 
 def measure_nets(device, watch, chosen) -> None:

@@ -24,6 +24,7 @@ from .device import (
     mode,
     page_locked_zeros,
     places_not_zero,
+    pooled_memory,
     set_gpu,
     set_mode,
     synchronize,

@@ -19,6 +19,7 @@ class DeviceError(RuntimeError):
 _mode = "cpu"
 _dry: DryModule | None = None  # stands for the GPU in a dry run
 _LONG = 1 << 18  # as many values as a block of a product takes: worth a thread of the host
+_LIBRARY_BYTES = 32 << 20  # that cuBLAS may work in, as NVIDIA advises for the GPUs from 9.0 on
 _EACH = 256  # values that a block takes at a time in element-wise work
 
 
@@ -39,7 +40,7 @@ def gpu_array_module():
     """CuPy, with a device behind it. Raises DeviceError with the remedy otherwise."""
     try:
         cupy = importlib.import_module("cupy")
-    except ImportError as error:
+    except (ImportError, OSError) as error:  # CuPy makes a folder for what it compiles
         raise DeviceError(
             f"no GPU: CuPy cannot be imported ({error}); pip install 'deconvnet[cuda12]' or 'deconvnet[cuda13]', or run without --gpu"
         ) from None
@@ -73,6 +74,11 @@ def cuda_version(number: int) -> str:
 def gpu_memory() -> tuple[int, int]:
     """(free, all) bytes of the GPU that computes."""
     return gpu_array_module().cuda.Device().mem_info
+
+
+def pooled_memory() -> int:
+    """Bytes of the GPU that CuPy's pool holds for this program, in use or not."""
+    return gpu_array_module().get_default_memory_pool().total_bytes()
 
 
 def compute_capability() -> tuple[int, int] | None:
@@ -151,10 +157,10 @@ def workspace(like, count: int, purpose: str, dtype=None):
     in this thread.
     """
     dtype = like.dtype if dtype is None else np.dtype(dtype)
-    key = (on_gpu(like), dtype, purpose)
+    on_device = on_gpu(like)
+    key = (like.data.device_id if on_device else None, dtype, purpose)
     held = _workspaces.held.get(key)
     if held is None or held.size < count:
-        on_device = on_gpu(like)
         held = array_module(like).empty(count, dtype) if on_device else host.aligned_zeros(count, dtype)
         _workspaces.held[key] = held
     return held[:count]
@@ -199,8 +205,9 @@ def matrix_product(a, b, out, add: bool = False) -> None:
     stacks = {matrix.shape[:-2] for matrix in (a, b)} - {(1,), out.shape[:-2]}
     if stacks or b.shape[-2] != depth or out.shape[-2:] != (rows, columns):
         raise ValueError(f"matrices of {a.shape} and {b.shape} have no product of {out.shape}")
+    scratch = workspace(out, _LIBRARY_BYTES, "library", np.uint8)
     if _dry is None:
-        importlib.import_module(".gpu", __package__).matrix_product(a, b, out, add)
+        importlib.import_module(".gpu", __package__).matrix_product(a, b, out, add, scratch)
 
 
 def page_locked_zeros(count: int, dtype: np.dtype) -> np.ndarray | None:

@@ -61,7 +61,7 @@ class DryArray:
     @property
     def data(self):
         """Stands for a place in memory: there is none."""
-        return SimpleNamespace(ptr=0)
+        return SimpleNamespace(ptr=0, device_id=0)
 
     @property
     def T(self) -> "DryArray":

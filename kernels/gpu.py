@@ -5,6 +5,8 @@ from functools import cache
 import cupy
 import numpy as np
 
+from . import cublas
+from .device import DeviceError
 from .host_build import BuildError
 from .sources import INT, Signature, signatures, source_text, too_large
 
@@ -30,7 +32,16 @@ def _module(file, real: str) -> cupy.RawModule:
 
 @cache
 def _processors(device: int) -> int:
-    return cupy.cuda.Device(device).attributes["MultiProcessorCount"]
+    runtime = cupy.cuda.runtime
+    return runtime.deviceGetAttribute(runtime.cudaDevAttrMultiProcessorCount, device)
+
+
+def _incomplete(what: str, error: Exception) -> DeviceError:
+    """Of CuPy's wheels only those with the extra bring CUDA's libraries."""
+    major = cupy.cuda.runtime.runtimeGetVersion() // 1000
+    return DeviceError(
+        f"{what} ({error}): where CUDA's libraries and headers are missing, pip install 'deconvnet[cuda{major}]' brings them"
+    )
 
 
 class GpuKernel:
@@ -49,6 +60,8 @@ class GpuKernel:
         except cupy.cuda.compiler.CompileException as error:
             place = f"compute capability {cupy.cuda.Device().compute_capability}"
             raise BuildError(f"{signature.file} does not compile for {place}; the compiler's log:\n{error}") from None
+        except (RuntimeError, ImportError) as error:
+            raise _incomplete(f"{signature.file} cannot be compiled or loaded", error) from None
         self._pointees = [_POINTEES.get(kind, dtype) if kind.endswith("*") else None for kind in signature.kinds]
         self._scalars = [None if kind.endswith("*") else _SCALARS.get(kind, dtype.type) for kind in signature.kinds]
 
@@ -65,10 +78,10 @@ class GpuKernel:
                 values.append(scalar(argument))
             elif argument is None:
                 values.append(np.uintp(0))
-            elif argument.dtype != pointee or not argument.flags.c_contiguous:
+            elif not isinstance(argument, cupy.ndarray) or argument.dtype != pointee or not argument.flags.c_contiguous:
                 name = self.signature.names[len(values)]
                 raise ValueError(
-                    f"kernel {self.name}: {name} must be a contiguous {pointee} array, not {argument.dtype} {argument.shape}"
+                    f"kernel {self.name}: {name} must be a contiguous {pointee} array on a GPU, not {argument.dtype} {argument.shape}"
                 )
             else:
                 values.append(argument)
@@ -97,9 +110,9 @@ def _operand(matrix) -> tuple[int, int]:
     """How the library, which counts down columns, is to read a matrix whose rows it takes for columns: (operation, leading dimension)."""
     (rows, columns), (down, along) = matrix.shape[-2:], (step // matrix.itemsize for step in matrix.strides[-2:])
     if along == 1 or columns == 1:
-        return cupy.cuda.cublas.CUBLAS_OP_N, max(down if rows > 1 else 1, columns)
+        return cublas.OPERATION_N, max(down if rows > 1 else 1, columns)
     if down == 1 or rows == 1:
-        return cupy.cuda.cublas.CUBLAS_OP_T, max(along, rows)
+        return cublas.OPERATION_T, max(along, rows)
     raise ValueError(f"a matrix of {matrix.shape} with strides {matrix.strides} has gaps along both axes")
 
 
@@ -108,23 +121,33 @@ def _step(matrix) -> int:
     return matrix.strides[0] // matrix.itemsize if matrix.shape[0] > 1 else 0
 
 
-def matrix_product(a, b, out, add: bool) -> None:
-    """`device.matrix_product` by cuBLAS, without the copies of views and transposes that CuPy's own takes. Shapes must fit."""
+def matrix_product(a, b, out, add: bool, scratch) -> None:
+    """`device.matrix_product` by cuBLAS, without the copies of views and transposes that CuPy's own takes. Shapes must fit.
+
+    scratch: memory for the library to work in, the same one in every call, so that a recorded product finds it again.
+    """
     if not a.shape[-1] and not add:
         out[...] = 0
     if not out.size or not a.shape[-1]:
         return
-    library, handle = cupy.cuda.cublas, cupy.cuda.device.get_cublas_handle()
-    letter = {"float32": "s", "float64": "d"}[out.dtype.name]
+    version = cupy.cuda.runtime.runtimeGetVersion() // 1000
+    try:
+        handle = cupy.cuda.device.get_cublas_handle()
+        cublas.call(version, "SetStream_v2", handle, cupy.cuda.get_current_stream().ptr)
+    except (ImportError, OSError) as error:
+        raise _incomplete("cuBLAS cannot be loaded", error) from None
+    cublas.call(
+        version, "SetWorkspace_v2", handle, scratch.data.ptr, scratch.nbytes
+    )  # after the stream, which resets it
+    letter = {"float32": "S", "float64": "D"}[out.dtype.name]
     # as the library sees it, the transpose of the product is the transpose of b times that of a
     (b_operation, b_leading), (a_operation, a_leading), (_, leading) = map(_operand, (b, a, out))
     form = (b_operation, a_operation, out.shape[-1], out.shape[-2], a.shape[-1])
     one, kept = (_number(value, out.dtype).ctypes.data for value in (1, int(add)))
-    pointers = (b.data.ptr, a.data.ptr, out.data.ptr)
+    left, right, result = (b.data.ptr, b_leading), (a.data.ptr, a_leading), (out.data.ptr, leading)
     if out.ndim == 2:
-        gemm = getattr(library, f"{letter}gemm")
-        gemm(handle, *form, one, pointers[0], b_leading, pointers[1], a_leading, kept, pointers[2], leading)
+        cublas.call(version, f"{letter}gemm_v2", handle, *form, one, *left, *right, kept, *result)
         return
-    gemm = getattr(library, f"{letter}gemmStridedBatched")
-    left, right = (pointers[0], b_leading, _step(b)), (pointers[1], a_leading, _step(a))
-    gemm(handle, *form, one, *left, *right, kept, pointers[2], leading, _step(out), out.shape[0])
+    steps = map(_step, (b, a, out))
+    left, right, result = ((*matrix, step) for matrix, step in zip((left, right, result), steps, strict=True))
+    cublas.call(version, f"{letter}gemmStridedBatched", handle, *form, one, *left, *right, kept, *result, out.shape[0])

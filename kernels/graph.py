@@ -13,6 +13,8 @@ class Graph:
     is in use. Those that it makes itself, and the workspaces, the graph keeps.
     """
 
+    _graph = _pool = None
+
     def __init__(self, work):
         cuda = device.array_module().cuda
         cuda.get_current_stream().synchronize()
@@ -31,8 +33,12 @@ class Graph:
                 raise
             self._graph = stream.end_capture()
         self._workspaces = device.workspaces()
-        self._stream = cuda.Stream()  # it and the stream of everything else wait for each other
 
     def play(self) -> None:
-        """Launch it."""
-        self._graph.launch(self._stream)
+        """Launch it on the current stream."""
+        self._graph.launch()
+
+    def __del__(self):
+        self._graph = None  # it writes to what the pool holds, which nobody else gives back
+        if self._pool is not None:
+            self._pool.free_all_blocks()

@@ -160,7 +160,7 @@ def _ptx(file: Path, real: str, architecture: str) -> str:
 
 def compiled(text: str, name: str, architecture: str, *options: str) -> str:
     """The PTX of a CUDA source."""
-    return _nvrtc().ptx(text, name, [f"--gpu-architecture={architecture}", "-std=c++17", *options])
+    return _nvrtc().ptx(text, name, [f"--gpu-architecture={architecture}", "-std=c++17", *options, *nvrtc.CUPYS])
 
 
 @functools.cache
@@ -240,6 +240,9 @@ class _Reader:
         if found := _GUARD.match(statement):
             guard, negated, statement = self._slot(found[2]), int(found[1] == "!"), statement[found.end() :]
         word, _, rest = statement.partition(" ")
+        word = word.replace(
+            ".ftz", ""
+        )  # the machine flushes what is below the smallest normal number in all that it does
         made = self._made(word, rest)
         made.guard, made.negated = guard, negated
         made.cost = next((cost for start, cost in _COSTS.items() if word.startswith(start)), 1)

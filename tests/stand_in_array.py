@@ -44,7 +44,7 @@ class DeviceArray:
     itemsize = property(lambda self: self.held.itemsize)
     flags = property(lambda self: self.held.flags)
     T = property(lambda self: self._view(self.held.T))
-    data = property(lambda self: types.SimpleNamespace(ptr=self.held.ctypes.data))
+    data = property(lambda self: types.SimpleNamespace(ptr=self.held.ctypes.data, device_id=0))
 
     def transpose(self, *axes):
         return self._view(self.held.transpose(*axes))

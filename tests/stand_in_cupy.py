@@ -18,10 +18,10 @@ from typing import NamedTuple
 import numpy as np
 import ptx
 from stand_in_array import DeviceArray, aligned
-from stand_in_cublas import Cublas
+from stand_in_cublas import HANDLE, Cublas
 
 from deconvnet.core import kernels
-from deconvnet.core.kernels import device, host, pooling, sources
+from deconvnet.core.kernels import cublas, device, host, pooling, sources
 
 PROCESSORS = 4
 MOST_THREADS = {"softmax_loss_forward": 800}  # as if it took 80 registers
@@ -120,6 +120,7 @@ class Stream:
     def __init__(self, record: Record, non_blocking: bool = False):
         self.record, self.non_blocking = record, non_blocking
         self._before = None
+        self.ptr = id(self) if non_blocking else 0
 
     def __enter__(self):
         self._before, self.record.stream = self.record.stream, self
@@ -146,8 +147,8 @@ class Graph:
     def __init__(self, record: Record, works: list):
         self.record, self.works = record, works
 
-    def launch(self, stream):
-        assert isinstance(stream, Stream) and not stream.non_blocking, "would not wait for the default stream"
+    def launch(self):
+        assert self.record.recording is None
         self.record.graphs.append(len(self.works))
         for work in self.works:
             work()
@@ -255,7 +256,7 @@ def make(record: Record, memory: int | None = None, architecture: str | None = N
     class Device:
         def __init__(self, number=0):
             self.id = number
-            self.attributes = {"MultiProcessorCount": PROCESSORS, "L2CacheSize": L2_BYTES}
+            self.attributes = {"L2CacheSize": L2_BYTES}
             self.compute_capability = "90"
             self.mem_info = (1 << 30, 2 << 30) if memory is None else (memory - record.live, memory)
 
@@ -277,6 +278,8 @@ def make(record: Record, memory: int | None = None, architecture: str | None = N
         getDeviceProperties=lambda number: {"name": b"a device that is not there"},
         runtimeGetVersion=lambda: 12090,
         driverGetVersion=lambda: 13000,
+        cudaDevAttrMultiProcessorCount=16,
+        deviceGetAttribute=lambda attribute, device: {16: PROCESSORS}[attribute],
     )
     record.stream = Stream(record)
     module = types.ModuleType("cupy")
@@ -284,8 +287,7 @@ def make(record: Record, memory: int | None = None, architecture: str | None = N
     module.ndarray, module.RawModule = DeviceArray, RawModule
     module.cuda = types.SimpleNamespace(
         Device=Device,
-        cublas=Cublas(record),
-        device=types.SimpleNamespace(get_cublas_handle=lambda: "handle"),
+        device=types.SimpleNamespace(get_cublas_handle=lambda: HANDLE),
         runtime=runtime,
         compiler=types.SimpleNamespace(CompileException=CompileException),
         memory=types.SimpleNamespace(OutOfMemoryError=OutOfMemoryError),
@@ -293,7 +295,7 @@ def make(record: Record, memory: int | None = None, architecture: str | None = N
         Stream=functools.partial(Stream, record),
         Event=functools.partial(Event, record),
         alloc_pinned_memory=alloc_pinned_memory,
-        MemoryPool=lambda: types.SimpleNamespace(malloc=None),
+        MemoryPool=lambda: types.SimpleNamespace(malloc=None, free_all_blocks=lambda: None),
         using_allocator=lambda malloc: contextlib.nullcontext(),
         get_elapsed_time=lambda first, last: (last.time - first.time) * 1e3,
         MemoryHook=MemoryHook,
@@ -312,6 +314,8 @@ def install(monkeypatch, memory: int | None = None, architecture: str | None = N
     monkeypatch.setitem(sys.modules, "cupy", make(record, memory, architecture))
     monkeypatch.setitem(sys.modules, gpu, None)
     del sys.modules[gpu]  # so that it is imported anew; monkeypatch restores what was there
+    products = Cublas(record)
+    monkeypatch.setattr(cublas, "library", lambda version: products)
     monkeypatch.setattr(device._workspaces, "held", {})
     monkeypatch.setattr(pooling._strays, "waiting", deque())
     monkeypatch.setattr(device, "_mode", "cpu")

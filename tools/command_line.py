@@ -68,16 +68,21 @@ def require_folder(output: str) -> None:
 
 
 def save_weights(net, output: str, layers=None) -> None:
-    """Write the net (only those layers) beside `output` and rename it; a write that fails leaves no half of a file."""
+    """Write the net (only those layers) beside `output` and rename it; a write that fails leaves no half of a file.
+
+    Raises OSError that names `output`.
+    """
     name, suffix = os.path.splitext(output)
     beside = f"{name}.part{suffix}"
     try:
         net.save(beside, layers=layers)
         os.replace(beside, output)
-    except BaseException:
+    except OSError as error:
+        reason = error.strerror or " ".join(str(error).split())
+        raise OSError(f"{output}: cannot be written ({reason})") from error
+    finally:
         if os.path.exists(beside):
             os.remove(beside)
-        raise
 
 
 def optional(module: str, remedy: str):
@@ -198,7 +203,7 @@ def _what_would_fit(need) -> str:
     wanted = need(None).peak + CONTEXT
     said = f"by tools/memory.py's count it needs {wanted / 1e9:.3g} GB, the GPU has {whole / 1e9:.3g} GB"
     if wanted <= whole:
-        return f"{said} of which other programs hold a part: {free / 1e9:.3g} GB are free"
+        return f"{said} of which other programs hold a part: {(free + kernels.pooled_memory()) / 1e9:.3g} GB are left for this one"
     batch = largest_batch(need, whole - CONTEXT)
     return f"{said}: {f'batch_size: {batch} would fit' if batch else 'no batch fits'}"
 

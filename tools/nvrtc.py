@@ -5,6 +5,8 @@ import ctypes
 import importlib.util
 from pathlib import Path
 
+CUPYS = ("--device-as-default-execution-space", "-ftz=true")  # options that CuPy adds to ours
+
 
 class NvrtcMissing(RuntimeError):
     """The compiler's library is not installed."""

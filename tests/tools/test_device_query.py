@@ -9,7 +9,7 @@ import tiny_training
 from tool_call import call, error_of, only_line
 
 from deconvnet.core import kernels
-from deconvnet.core.kernels import device
+from deconvnet.core.kernels import cublas, device
 
 
 @pytest.fixture
@@ -44,19 +44,16 @@ def test_a_gpu_is_shown_with_its_memory_and_versions_and_our_kernels_run(gpu, tm
 
 
 def test_kernels_that_give_other_values_are_found(gpu, tmp_path, monkeypatch):
-    monkeypatch.setattr(sys.modules["cupy"].cuda.cublas, "sgemm", lambda *arguments: None)
+    monkeypatch.setattr(cublas.library(12), "cublasSgemm_v2", lambda *arguments: 0)
     done = call("device_query", tmp_path)
     assert done.returncode == 1
     assert "kernels   give other values than the CPU" in done.stdout
 
 
 def test_kernels_that_fail_are_said_and_the_status_is_1(gpu, tmp_path, monkeypatch):
-    def fail(*arguments):
-        raise RuntimeError("CUBLAS_STATUS_NOT_INITIALIZED")
-
-    monkeypatch.setattr(sys.modules["cupy"].cuda.cublas, "sgemm", fail)
+    monkeypatch.setattr(cublas.library(12), "cublasSgemm_v2", lambda *arguments: 13)
     done = call("device_query", tmp_path)
-    assert done.returncode == 1 and "kernels   fail: CUBLAS_STATUS_NOT_INITIALIZED" in done.stdout
+    assert done.returncode == 1 and "kernels   fail: cublasSgemm_v2 ended with status 13" in done.stdout
 
 
 def test_without_cupy_one_line_says_so(no_cupy, tmp_path):
@@ -90,18 +87,19 @@ def test_out_of_memory_says_what_is_needed_and_which_batch_would_fit(tmp_path, m
     )
     path = tiny_training.write_dummy_solver(tmp_path, net=large)
     monkeypatch.setitem(importlib.import_module("command_line").__dict__, "CONTEXT", 0)
-    stand_in_cupy.install(monkeypatch, memory=4_000_000)
+    stand_in_cupy.install(monkeypatch, memory=38_000_000)
     line = error_of(call("train_net", tmp_path, "--solver", path, "--gpu", 0), "train_net")
     kernels.set_mode("cpu")
     assert "there is not enough memory" in line and "layer '" in line
-    assert "the GPU has 0.004 GB: batch_size: " in line and line.endswith(" would fit")
+    assert "the GPU has 0.038 GB: batch_size: " in line and line.endswith(" would fit")
 
 
 def test_memory_that_others_hold_is_told_apart(tmp_path, monkeypatch):
     module = importlib.import_module("command_line")
     monkeypatch.setattr(module.kernels, "gpu_memory", lambda: (10**9, 10**10))
+    monkeypatch.setattr(module.kernels, "pooled_memory", lambda: 5 * 10**8)  # its own is not other programs'
     need = type("Need", (), {"peak": 3 * 10**9})
     assert (
-        "it needs 3.5 GB, the GPU has 10 GB of which other programs hold a part: 1 GB are free"
+        "it needs 3.5 GB, the GPU has 10 GB of which other programs hold a part: 1.5 GB are left for this one"
         in module._what_would_fit(lambda batch: need)
     )
