@@ -1,7 +1,7 @@
 // One source, three ways to run it: CUDA, the host with blocks of one thread (fast), the host with blocks of real threads (tests).
 //
 // A kernel is written for any block size. Blocks stride over rows (`for_blocks`), the threads of a block over a contiguous
-// row (`for_threads`). `real` is what is stored, `acc` what is summed in; both come from the compiler's command line or from here.
+// row (`for_threads`). `real` is what is stored, float or what the compiler's command line says; `acc`, the same, is what is summed in.
 //   KERNEL(name, args...)          a kernel and, on the host, the exported launcher `name_float` or `name_double`
 //   for_blocks(r, n)               blocks share the rows 0..n-1
 //   for_threads(i, n)              the block's threads share 0..n-1; iterations must not depend on each other

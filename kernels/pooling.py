@@ -214,7 +214,7 @@ def warn_of_strays() -> None:
 
 
 def unpool_backward(dy, switches, out, in_runs: bool | None = None) -> None:
-    """out (N, C, h, w) = dy (N, C, H, W) read back at the switches; in_runs as in `max_pool`."""
+    """out (N, C, h, w) = dy (N, C, H, W) read back at the switches; in_runs: a block takes a run of windows, as on a GPU, else a plane."""
     planes, windows, size = out.shape[0] * out.shape[1], out.shape[2] * out.shape[3], dy.shape[2] * dy.shape[3]
     run, together = max(1, windows), 1
     if on_gpu(dy) if in_runs is None else in_runs:

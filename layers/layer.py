@@ -210,7 +210,7 @@ class Layer:
         return self.blobs[number].diff if wanted else None
 
     def find(self, path: str) -> str:
-        """A file or folder that the prototxt names, from the working directory or beside the prototxt. Raises FileNotFoundError."""
+        """A file or folder that the prototxt names, from the working directory or the folder above the prototxt's. Raises FileNotFoundError."""
         return find_file(path, self.model_file)
 
     def canonical_axis(self, axis: int, bottom: Blob) -> int:

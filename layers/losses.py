@@ -1,4 +1,4 @@
-"""Losses beside the softmax: Euclidean, sigmoid cross entropy, hinge, multinomial logistic, contrastive. A batch of no items costs 0."""
+"""Losses beside the softmax: Euclidean, smooth L1, sigmoid cross entropy, hinge, multinomial logistic, contrastive. A batch of no items costs 0."""
 
 from .. import kernels
 from ..blob import Blob

@@ -28,7 +28,7 @@ _CAFFES = ("iter", "current_step", "learned_net")
 
 
 class State(NamedTuple):
-    """A SolverState without its history, and the history: an array for each learnable parameter, in the net's order."""
+    """A SolverState without its history, and the history: an array for each learnable parameter, in the net's order; AdaDelta and Adam add a second."""
 
     message: caffe_pb2.SolverState
     history: list[np.ndarray]
