@@ -81,6 +81,33 @@ def test_a_kernel_that_does_not_compile_shows_the_compilers_log_and_the_file(gpu
     assert log == ['pooling.cu(40): error: identifier "plane" is undefined', "1 error detected."]
 
 
+def test_a_cupy_without_cudas_libraries_ends_in_one_line_that_brings_them(gpu, tmp_path, monkeypatch):
+    """CuPy's wheels leave compiler, headers and cuBLAS to the extra `ctk`."""
+    path = tiny_training.write_dummy_solver(tmp_path)
+
+    def no_headers(code, options):
+        raise RuntimeError("Failed to find CUDA headers")
+
+    def no_library(version):
+        raise OSError(f"libcublas.so.{version}: cannot open shared object file")
+
+    for owner, name, missing, said in (
+        (sys.modules["cupy"], "RawModule", no_headers, "Failed to find CUDA headers"),
+        (cublas, "library", no_library, "cuBLAS cannot be loaded (libcublas.so.12: cannot open shared object file)"),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, missing)
+            for held in (gpu_module()._module, gpu_module().kernel):
+                held.cache_clear()
+            line = error_of(call("train_net", tmp_path, "--solver", path, "--gpu", 0), "train_net")
+            kernels.set_mode("cpu")
+            assert said in line and line.endswith("pip install 'deconvnet[cuda12]' brings them")
+
+
+def gpu_module():
+    return importlib.import_module("deconvnet.core.kernels.gpu")
+
+
 def test_out_of_memory_says_what_is_needed_and_which_batch_would_fit(tmp_path, monkeypatch):
     large = tiny_training.DUMMY_NET.replace("dim: 4 dim: 2 dim: 5 dim: 5", "dim: 64 dim: 2 dim: 50 dim: 50").replace(
         "shape { dim: 4 }", "shape { dim: 64 }"
