@@ -143,6 +143,7 @@ def test_what_is_computed_again_lets_a_gpu_of_12_gb_train_batches_of_64():
     for name in ("solver/stage1.prototxt", "solver/stage2.prototxt", "docs/gpu.md", "docs/kernels.md"):
         text = (ROOT / name).read_text()
         assert all(f"{size} GB" in text for size in said), name
+    assert f"in one batch, which takes {said[0]} GB of a GPU" in (ROOT / "README.md").read_text()
 
 
 def test_the_convolutions_of_stage_2_that_are_computed_again_take_a_twentieth_of_its_products():
