@@ -20,7 +20,7 @@ from recomputed_nets import (
     training_net,
 )
 
-from deconvnet.core.net import NetError, time_layers
+from deconvnet.core.net import NetError, planner, time_layers
 from deconvnet.core.net.planner import Life, _groups
 
 
@@ -186,6 +186,21 @@ def test_a_solver_that_names_them_learns_the_same_weights_beside_a_test_net(name
         np.testing.assert_array_equal(one[0].data, other[0].data)
     outputs = [solver.test_nets[0].forward()["loss"].copy() for solver in solvers]
     np.testing.assert_array_equal(*outputs)
+
+
+def test_an_input_of_batch_norm_lives_from_the_convolution_that_writes_it(monkeypatch):
+    """To the backward pass of batch norm; if it is computed again, to the last layer that reads it, and again while it is needed."""
+    seen, assign = [], planner._assign
+    monkeypatch.setattr(planner, "_assign", lambda net, lives: seen.extend(lives) or assign(net, lives))
+    net = training_net(NETS["BN"], share=True, recompute=["conv b"])
+    steps = {name: net.layer_names.index(name) for name in ("conv a", "norm a", "conv b", "norm b", "conv c", "norm c")}
+    end = 2 * len(net._layers) - 1
+    lives = {number: next(life.spans for life in seen if blob in life.blobs) for number, blob in net._parted.items()}
+    assert lives == {
+        steps["norm a"]: [(steps["conv a"], end - steps["norm a"])],
+        steps["norm b"]: [(steps["conv b"], steps["norm b"]), (end - steps["conv c"], end - steps["norm b"])],
+        steps["norm c"]: [(steps["conv c"], end - steps["norm c"])],
+    }
 
 
 SPANS = st.lists(st.integers(0, 40), min_size=4, max_size=4).map(sorted)
