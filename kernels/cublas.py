@@ -11,10 +11,6 @@ _GEMM = (_P, *(_INT,) * 5, _P, _P, _INT, _P, _INT, _P, _P, _INT)
 _GEMMS = (_P, *(_INT,) * 5, _P, _P, _INT, _STEP, _P, _INT, _STEP, _P, _P, _INT, _STEP, _INT)
 
 
-class CublasError(RuntimeError):
-    """A function of the library did not succeed."""
-
-
 @cache
 def library(version: int):
     """The library of that major version of CUDA. Raises OSError where it is not there."""
@@ -28,7 +24,7 @@ def library(version: int):
 
 
 def call(version: int, name: str, *arguments) -> None:
-    """Call one of its functions; pointers are numbers. Raises CublasError, and OSError as `library`."""
+    """Call one of its functions; pointers are numbers. Raises RuntimeError where it does not succeed, and OSError as `library`."""
     status = getattr(library(version), f"cublas{name}")(*arguments)
     if status:
-        raise CublasError(f"cublas{name} ended with status {status}")
+        raise RuntimeError(f"cublas{name} ended with status {status}")

@@ -36,11 +36,16 @@ def _processors(device: int) -> int:
     return runtime.deviceGetAttribute(runtime.cudaDevAttrMultiProcessorCount, device)
 
 
+@cache
+def _cuda() -> int:
+    """CuPy's major version of CUDA."""
+    return cupy.cuda.runtime.runtimeGetVersion() // 1000
+
+
 def _incomplete(what: str, error: Exception) -> DeviceError:
     """Of CuPy's wheels only those with the extra bring CUDA's libraries."""
-    major = cupy.cuda.runtime.runtimeGetVersion() // 1000
     return DeviceError(
-        f"{what} ({error}): where CUDA's libraries and headers are missing, pip install 'deconvnet[cuda{major}]' brings them"
+        f"{what} ({error}): where CUDA's libraries and headers are missing, pip install 'deconvnet[cuda{_cuda()}]' brings them"
     )
 
 
@@ -130,15 +135,13 @@ def matrix_product(a, b, out, add: bool, scratch) -> None:
         out[...] = 0
     if not out.size or not a.shape[-1]:
         return
-    version = cupy.cuda.runtime.runtimeGetVersion() // 1000
     try:
         handle = cupy.cuda.device.get_cublas_handle()
-        cublas.call(version, "SetStream_v2", handle, cupy.cuda.get_current_stream().ptr)
+        cublas.call(_cuda(), "SetStream_v2", handle, cupy.cuda.get_current_stream().ptr)
     except (ImportError, OSError) as error:
         raise _incomplete("cuBLAS cannot be loaded", error) from None
-    cublas.call(
-        version, "SetWorkspace_v2", handle, scratch.data.ptr, scratch.nbytes
-    )  # after the stream, which resets it
+    # behind the stream, which takes the library's own again
+    cublas.call(_cuda(), "SetWorkspace_v2", handle, scratch.data.ptr, scratch.nbytes)
     letter = {"float32": "S", "float64": "D"}[out.dtype.name]
     # as the library sees it, the transpose of the product is the transpose of b times that of a
     (b_operation, b_leading), (a_operation, a_leading), (_, leading) = map(_operand, (b, a, out))
@@ -146,8 +149,8 @@ def matrix_product(a, b, out, add: bool, scratch) -> None:
     one, kept = (_number(value, out.dtype).ctypes.data for value in (1, int(add)))
     left, right, result = (b.data.ptr, b_leading), (a.data.ptr, a_leading), (out.data.ptr, leading)
     if out.ndim == 2:
-        cublas.call(version, f"{letter}gemm_v2", handle, *form, one, *left, *right, kept, *result)
+        cublas.call(_cuda(), f"{letter}gemm_v2", handle, *form, one, *left, *right, kept, *result)
         return
     steps = map(_step, (b, a, out))
     left, right, result = ((*matrix, step) for matrix, step in zip((left, right, result), steps, strict=True))
-    cublas.call(version, f"{letter}gemmStridedBatched", handle, *form, one, *left, *right, kept, *result, out.shape[0])
+    cublas.call(_cuda(), f"{letter}gemmStridedBatched", handle, *form, one, *left, *right, kept, *result, out.shape[0])

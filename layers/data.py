@@ -128,7 +128,7 @@ def _environment(path: str):
 
 
 def _opened(path: str):
-    """Raises ValueError."""
+    """The environment of an LMDB, once a net that is gone has closed it. Raises ValueError where there is none or it stays open."""
     for seconds in (*_PATIENCE, 0):
         with _lmdb(path) as lmdb:
             try:

@@ -27,11 +27,15 @@ def resize(maps, height, width, antialias=True, rows=(0, None)):
     return out
 
 
-def shrunk(image, longest):
-    """An image (H, W, 3) uint8 whose longer side is at most `longest` pixels (None: as it is), areas averaged."""
-    height, width = image.shape[:2]
+def shrunk_size(height, width, longest):
+    """(height, width) of an image when its longer side is at most `longest` pixels (None: as it is)."""
     if longest is None or max(height, width) <= longest:
-        return image
+        return height, width
     shrink = longest / max(height, width)
-    size = max(round(width * shrink), 1), max(round(height * shrink), 1)
-    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    return max(round(height * shrink), 1), max(round(width * shrink), 1)
+
+
+def shrunk(image, longest):
+    """An image (H, W, 3) uint8 of its shrunk_size, areas averaged; itself where it has that size."""
+    size = shrunk_size(*image.shape[:2], longest)
+    return image if size == image.shape[:2] else cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA)

@@ -9,7 +9,7 @@ from .. import kernels
 from . import inference
 from .ensemble import ensemble
 from .proposals import chosen
-from .resampling import resize, shrunk
+from .resampling import resize, shrunk, shrunk_size
 
 MAX_SIDE = 1024  # pixels; VOC's images have 500, and the net sees 224 of a window at most
 _BAND = 1 << 22  # numbers held at once while a result grows to a large image's size
@@ -37,12 +37,12 @@ class Segmenter:
     crf: Callable | None = None
     max_side: int | None = MAX_SIDE
 
-    def boxes(self, image_id, image, size=None):
-        """The boxes (n, 4) of an image (H, W, 3) that go through the net, in pixels of the image at `size` (h, w).
+    def boxes(self, image_id, image):
+        """The boxes (n, 4) of an image (H, W, 3) that go through the net, in pixels of the shrunk image.
 
-        size: None is that of the shrunk image. Where no proposal is large enough there is none, and all is background.
+        Where no proposal is large enough there is none, and all is background.
         """
-        size = size or shrunk(image, self.max_side).shape[:2]
+        size = shrunk_size(*image.shape[:2], self.max_side)
         proposed = np.asarray(self.propose(image_id, image)).reshape(-1, 4)
         if size != image.shape[:2]:
             factor = np.array([size[1] / image.shape[1], size[0] / image.shape[0]] * 2)
@@ -58,7 +58,7 @@ class Segmenter:
         """
         work = shrunk(image, self.max_side)
         if self.score and boxes is None:
-            boxes = self.boxes(image_id, image, work.shape[:2])
+            boxes = self.boxes(image_id, image)
         scores = self.score(work, boxes) if self.score else None
         if self.score and self.fcn:
             found = ensemble(scores, self.fcn(work), self.how)

@@ -20,7 +20,7 @@ def trace(folder, image_id, image, segmenter, net, names, truth=None):
     """
     paths = {number: Path(folder) / f"{image_id}_figure{number}.png" for number in (4, 5, 6, 7)}
     work = shrunk(image, segmenter.max_side)
-    boxes = segmenter.boxes(image_id, image, work.shape[:2])
+    boxes = segmenter.boxes(image_id, image)
     scores = segmenter.score(work, boxes)
     maps = {"DeconvNet": kernels.to_host(inference.probabilities(scores))}
     if segmenter.fcn:

@@ -11,7 +11,7 @@ from .log import logger
 from .nets import find_test_nets, find_train_net
 from .rules import get_solver
 
-# beside the arrays: CUDA's context, the library's workspace, the compiled kernels. Assumed; no run has measured it yet.
+# beside the arrays: CUDA's context and the compiled kernels. Assumed; no run has measured it yet.
 CONTEXT = 500_000_000
 MOST_EXAMPLES = 4096
 _NETS = ("net", "net_param", "train_net", "train_net_param", "test_net", "test_net_param", "train_state", "test_state")

@@ -160,7 +160,7 @@ def _ptx(file: Path, real: str, architecture: str) -> str:
 
 def compiled(text: str, name: str, architecture: str, *options: str) -> str:
     """The PTX of a CUDA source."""
-    return _nvrtc().ptx(text, name, [f"--gpu-architecture={architecture}", "-std=c++17", *options, *nvrtc.CUPYS])
+    return _nvrtc().ptx(text, name, [f"--gpu-architecture={architecture}", "-std=c++17", *options, *nvrtc.CUPY_OPTIONS])
 
 
 @functools.cache

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import command_line
-from nvrtc import CUPYS, Nvrtc, NvrtcMissing
+from nvrtc import CUPY_OPTIONS, Nvrtc, NvrtcMissing
 
 from deconvnet.core.kernels import sources
 
@@ -65,7 +65,7 @@ class Outcome(NamedTuple):
 
 def check(nvrtc: Nvrtc, file: Path, arch: str, real: str) -> Outcome:
     """Compile one file and read the log: errors, warnings, and kernels that did not come out are complaints."""
-    options = [f"--gpu-architecture={arch}", "-std=c++17", f"-Dreal={real}", *CUPYS, "--ptxas-options=-v"]
+    options = [f"--gpu-architecture={arch}", "-std=c++17", f"-Dreal={real}", *CUPY_OPTIONS, "--ptxas-options=-v"]
     compiled, log = nvrtc.compile(sources.source_text(file), file.name, options)
     log = _DEPRECATION.sub("", log)
     kernels = resources_in(log)

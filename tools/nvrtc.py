@@ -5,7 +5,7 @@ import ctypes
 import importlib.util
 from pathlib import Path
 
-CUPYS = ("--device-as-default-execution-space", "-ftz=true")  # options that CuPy adds to ours
+CUPY_OPTIONS = ("--device-as-default-execution-space", "-ftz=true")  # options that CuPy adds to ours
 
 
 class NvrtcMissing(RuntimeError):

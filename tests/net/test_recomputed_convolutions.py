@@ -20,7 +20,7 @@ from recomputed_nets import (
     training_net,
 )
 
-from deconvnet.core.net import NetError, planner, time_layers
+from deconvnet.core.net import NetError, planner
 from deconvnet.core.net.planner import Life, _groups
 
 
@@ -127,15 +127,6 @@ def test_a_backward_pass_may_go_on_where_the_last_one_ended():
         parts._backward(*numbers[2:4])
     parts._backward(*numbers[4:])
     for one, other in zip(parts.params.values(), whole.params.values(), strict=True):
-        np.testing.assert_array_equal(one[0].diff, other[0].diff)
-
-
-def test_layers_are_timed_one_by_one_with_the_same_gradients():
-    names = convolutions("unpooling")
-    plain, net = (training_net(NETS["unpooling"], share=True, recompute=value) for value in (False, names))
-    for each in (plain, net):
-        time_layers(each)
-    for one, other in zip(net.params.values(), plain.params.values(), strict=True):
         np.testing.assert_array_equal(one[0].diff, other[0].diff)
 
 

@@ -21,7 +21,7 @@ def image():
 def test_proposals_are_enlarged_and_those_that_stay_small_are_skipped(image):
     proposed = [(10, 10, 19, 19), (20, 20, 39, 29), (30, 30, 49, 49), (0, 0, 39, 39)]
     segmenter = Segmenter(score_of_boxes, lambda *_: proposed, count=1, min_side=20, context=1.2)
-    boxes = segmenter.boxes("a", image, image.shape[:2])
+    boxes = segmenter.boxes("a", image)
     assert boxes.tolist() == [[28, 28, 51, 51]]  # 24 pixels a side; the first two have 12
 
 
@@ -77,7 +77,7 @@ def test_the_fcn_can_go_alone(image):
 
 def test_a_large_image_is_shrunk_with_its_boxes_and_the_label_has_its_own_size(image):
     segmenter = Segmenter(score_of_boxes, lambda *_: [(20, 10, 59, 49)], min_side=20, context=1, max_side=40)
-    assert segmenter.boxes("a", image, (30, 40)).tolist() == [[10, 5, 29, 24]]
+    assert segmenter.boxes("a", image).tolist() == [[10, 5, 29, 24]]
     label = segmenter("a", image)
     assert label.shape == (60, 80)
     assert label[12:48, 22:58].all() and not label[:9].any() and not label[:, 62:].any()
