@@ -17,11 +17,11 @@ from .voc import (
     read_ids,
     read_image,
     read_label,
-    replacing,
     require_one_size,
     write_image,
     write_label,
 )
+from .whole_file import replacing
 
 CONTEXT = 1.2  # the paper enlarges a tight box by this factor
 # Neither paper nor release says what overlaps enough.

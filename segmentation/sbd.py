@@ -20,12 +20,12 @@ from .voc import (
     VocFolder,
     read_ids,
     read_label,
-    replacing,
     require_one_size,
     size_of_whole_image,
     write_ids,
     write_label,
 )
+from .whole_file import replacing
 
 VOC_SOURCE = "VOCtrainval_11-May-2012.tar from http://host.robots.ox.ac.uk/pascal/VOC/voc2012/"
 SBD_SOURCE = "benchmark.tgz from http://home.bharathh.info/pubs/codes/SBD/download.html"

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from .evaluation import scores
-from .voc import replacing
+from .whole_file import replacing
 
 COLUMNS = ("class", "iou", "accuracy", "share_of_pixels", "true_pixels", "predicted_pixels", "right_pixels")
 

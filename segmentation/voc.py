@@ -3,8 +3,6 @@
 A label image is a palette PNG: a pixel's palette index is its class (0 background, 255 void), its colour is for the eye only.
 """
 
-import os
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from ..layers import example
+from .whole_file import replacing
 
 VOID = 255
 CLASSES = (
@@ -152,26 +151,6 @@ def require_one_size(path, size, image_path, image_size):
         raise DataError(
             f"{path}: the label is {height}x{width} (height x width), but {image_path} is {image_height}x{image_width}"
         )
-
-
-@contextmanager
-def replacing(path):
-    """A binary file beside `path` to write to, renamed to `path` at the end: a kill or an error leaves no half file.
-
-    A device or a pipe, such as /dev/stdout, is written to itself. Raises OSError that names `path`.
-    """
-    part = Path(f"{path}.{os.getpid()}.part")
-    in_place = os.path.exists(path) and not os.path.isfile(path)
-    try:
-        with open(path if in_place else part, "wb") as file:
-            yield file
-        if not in_place:
-            os.replace(part, path)
-    except OSError as error:
-        raise OSError(f"{path}: cannot be written ({error.strerror or error})") from error
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
 
 
 def _read(reader, path, what):

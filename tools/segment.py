@@ -30,6 +30,7 @@ from deconvnet.core.segmentation.overlay import overlay
 from deconvnet.core.segmentation.proposals import Proposals, StoredBoxes
 from deconvnet.core.segmentation.segmenter import MAX_SIDE, Segmenter, grown_classes
 from deconvnet.core.segmentation.trace import trace
+from deconvnet.core.segmentation.whole_file import replacing
 
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 MEAN = (104.00698793, 116.66876762, 122.67891434)  # BGR, of the authors' release
@@ -77,9 +78,9 @@ def segment_image(segmenter, image_id, image, out, names, with_probabilities):
     found = segmenter.probabilities(image_id, image, on_device=True, boxes=boxes)
     label = grown_classes(found, *image.shape[:2])
     if with_probabilities:
-        with voc.replacing(out / "probabilities" / f"{image_id}.npz") as file:
+        with replacing(out / "probabilities" / f"{image_id}.npz") as file:
             np.savez_compressed(file, probabilities=np.float16(kernels.to_host(found)), size=image.shape[:2])
-    with voc.replacing(out / "overlays" / f"{image_id}.jpg") as file:
+    with replacing(out / "overlays" / f"{image_id}.jpg") as file:
         Image.fromarray(overlay(image, label, names)).save(file, "JPEG", quality=92)
     voc.write_label(label_of(out, image_id), label)
     return boxes is None or len(boxes) > 0
@@ -209,8 +210,8 @@ def require_settings(out, settings):
     if not path.exists():
         return
     try:
-        before = json.loads(path.read_text())
-    except ValueError:
+        before = dict(json.loads(path.read_text()))
+    except (ValueError, TypeError):
         raise voc.DataError(f"{path}: damaged; give another --out, or --overwrite to begin anew") from None
     known = before.get("digests", {})  # a file of an earlier version has none
     options = [name for name in settings if name != "digests" and before.get(name) != settings[name]]
@@ -230,7 +231,7 @@ def begin(out, settings, arguments):
             earlier.unlink()
     for folder in ("labels", "overlays", *["probabilities"] * arguments.probabilities):
         (out / folder).mkdir(parents=True, exist_ok=True)
-    with voc.replacing(out / "settings.json") as file:
+    with replacing(out / "settings.json") as file:
         file.write(json.dumps(settings, indent=1).encode())
 
 

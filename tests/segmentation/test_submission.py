@@ -1,4 +1,5 @@
 import io
+import os
 import tarfile
 
 import numpy as np
@@ -50,14 +51,14 @@ def repacked(path, change):
 
 
 def test_an_archive_that_cannot_be_written_to_its_end_is_named_and_not_there(tmp_path, results, monkeypatch):
-    whole = voc.os.replace
+    whole = os.replace
 
     def full(part, path):
         if str(path).endswith(".tgz"):
             raise OSError(28, "No space left on device")
         whole(part, path)
 
-    monkeypatch.setattr(voc.os, "replace", full)
+    monkeypatch.setattr("os.replace", full)
     with pytest.raises(OSError, match=r"results.tgz: cannot be written \(No space left on device\)"):
         write_submission(tmp_path / "out", results, IDS, SIZES)
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["results"]

@@ -175,19 +175,6 @@ def test_images_too_large_to_be_meant_are_clear_errors(tmp_path, monkeypatch):
             read(tmp_path / "x.png")
 
 
-def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
-    path = tmp_path / "x"
-    path.write_text("before")
-    with pytest.raises(KeyboardInterrupt), voc.replacing(path) as file:
-        file.write(b"half")
-        raise KeyboardInterrupt
-    assert [p.name for p in tmp_path.iterdir()] == ["x"] and path.read_text() == "before"
-    with voc.replacing(path) as file:
-        file.write(b"after")
-        assert path.read_text() == "before"
-    assert [p.name for p in tmp_path.iterdir()] == ["x"] and path.read_text() == "after"
-
-
 @pytest.mark.parametrize("read", [voc.read_image, voc.read_size])
 def test_a_file_that_is_no_image_is_a_clear_error(tmp_path, read):
     (tmp_path / "x.jpg").write_text("no image")

@@ -156,7 +156,7 @@ def test_a_file_that_cannot_be_written_to_its_end_is_named_and_the_earlier_one_s
         raise OSError(28, "No space left on device")
 
     (tmp_path / name).write_text("earlier")
-    monkeypatch.setattr(voc.os, "replace", full)
+    monkeypatch.setattr("os.replace", full)
     said = only_line(call(TOOL, tmp_path, *DEMO, option, name), TOOL)
     assert said.endswith(f"{name}: cannot be written (No space left on device)")
     assert [path.read_text() for path in tmp_path.glob("a.*")] == ["earlier"]

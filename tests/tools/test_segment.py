@@ -1,6 +1,7 @@
 """tools/segment.py with a net that tells a pixel's class from its colour: background, blue or red."""
 
 import json
+import os
 import sys
 
 import numpy as np
@@ -9,7 +10,6 @@ from PIL import Image
 from tool_call import call
 
 import deconvnet
-from deconvnet.core.segmentation import voc
 from deconvnet.core.segmentation.voc import read_label
 
 DEPLOY = """
@@ -222,14 +222,14 @@ def test_a_trace_that_is_asked_for_later_is_drawn(place):
 
 
 def test_a_picture_of_a_trace_that_cannot_be_written_is_named_and_not_there(place, monkeypatch):
-    whole = voc.os.replace
+    whole = os.replace
 
     def full(part, path):
         if str(path).endswith("figure6.png"):
             raise OSError(28, "No space left on device")
         whole(part, path)
 
-    monkeypatch.setattr(voc.os, "replace", full)
+    monkeypatch.setattr("os.replace", full)
     ended = segment(place, "--boxes", "boxes", "--trace", "trace", images=["images/first.png"])
     said = "segment: error: trace/first_figure6.png: cannot be written (No space left on device)"
     assert ended.returncode == 1 and ended.stderr.splitlines()[-1] == said
