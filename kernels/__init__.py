@@ -36,6 +36,7 @@ from .graph import Graph
 from .host import aligned_zeros
 from .host_build import BuildError
 from .l2_norm import l2_normalize, l2_normalize_backward
+from .labels import LabelError, strange_label
 from .linear import linear, linear_backward
 from .losses import (
     contrastive,

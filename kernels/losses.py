@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from .device import array_module, launch, launch_elementwise, to_host
+from .device import array_module, launch, launch_elementwise
+from .labels import strange_label
 
 _RUN = 1 << 12
 
@@ -25,7 +26,7 @@ def sigmoid_loss_backward(x, targets, ignored: int | None, weight: float, out) -
 def hinge(x, labels, squared: bool, signed_margins) -> float:
     """The sum of the margins (or their squares) of one-against-all classifiers; x and signed_margins (N, C), labels N values.
 
-    Raises ValueError for a label that is no class.
+    Raises LabelError for a label that is no class.
     """
     xp = array_module(x)
     loss, strange = xp.empty(x.shape[0]), xp.empty(x.shape[0], np.int32)
@@ -36,10 +37,7 @@ def hinge(x, labels, squared: bool, signed_margins) -> float:
 
 def _require_classes(labels, strange, classes: int) -> None:
     if int(strange.sum()):
-        label = to_host(labels).ravel()[int(to_host(strange).argmax())]
-        raise ValueError(
-            f"label {label:g} is not one of the {classes} classes (0 to {classes - 1}); check num_output or the labels"
-        )
+        raise strange_label(labels, labels.size, classes)
 
 
 def hinge_backward(signed_margins, squared: bool, weight: float, out) -> None:
@@ -48,7 +46,7 @@ def hinge_backward(signed_margins, squared: bool, weight: float, out) -> None:
 
 
 def multinomial_loss(p, labels) -> float:
-    """The sum of -ln of each label's probability, p (N, C), labels N values. Raises ValueError for a label that is no class."""
+    """The sum of -ln of each label's probability, p (N, C), labels N values. Raises LabelError for a label that is no class."""
     xp = array_module(p)
     loss, strange = xp.empty(p.shape[0]), xp.empty(p.shape[0], np.int32)
     launch("multinomial_forward", p.shape[0], 1, p, labels, loss, strange, *p.shape)

@@ -4,7 +4,8 @@ import math
 
 import numpy as np
 
-from .device import array_module, launch, to_host
+from .device import array_module, launch
+from .labels import LabelError, check_label_files, strange_label
 from .reduction import SUM, reduce_rows
 
 _RUN = 256  # places that one block takes
@@ -35,7 +36,7 @@ def softmax_loss(x, labels, axis: int, ignored: int | None, probabilities, weigh
     """The sum of -log(probability of the label) over the places that are not ignored, and their number.
 
     x and probabilities share a shape, labels have it without the axis; probabilities are written. weights (classes,): what a place of
-    each label counts in the sum. Raises ValueError for a label that is neither a class nor ignored.
+    each label counts in the sum. Raises LabelError for a label that is neither a class nor ignored.
     """
     return _summed("softmax_loss_forward", (x, labels, probabilities, weights), axis, ignored)
 
@@ -49,19 +50,21 @@ def _summed(name: str, arrays, axis: int, ignored: int | None) -> tuple[float, i
     ignore = (0, -1) if ignored is None else (1, ignored)
     launch(name, rows, _RUN * classes, *arrays, loss, counted, strange, *ignore, outer, classes, inner, _RUN)
     if int(strange.sum()):
-        raise ValueError(_strange_label(labels, classes, ignored))
+        raise _strange_label(scores, labels, classes, ignored, "loss_param")
     return float(loss.sum()), int(counted.sum())
 
 
-def _strange_label(labels, classes: int, ignored: int | None) -> str:
-    values = to_host(labels).ravel()
-    wrong = values[~((values >= 0) & (values < classes)) & (values != ignored)]
-    hint = "check num_output or the label files"
-    if ignored is None and wrong[0] == 255:
-        hint = "set ignore_label: 255 in loss_param"
-    elif ignored is None and wrong[0] == classes:  # SegNet's CamVid, for one, has a last class that does not count
-        hint = f"one class more in num_output, or ignore_label: {classes} where it does not count"
-    return f"label {wrong[0]:g} is not one of the {classes} classes (0 to {classes - 1}); {hint}"
+def _strange_label(scores, labels, classes: int, ignored: int | None, settings: str) -> LabelError:
+    """settings: the message of a layer that has ignore_label."""
+
+    def remedy(label):
+        if ignored is None and label == 255:
+            return f"set ignore_label: 255 in {settings}"
+        if ignored is None and label == classes:  # SegNet's CamVid, for one, has a last class that does not count
+            return f"one class more in num_output, or ignore_label: {classes} where it does not count"
+        return check_label_files(label)
+
+    return strange_label(labels, len(scores), classes, [] if ignored is None else [ignored], remedy)
 
 
 def softmax_loss_backward(
@@ -77,7 +80,7 @@ def softmax_loss_backward(
 def infogain_loss(probabilities, labels, gain, axis: int, ignored: int | None) -> tuple[float, int]:
     """The sum of -gain[label] . log(probabilities of the place) over the places that are not ignored, and their number.
 
-    gain (classes, classes); labels have the shape of the probabilities without the axis. Raises ValueError for a label that is neither
+    gain (classes, classes); labels have the shape of the probabilities without the axis. Raises LabelError for a label that is neither
     a class nor ignored.
     """
     return _summed("infogain_loss_forward", (probabilities, labels, gain), axis, ignored)
@@ -97,7 +100,7 @@ def rank_labels(x, labels, axis: int, top_k: int, ignored: int | None, ties_are_
     """An int32 array of the labels' shape: 1 where the label is among the top_k scores of x over the axis, 0 where not, -1 where ignored.
 
     Equal scores: every other class counts as better if ties_are_errors (Caffe's Accuracy), else only larger class indices do (the
-    release's EltwiseAccuracy). Raises ValueError for a label that is neither a class nor ignored.
+    release's EltwiseAccuracy). Raises LabelError for a label that is neither a class nor ignored.
     """
     outer, classes, inner = _split(x.shape, axis)
     right = array_module(x).empty(labels.shape, np.int32)
@@ -116,5 +119,5 @@ def rank_labels(x, labels, axis: int, top_k: int, ignored: int | None, ties_are_
         *sizes,
     )
     if int((right == -2).sum()):
-        raise ValueError(_strange_label(labels, classes, ignored).replace("loss_param", "the layer's parameters"))
+        raise _strange_label(x, labels, classes, ignored, "the layer's parameters")
     return right

@@ -45,6 +45,7 @@ from .memory_data import MemoryData
 from .normalization import BatchNorm
 from .pooling import Pooling, Unpooling
 from .python_layer import Python, PythonLayer
+from .reading import TransformedImages
 from .scale import Scale
 from .structure import Crop, Split
 
@@ -66,6 +67,7 @@ __all__ = [
     "RunningBN",
     "Scale",
     "Split",
+    "TransformedImages",
     "Unpooling",
     "layer_type",
     "layer_types",

@@ -121,14 +121,12 @@ class SegAccuracy(Layer):
     def forward(self, bottom, top):
         kernels.best_classes(bottom[0].data, 1, 1, self._found.data, True, False)
         labels, found = bottom[1].host_data.ravel(), self._found.host_data.ravel()
-        counted, classes = ~np.isin(labels, self.param.seg_accuracy_param.ignore_label), len(self._before)
+        ignored, classes = list(self.param.seg_accuracy_param.ignore_label), len(self._before)
+        counted = ~np.isin(labels, ignored)
         labels, found = labels[counted], found[counted]
-        strange = labels[~((labels >= 0) & (labels < classes))]
-        if strange.size:
-            raise ValueError(
-                f"label {strange[0]:g} is not one of the {classes} classes (0 to {classes - 1}): "
-                "name it in seg_accuracy_param { ignore_label } if it is to be left out"
-            )
+        if not ((labels >= 0) & (labels < classes)).all():
+            remedy = "name it in seg_accuracy_param { ignore_label } if it is to be left out"
+            raise kernels.strange_label(bottom[1].data, bottom[0].shape[0], classes, ignored, lambda _: remedy)
         counts = np.bincount((labels.astype(int) * classes + found.astype(int)), minlength=classes * classes)
         confusion = self._confusion.host_data
         self._before[...] = confusion

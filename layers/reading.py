@@ -142,6 +142,10 @@ class TransformedImages(ReadingLayer):
         for blob, shape in zip(top, self._shapes(size), strict=False):
             blob.reshape(self.batch_size, *shape)
 
+    def place_in_batch(self, number: int) -> str:
+        """Where that example of the last batch is named, for messages."""
+        return self.examples.place(self.position - self.batch_size + number)
+
     def forward(self, bottom, top):
         first = self.position
         batch = self._take(top)

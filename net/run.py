@@ -5,7 +5,8 @@ import math
 import numpy as np
 
 from ..blob import Blob
-from ..layers import Layer, Python
+from ..kernels import LabelError
+from ..layers import Layer, Python, TransformedImages
 from .debug_info import log_backward, log_forward
 from .errors import LAYERS_ERRORS, NetError, located
 from .fusion import after
@@ -39,7 +40,8 @@ def run_forward(net, first: int, last: int) -> float:
             layer.reshape(bottom, top)
             layer.forward(bottom, top, *_work_of(net, number, done))
         except LAYERS_ERRORS as error:
-            raise located(error, layer.param, net.model_file) from error
+            named = _with_example(net, number, error) if isinstance(error, LabelError) else error
+            raise located(named, layer.param, net.model_file) from error
         if net.debug_info:
             log_forward(layer, top)
         for weight, blob in zip(layer.loss_weights, top, strict=True):
@@ -51,6 +53,18 @@ def run_forward(net, first: int, last: int) -> float:
     if number in net._parted:
         _copy(net._parted[number], net._tops[number][0])
     return loss
+
+
+def _with_example(net, number: int, error: LabelError) -> ValueError:
+    """The error of a layer whose second bottom are labels, with the place where the example is named, if a layer of the net has read it."""
+    labels = net._layers[number].param.bottom[1]
+    source = next(n for n in reversed(range(number)) if labels in net._layers[n].param.top)
+    while net._first_sources[source] is not None:
+        source = net._first_sources[source].layer
+    layer = net._layers[source]
+    if not isinstance(layer, TransformedImages) or layer.batch_size != error.batch:
+        return error
+    return ValueError(f"{layer.place_in_batch(error.example)}: {error}")
 
 
 def run_backward(net, first: int, last: int) -> None:
