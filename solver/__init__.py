@@ -8,10 +8,19 @@ from .nets import check_files, find_test_nets, find_train_net, weights_to_load
 from .outputs import Output, mean_outputs
 from .policies import make_policy
 from .recorders import CsvRecorder, names_of
-from .rules import SOLVERS, AdaDeltaSolver, AdaGradSolver, AdamSolver, NesterovSolver, RMSPropSolver, get_solver
+from .rules import (
+    SOLVERS,
+    AdaDeltaSolver,
+    AdaGradSolver,
+    AdamSolver,
+    NesterovSolver,
+    RMSPropSolver,
+    SGDSolver,
+    get_solver,
+)
 from .signals import EFFECTS, Action, SignalActions
 from .snapshot_files import find_snapshot
-from .solver import SGDSolver, Solver
+from .solver import Solver
 from .solverstate import read_state
 from .tensorboard import TensorBoardRecorder
 

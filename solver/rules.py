@@ -1,4 +1,4 @@
-"""Caffe's solver types: SGD and five others that keep the same crank and move the parameters by another rule."""
+"""Caffe's solver types: SGD, and five others that move the parameters by another rule."""
 
 import math
 import os
@@ -6,7 +6,62 @@ import os
 from .. import kernels
 from ..proto import caffe_pb2, did_you_mean, read_solver, upgrade_solver
 from .errors import SolverError
-from .solver import SGDSolver, Solver
+from .log import logger
+from .solver import Solver
+
+
+class SGDSolver(Solver):
+    """Stochastic gradient descent with momentum (Caffe's SGDSolver):
+
+    v = momentum * v + rate * (gradient / iter_size + decay * w),  w = w - v,
+    rate = learning_rate * lr_mult,  decay = weight_decay * decay_mult (L1: times sign(w) instead of w),
+    gradient: summed over iter_size batches; clip_gradients bounds the L2 norm of all parameters' together.
+    decay_divided_by_iter_size, the release's rule: v = momentum * v + rate / iter_size * (gradient + decay * w).
+    """
+
+    def apply_update(self, shown=False):
+        param = self.param
+        drops = self.policy.drops
+        rate = self.policy.advance(self.iter)
+        if param.lr_policy == "multistep" and self.policy.drops > drops:
+            logger.info("MultiStep Status: Iteration %d, step = %d", self.iter, self.policy.drops)
+        if shown:
+            logger.info("Iteration %d, lr = %g", self.iter, rate)
+        scale = self._clip(shown)
+        if param.decay_divided_by_iter_size:
+            rate /= param.iter_size
+        else:
+            scale /= param.iter_size
+        self._move(scale, rate, param.weight_decay, param.regularization_type == "L1")
+        self.iter += 1
+        self._saved = None
+
+    def _move(self, scale: float, rate: float, decay: float, l1: bool) -> None:
+        """Move all parameters; their gradients count `scale` times."""
+        parameters = [
+            (parameter.blob.data, parameter.blob.diff, velocity.data, parameter.lr_mult, parameter.decay_mult)
+            for parameter, velocity in zip(self.net.learnable, self.history, strict=True)
+        ]
+        rule = {"momentum": self.param.momentum, "decay": decay, "l1": l1}
+        kernels.sgd_update_all(parameters, self._parameter_table, scale=scale, rate=rate, **rule)
+
+    def _clip(self, shown: bool) -> float:
+        """The factor that brings the gradients' common L2 norm down to clip_gradients, 1 where it is no larger."""
+        most = self.param.clip_gradients
+        if most < 0:
+            return 1.0
+        gradients = [parameter.blob.diff for parameter in self.net.learnable]
+        norm = math.sqrt(kernels.sum_of_squares_all(gradients, self._gradient_table))
+        if norm <= most:
+            return 1.0
+        if shown:
+            logger.info(
+                "Gradient clipping: scaling down gradients (L2 norm %g > %g) by scale factor %g",
+                norm,
+                most,
+                most / norm,
+            )
+        return most / norm
 
 
 class _RuleSolver(SGDSolver):

@@ -10,7 +10,8 @@ import numpy as np
 
 from .. import kernels
 from ..blob import Blob, current_seed
-from ..layers import BN
+from ..layers import BN, Layer
+from ..net import NetError
 from ..proto import caffe_pb2, did_you_mean, read_solver, upgrade_solver
 from . import snapshot, snapshot_files
 from .errors import SolverError
@@ -136,9 +137,10 @@ class Solver:
     def solve(self, resume_file=None) -> None:
         """Train to max_iter, from a snapshot's state if one is given; then snapshot and test as Caffe does.
 
-        Asked to stop, it ends after the current iteration, with the snapshot but without the test.
+        Asked to stop, it ends after the current iteration, with the snapshot but without the test. An example that cannot be read, or
+        another error of a net's, ends it with a snapshot of the iterations before, where it writes any.
 
-        Raises SolverError where the loss is no longer finite, and what `restore` raises.
+        Raises SolverError where the loss is no longer finite, and what `restore` and the nets raise.
         """
         param = self.param
         if param.max_iter < 1:
@@ -153,13 +155,32 @@ class Solver:
             logger.info("Restoring previous solver status from %s", os.fspath(resume_file))
             self.restore(resume_file)
         with Progress(param.max_iter, self.iter, self._examples()) as self._progress:
-            self.step(param.max_iter - self.iter)
+            try:
+                self.step(param.max_iter - self.iter)
+            except (NetError, OSError):
+                self._save_what_is_done()
+                raise
         self._progress = None
         if param.snapshot_after_train and not self._is_saved():
             self.snapshot()
         if not self.stopped:
             self._show_the_end()
         logger.info("Optimization stopped early." if self.stopped else "Optimization Done.")
+
+    def _save_what_is_done(self) -> None:
+        """A snapshot of the iterations before one that failed; averages of BatchNorm may have moved in that one."""
+        param = self.param
+        if (
+            self.iter
+            and param.snapshot_prefix
+            and (param.snapshot or param.snapshot_after_train)
+            and not self._is_saved()
+        ):
+            _put_back(self._train_state)
+            try:
+                self.snapshot()
+            except SolverError as error:  # the user needs to hear of the first error
+                logger.warning("%s", error)
 
     def _is_saved(self) -> bool:
         """Whether the snapshot of this iteration is there already, written or resumed from."""
@@ -192,6 +213,7 @@ class Solver:
         param, stop, self.stopped = self.param, self.iter + iterations, False
         self._shown_at, self._shown_time = self.iter, time.perf_counter()
         while self.iter < stop:
+            self._train_state = _state([self.net])
             if self._tests_now() and (self.iter or param.test_initialization):
                 self.test()
                 if self.stopped:
@@ -296,15 +318,16 @@ class Solver:
 
         Asked to stop, it leaves the pass as if it had not begun: a resumed run begins it again.
         """
-        before, watched, self.stopped = self._test_state(), None, False
+        before, watched, self.stopped = _state(self.test_nets), None, False
         for number, net in enumerate(self.test_nets):
             logger.info("Iteration %d, Testing net (#%d)", self.iter, number)
-            loss, outputs = mean_outputs(net, self.param.test_iter[number], self._until_stopped)
+            try:
+                loss, outputs = mean_outputs(net, self.param.test_iter[number], self._until_stopped)
+            except (NetError, OSError):
+                _put_back(before)
+                raise
             if self.stopped:
-                for layer, position, states in before:
-                    layer.position = position
-                    for blob, values in zip(layer.carried, states, strict=True):
-                        blob.host_data[...] = values
+                _put_back(before)
                 logger.info("Test interrupted.")
                 return
             if self.param.test_compute_loss:
@@ -316,12 +339,6 @@ class Solver:
                 watched = next((output for output in outputs if output.blob == self._watched[1]), None)
         if watched is not None:
             self._judge(watched)
-
-    def _test_state(self) -> list:
-        """(layer, position, copies of what it carries over) of each layer of the test nets that draws or carries."""
-        layers = (layer for net in self.test_nets for layer, *_ in net.connections())
-        moving = (layer for layer in layers if layer.position is not None or layer.carried)
-        return [(layer, layer.position, [blob.fetched_data.copy() for blob in layer.carried]) for layer in moving]
 
     def _until_stopped(self, batches):
         """The batches of a test pass, up to the moment of being asked to stop."""
@@ -359,55 +376,16 @@ class Solver:
             net.close()
 
 
-class SGDSolver(Solver):
-    """Stochastic gradient descent with momentum (Caffe's SGDSolver):
+def _state(nets) -> list[tuple[Layer, int | None, list[tuple[Blob, np.ndarray]]]]:
+    """(layer, position, the blobs that it carries over with copies of their values) of each layer that draws or carries."""
+    layers = (layer for net in nets for layer, *_ in net.connections())
+    moving = (layer for layer in layers if layer.position is not None or layer.carried)
+    return [(layer, layer.position, [(blob, blob.fetched_data.copy()) for blob in layer.carried]) for layer in moving]
 
-    v = momentum * v + rate * (gradient / iter_size + decay * w),  w = w - v,
-    rate = learning_rate * lr_mult,  decay = weight_decay * decay_mult (L1: times sign(w) instead of w),
-    gradient: summed over iter_size batches; clip_gradients bounds the L2 norm of all parameters' together.
-    decay_divided_by_iter_size, the release's rule: v = momentum * v + rate / iter_size * (gradient + decay * w).
-    """
 
-    def apply_update(self, shown=False):
-        param = self.param
-        drops = self.policy.drops
-        rate = self.policy.advance(self.iter)
-        if param.lr_policy == "multistep" and self.policy.drops > drops:
-            logger.info("MultiStep Status: Iteration %d, step = %d", self.iter, self.policy.drops)
-        if shown:
-            logger.info("Iteration %d, lr = %g", self.iter, rate)
-        scale = self._clip(shown)
-        if param.decay_divided_by_iter_size:
-            rate /= param.iter_size
-        else:
-            scale /= param.iter_size
-        self._move(scale, rate, param.weight_decay, param.regularization_type == "L1")
-        self.iter += 1
-        self._saved = None
-
-    def _move(self, scale: float, rate: float, decay: float, l1: bool) -> None:
-        """Move all parameters; their gradients count `scale` times."""
-        parameters = [
-            (parameter.blob.data, parameter.blob.diff, velocity.data, parameter.lr_mult, parameter.decay_mult)
-            for parameter, velocity in zip(self.net.learnable, self.history, strict=True)
-        ]
-        rule = {"momentum": self.param.momentum, "decay": decay, "l1": l1}
-        kernels.sgd_update_all(parameters, self._parameter_table, scale=scale, rate=rate, **rule)
-
-    def _clip(self, shown: bool) -> float:
-        """The factor that brings the gradients' common L2 norm down to clip_gradients, 1 where it is no larger."""
-        most = self.param.clip_gradients
-        if most < 0:
-            return 1.0
-        gradients = [parameter.blob.diff for parameter in self.net.learnable]
-        norm = math.sqrt(kernels.sum_of_squares_all(gradients, self._gradient_table))
-        if norm <= most:
-            return 1.0
-        if shown:
-            logger.info(
-                "Gradient clipping: scaling down gradients (L2 norm %g > %g) by scale factor %g",
-                norm,
-                most,
-                most / norm,
-            )
-        return most / norm
+def _put_back(state) -> None:
+    """Let layers go on from where they stood."""
+    for layer, position, carried in state:
+        layer.position, layer.carried = position, [blob for blob, _ in carried]
+        for blob, values in carried:
+            blob.host_data[...] = values
