@@ -8,23 +8,23 @@ import numpy as np
 
 from .. import kernels
 from ..blob import Blob, HostBlob, current_seed
-from ..layers import Input, Layer, MemoryData, layer_type
+from ..layers import Layer, MemoryData
 from ..proto import caffe_pb2, did_you_mean, filter_net, read_net, takes_part, upgrade_net
+from .append import append_layer
 from .batches import backward_in_batches, forward_in_batches
 from .caffe_hdf5 import write_hdf5
 from .crop_offset import Source
 from .debug_info import log_parameters
 from .errors import NetError, located, locating
 from .forward_graph import ForwardGraph
-from .handed_down import hand_down
 from .hooks import Hooks
 from .input_shapes import with_inputs
 from .needs_backward import Passes, find_passes
-from .parameters import LearnableParameter, append_parameters, loss_weights, share_trained
+from .parameters import LearnableParameter, share_trained
 from .planner import plan
 from .pycaffe import PrivateNames, seen
 from .run import find_bad_layer, require_bottoms, run_backward, run_forward
-from .splits import AUTOMATIC, MisplacedLayer, insert_splits
+from .splits import MisplacedLayer, insert_splits
 from .stored import Names
 from .weights import Arrays, LoadReport, learning_layers, load, write_weights
 
@@ -145,7 +145,7 @@ class Net(Hooks, PrivateNames):
         self._owners: dict[str, tuple[Blob, str]] = {}
         for param in self._param.layer:
             with locating(param, self.model_file):
-                self._append(param)
+                append_layer(self, param)
                 if fill:
                     self._layers[-1].fill_parameters()
         self.outputs = sorted(self._unread)
@@ -176,56 +176,6 @@ class Net(Hooks, PrivateNames):
             raise NetError("force_backward on a net made with share=True: make it without share")
         self._param.force_backward = True
         self._settle_passes()
-
-    def _append(self, param) -> None:
-        """Make one layer, its tops and parameters, and give them their shapes."""
-        made_with = {"dtype": self.dtype, "seed": self.seed, "model_file": self.model_file, "precision": self.precision}
-        layer = layer_type(param.type)(param, **made_with)
-        layer.check_counts(len(param.bottom), len(param.top))
-        if len(param.propagate_down) not in (0, len(param.bottom)):
-            given = len(param.propagate_down)
-            raise ValueError(f"has {len(param.bottom)} bottoms and {given} propagate_down: give one for each or none")
-        trained = self._beside[layer.name].blobs if layer.name in self._beside else []
-        bottom = [self._named_blobs[name] for name in param.bottom]
-        first = self._sources[param.bottom[0]] if param.bottom else None
-        hand_down(self, layer, bottom)
-        top = self._make_tops(param)
-        layer.check_places(bottom, top)
-        # parameters are filled when it is known which are shared, and not at all where a file brings them
-        layer.fills = False
-        number = len(self._layers)
-        self._layers.append(layer)
-        self.layer_names.append(param.name)
-        self._first_sources.append(first)
-        self.bottom_names[param.name], self.top_names[param.name] = list(param.bottom), list(param.top)
-        self._bottoms.append(bottom)
-        self._tops.append(top)
-        self._unread.difference_update(param.bottom)
-        self._unread.update(name for name in param.top if not name.startswith(AUTOMATIC))
-        for i, name in enumerate(param.top):
-            self._sources[name] = Source(number, i)
-        if isinstance(layer, Input):
-            self.inputs.extend(param.top)
-        layer.setup(bottom, top)
-        share_trained(layer, trained)
-        layer.reshape(bottom, top)
-        layer.loss_weights = loss_weights(layer, param)
-        append_parameters(layer, param, self.learnable, self._owners)
-
-    def _make_tops(self, param) -> list[Blob]:
-        """The blobs of a layer's tops: new ones, but where it works in place. Raises ValueError."""
-        for number, name in enumerate(param.top):
-            if number < len(param.bottom) and param.bottom[number] == name:
-                continue
-            if name in param.top[:number]:
-                raise ValueError(f"names its top '{name}' twice")
-            if name in self._named_blobs:
-                raise ValueError(
-                    f"its top '{name}' is made by layer '{self.layer_names[self._sources[name].layer]}' already: rename one of them "
-                    "(a layer can work in place only on a bottom that no other layer reads)"
-                )
-            self._named_blobs[name] = Blob(dtype=self.dtype)
-        return [self._named_blobs[name] for name in param.top]
 
     def _fill_layer(self, layer: Layer) -> None:
         """Fill what is not filled yet of a layer's parameters."""
