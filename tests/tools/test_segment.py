@@ -144,9 +144,10 @@ def test_images_without_a_proposal_of_the_shorter_side_are_told(place):
     assert "background" in line and line.endswith(": second")
 
 
-def test_damaged_settings_are_told_with_the_remedy(place):
+@pytest.mark.parametrize("damaged", ['{"aggreg', "[1]", "null"])
+def test_damaged_settings_are_told_with_the_remedy(place, damaged):
     segment(place, "--boxes", "boxes")
-    (place / "out/settings.json").write_text('{"aggreg')
+    (place / "out/settings.json").write_text(damaged)
     ended = segment(place, "--boxes", "boxes")
     assert ended.returncode == 1 and "out/settings.json: damaged; give another --out" in ended.stderr
     assert segment(place, "--boxes", "boxes", "--overwrite").returncode == 0
