@@ -259,6 +259,8 @@ def algorithm(
         return "slices"
     if len(geometry.kernel) < 2:
         geometry, bottom, top = geometry.of_planes, _plane(bottom), _plane(top)
+    if not bottom[0]:
+        return "product"  # of no image
     if tensor_product.serves(geometry):
         return "tensor"
     asked = geometry.engine or os.environ.get("DECONVNET_CONVOLUTION")

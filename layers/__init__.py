@@ -39,7 +39,7 @@ from .activation import Dropout, ReLU
 from .batch_norm import BN, RunningBN
 from .convolution import Convolution, Deconvolution
 from .eltwise import Eltwise
-from .inputs import Input
+from .inputs import Input, dummy_shapes
 from .layer import Layer, layer_type, layer_types, param_field, register
 from .memory_data import MemoryData
 from .normalization import BatchNorm
@@ -69,6 +69,7 @@ __all__ = [
     "Split",
     "TransformedImages",
     "Unpooling",
+    "dummy_shapes",
     "layer_type",
     "layer_types",
     "param_field",

@@ -43,6 +43,13 @@ def decode_image(stored: bytes, flags: int) -> np.ndarray | None:
     return None if image is None else image.reshape(*image.shape[:2], -1)  # OpenCV drops the axis of a single channel
 
 
+def pillow_errors() -> tuple[type[Exception], ...]:
+    """What Pillow raises for broken files and for sizes that it takes for an attack."""
+    from PIL import Image
+
+    return OSError, SyntaxError, ValueError, Image.DecompressionBombError
+
+
 def read_label(path: str) -> np.ndarray:
     """A label image as (H, W) uint8: palette indices or grey levels, never colours.
 
@@ -55,7 +62,7 @@ def read_label(path: str) -> np.ndarray:
             mode, label = image.mode, np.array(image)
     except FileNotFoundError:
         raise FileNotFoundError(f"no such file: {path}") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # Pillow's for broken files
+    except pillow_errors() as error:
         raise ValueError(f"{path}: not a label image that Pillow can read ({error})") from None
     if mode not in ("P", "L"):
         raise ValueError(

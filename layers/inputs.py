@@ -30,6 +30,25 @@ class Input(Layer):
         """The user has filled the tops."""
 
 
+def dummy_shapes(param, tops: int) -> list[tuple[int, ...]]:
+    """The shape of each of so many tops, by a DummyDataParameter's shape or, each once or once for a top, num, channels, height and width.
+
+    Raises ValueError for other numbers of them, and for both ways at once.
+    """
+    old = {field: list(getattr(param, field)) for field in ("num", "channels", "height", "width")}
+    shapes = [tuple(shape.dim) for shape in param.shape]
+    if shapes and any(old.values()):
+        raise ValueError("give shape, or num, channels, height and width; not both")
+    given = old if any(old.values()) else {"shape": shapes}
+    for field, values in given.items():
+        if len(values) not in (1, tops):
+            raise ValueError(
+                f"dummy_data_param gives {field} {len(values)} times for {tops} tops: give it once, or once for each"
+            )
+    each = [values * tops if len(values) == 1 else values for values in given.values()]
+    return list(zip(*each, strict=True)) if given is old else each[0]
+
+
 @register("DummyData")
 class DummyData(Layer):
     """Blobs filled by fillers (Caffe's DummyData). Constants are filled once, anything random at each forward."""
@@ -41,14 +60,7 @@ class DummyData(Layer):
 
     def setup(self, bottom, top):
         param = self.param.dummy_data_param
-        legacy = list(zip(param.num, param.channels, param.height, param.width, strict=False))
-        shapes = [tuple(shape.dim) for shape in param.shape] or legacy
-        if param.shape and legacy:
-            raise ValueError("give shape, or num, channels, height and width; not both")
-        if len(shapes) not in (1, len(top)):
-            raise ValueError(
-                f"dummy_data_param has {len(shapes)} shapes for {len(top)} tops: give one, or one for each"
-            )
+        shapes = dummy_shapes(param, len(top))
         if len(param.data_filler) not in (0, 1, len(top)):
             raise ValueError(
                 f"dummy_data_param has {len(param.data_filler)} fillers for {len(top)} tops: give none, one, or one for each"
@@ -57,7 +69,7 @@ class DummyData(Layer):
         if len(self.fillers) == 1:
             self.fillers = self.fillers * len(top)
         for number, blob in enumerate(top):
-            blob.reshape(*shapes[number if len(shapes) > 1 else 0])
+            blob.reshape(*shapes[number])
             self._fill(number, blob)
 
     def _fill(self, number: int, blob) -> None:

@@ -2,6 +2,7 @@
 
 import os
 
+from ..blob import read_list
 from .layer import Layer, register
 
 
@@ -36,9 +37,8 @@ class MatWrite(Layer):
 
     def _read_names(self, source: str) -> list[str]:
         strip, names = self.param.mat_write_param.strip, []
-        with open(source, encoding="utf-8-sig") as file:
-            words = [(number, line.split()[0]) for number, line in enumerate(file, 1) if line.strip()]
-        for number, word in words:
+        for number, line in read_list(source):
+            word = line.split()[0]
             if len(word) <= strip:
                 raise ValueError(f"{source}:{number}: strip: {strip} leaves nothing of '{word}'")
             names.append(word[: len(word) - strip])

@@ -57,7 +57,7 @@ class Pooling(Layer):
         if self.whole:
             self.window = Window((height, width))
         size = self.window.output_size(height, width, self.rounds_down)
-        if min(size) < 1:
+        if min(height, width, *size) < 1:
             raise ValueError(f"a window of {self.window.kernel} does not fit a map of {height}x{width}")
         for blob in (*top, self._switches):
             blob.reshape(*bottom[0].shape[:2], *size)

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from itertools import zip_longest
 
+from ..layers import dummy_shapes
 from ..proto import caffe_pb2
 from .errors import NetError
 
@@ -47,7 +48,10 @@ def data_shapes(param, batch: int | None = None, name: str = "net") -> dict[str,
     for layer in param.layer:
         if not makes_data(layer):
             continue
-        made = _shapes_made(layer)
+        try:
+            made = _shapes_made(layer)
+        except ValueError as error:
+            raise NetError(f"{name}: layer '{layer.name}' ({layer.type}): {error}") from None
         if len(made) < len(layer.top) or not all(made):
             raise NetError(
                 f"{name}: layer '{layer.name}' ({layer.type}): its files say what shapes it makes: give shapes for {', '.join(layer.top)}"
@@ -62,9 +66,7 @@ def _shapes_made(layer) -> list[tuple[int, ...]]:
     if layer.type == "Input":
         held = [tuple(shape.dim) for shape in layer.input_param.shape]
     elif layer.type == "DummyData":
-        dummy = layer.dummy_data_param
-        held = [tuple(shape.dim) for shape in dummy.shape]
-        held = held or list(zip(dummy.num, dummy.channels, dummy.height, dummy.width, strict=False))
+        return dummy_shapes(layer.dummy_data_param, len(layer.top))
     elif layer.type == "MemoryData":
         memory = layer.memory_data_param
         return [(memory.batch_size, memory.channels, memory.height, memory.width), (memory.batch_size,)]

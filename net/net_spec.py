@@ -247,6 +247,8 @@ class Words:
         self._message = message
 
     def __getattr__(self, word):
+        if word.startswith("_"):  # asked for by copy and pickle before there is a message
+            raise AttributeError(word)
         if not hasattr(self._message, word):
             known, name = dir(self), self._message.DESCRIPTOR.name.removesuffix("Parameter")
             hint = did_you_mean(word, known) if nearest(word, known) else f"; known are {', '.join(known)}"

@@ -59,7 +59,7 @@ def read(path, message):
 
 
 def read_text(path):
-    """The text of a prototxt file. Raises FileNotFoundError, or PrototxtError for a folder or a file that is no text."""
+    """The text of a prototxt file. Raises FileNotFoundError, or PrototxtError for a folder, a file that is no text or may not be read."""
     path = os.fspath(path)
     if os.path.isdir(path):
         raise PrototxtError(f"{path}: a folder, where a prototxt file is expected")
@@ -69,6 +69,8 @@ def read_text(path):
     except FileNotFoundError:
         message = f"{path}: no such file; a prototxt is expected there (working directory: {os.getcwd()})"
         raise FileNotFoundError(message) from None
+    except OSError as error:
+        raise PrototxtError(f"{path}: cannot be read ({error.strerror})") from None
     control = _CONTROL.search(data)
     if control and (path.endswith(_BINARY_SUFFIXES) or b"\0" in data):
         kind = os.path.splitext(path)[1] if path.endswith(_BINARY_SUFFIXES) else "binary"

@@ -3,11 +3,9 @@
 Boxes are (n, 4) int32 rows x1 y1 x2 y2 in pixels from 0, both corners inclusive, the best box first.
 """
 
-import contextlib
 import hashlib
 import json
 import os
-import threading
 from pathlib import Path
 
 import cv2
@@ -16,6 +14,7 @@ import numpy as np
 from .edges import forest_edges, gradient_edges, load_forest
 from .examples import CONTEXT, scaled
 from .voc import DataError
+from .whole_file import replacing
 
 PARAMETERS = {  # name: (default, lowest, highest); see docs/proposals.md
     "long_side": (None, 16, 4000),
@@ -316,17 +315,7 @@ def _read_kept(path):
 
 
 def _keep(path, boxes, scores):
-    """Write a file of the cache: beside its place, then renamed, so that nobody reads half of it."""
-    part = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(part, "wb") as file:
-            np.savez_compressed(file, boxes=boxes, scores=scores)
-        os.replace(part, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink()
-        reason = error.strerror or " ".join(str(error).split())
-        raise OSError(
-            f"{path.parent}: boxes cannot be kept here ({reason}); free some space or keep them elsewhere"
-        ) from None
+    """Write a file of the cache. Raises OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as file:
+        np.savez_compressed(file, boxes=boxes, scores=scores)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from ..layers.example import pillow_errors
 from .voc import CLASSES, DataError, palette, read_label, write_label
 from .whole_file import replacing
 
@@ -91,7 +92,7 @@ def _fault(file, size):
                 return f"is {image.height}x{image.width} pixels, but its image {_size(size)}"
             used = np.unique(np.array(image))
             colors = np.array(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+    except pillow_errors() as error:
         return f"is not an image that Pillow can read ({error})"
     if used.max() >= len(CLASSES):
         return f"holds class {used.max()}, but the classes are 0 to {len(CLASSES) - 1}"

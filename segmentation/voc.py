@@ -19,9 +19,6 @@ CLASSES = (
     "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
 )  # fmt: skip
 
-# what Pillow raises for broken files and for sizes that it takes for an attack
-_PILLOW_ERRORS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
-
 
 class DataError(ValueError):
     """Bad data of a user's: an image, label, list or box; the message names the file and the remedy."""
@@ -97,7 +94,7 @@ def read_size(path):
     try:
         with Image.open(path) as image:
             return image.height, image.width
-    except _PILLOW_ERRORS as error:
+    except example.pillow_errors() as error:
         raise DataError(f"{path}: not an image that Pillow can read ({error})") from error
 
 
@@ -140,7 +137,7 @@ def size_of_whole_image(path):
         with Image.open(path) as image:
             image.load()
             return image.height, image.width
-    except _PILLOW_ERRORS as error:
+    except example.pillow_errors() as error:
         raise DataError(f"{path}: not a whole image ({error}); unpack or fetch it again") from error
 
 

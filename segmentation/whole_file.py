@@ -1,6 +1,7 @@
 """Files that are there whole or not at all."""
 
 import os
+import threading
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -11,7 +12,7 @@ def replacing(path):
 
     A device or a pipe, such as /dev/stdout, is written to itself. Raises OSError that names `path`.
     """
-    part = Path(f"{path}.{os.getpid()}.part")
+    part = Path(f"{path}.{os.getpid()}.{threading.get_ident()}.part")
     in_place = os.path.exists(path) and not os.path.isfile(path)
     try:
         with open(path if in_place else part, "wb") as file:

@@ -62,14 +62,24 @@ def _from_log(file) -> Curves:
 def _from_table(file) -> Curves:
     file.seek(0)
     curves: Curves = {}
-    for row in csv.DictReader(file):
-        for name, cell in row.items():
-            if name not in ("iteration", "seconds") and cell:
-                try:
-                    _add(curves, name, int(row["iteration"]), float(cell))
-                except ValueError:
-                    pass  # the last row of a run that was killed
+    _, _, *names = cells_of(file.readline()) or ["", ""]
+    for line in file:
+        cells = cells_of(line)
+        try:
+            points = [(name, int(cells[0]), float(cell)) for name, cell in zip(names, cells[2:], strict=True) if cell]
+        except (ValueError, IndexError):
+            continue  # the last row of a run that was killed
+        for point in points:
+            _add(curves, *point)
     return curves
+
+
+def cells_of(line: str) -> list[str]:
+    """The cells of a line of CSV; none where it is no such line, as what a machine without power leaves behind."""
+    try:
+        return next(csv.reader([line]), [])
+    except csv.Error:
+        return []
 
 
 def _add(curves: Curves, name: str, iteration: int, value: float) -> None:

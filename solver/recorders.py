@@ -12,6 +12,7 @@ import time
 
 from .errors import SolverError
 from .log import logger
+from .log_reader import cells_of
 from .outputs import named_values, outputs_of, test_name
 
 _FIRST = ["iteration", "seconds"]
@@ -109,7 +110,7 @@ class CsvRecorder(Recorder):
 
     def _known(self, line: bytes) -> tuple[int, float] | None:
         """The iteration and seconds of a row, None where it is not a whole one."""
-        cells = next(csv.reader([line.decode(errors="replace")]), [])
+        cells = cells_of(line.decode(errors="replace"))
         try:
             whole = line.endswith(b"\n") and len(cells) == len(self._columns)
             return (int(cells[0]), float(cells[1])) if whole else None

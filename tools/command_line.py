@@ -14,6 +14,7 @@ if importlib.util.find_spec("deconvnet") is None:
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from deconvnet.core import kernels
+from deconvnet.core.kernels import threads
 from deconvnet.core.net import NetError
 from deconvnet.core.proto import PrototxtError, caffe_pb2, printable
 from deconvnet.core.segmentation.voc import DataError
@@ -102,6 +103,16 @@ def at_least(least: int):
         return int(text)
 
     return number
+
+
+def add_workers(parser) -> None:
+    """The option --workers of an argparse parser. Raises DataError where OMP_NUM_THREADS is no number."""
+    try:
+        cores = threads.count()
+    except ValueError as error:
+        raise DataError(str(error)) from None
+    told = "threads (default: %(default)s, one a core)"
+    parser.add_argument("--workers", type=at_least(1), default=cores, metavar="N", help=told)
 
 
 def add_gpu(parser) -> None:
@@ -195,7 +206,11 @@ def told_of_memory(need):
         short = isinstance(error, MemoryError) or isinstance(error.__cause__, MemoryError)
         if not short or kernels.mode() != "gpu":
             raise
-        raise NetError(f"{error}; {_what_would_fit(need)}") from error
+        try:
+            fits = _what_would_fit(need)
+        except NetError:  # the definition does not say what shapes its data has
+            raise error from None
+        raise NetError(f"{error}; {fits}") from error
 
 
 def _what_would_fit(need) -> str:

@@ -146,7 +146,7 @@ def complain(lines):
 
 def class_names(text):
     """The names of --classes: the lines of a file, or names with commas between them."""
-    if Path(text).is_file():
+    if os.path.isfile(text):  # which is false of a text too long for a name
         names = voc.read_ids(text)
     elif "," in text:
         names = [name.strip() for name in text.split(",")]
@@ -168,10 +168,7 @@ def parse():
         "--classes", type=class_names, default=list(voc.CLASSES), metavar="FILE|NAMES",
         help="class names in the order of their indices, one a line or with commas between them (default: VOC's 21)",
     )  # fmt: skip
-    cores = len(os.sched_getaffinity(0))
-    parser.add_argument(
-        "--workers", type=command_line.at_least(1), default=cores, metavar="N", help="threads (default: one a core)"
-    )
+    command_line.add_workers(parser)
     background = "count a missing prediction as background instead of leaving its image out"
     parser.add_argument("--missing-as-background", action="store_true", help=background)
     parser.add_argument("--csv", metavar="FILE", help="write a table of the classes")

@@ -11,7 +11,6 @@ from pathlib import Path
 import command_line
 from tqdm import tqdm
 
-from deconvnet.core.kernels import threads
 from deconvnet.core.segmentation import examples, sbd
 from deconvnet.core.segmentation.proposals import Proposals, StoredBoxes
 from deconvnet.core.segmentation.voc import DataError, VocFolder, read_ids
@@ -150,13 +149,7 @@ def parse():
     parser.add_argument(
         "--skip-damaged", action="store_true", help="leave damaged images out and go on; the exit status says so"
     )
-    parser.add_argument(
-        "--workers",
-        type=command_line.at_least(1),
-        default=threads.count(),
-        metavar="N",
-        help="threads (default: %(default)s)",
-    )
+    command_line.add_workers(parser)
     return parser.parse_args()
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from google.protobuf import text_format
 
 from deconvnet.core.proto import read_net, read_solver
+from deconvnet.core.segmentation.whole_file import replacing
 from deconvnet.core.solver import SolverError
 
 TOOLS = Path(__file__).resolve().parent
@@ -110,7 +111,7 @@ def train_all(runs, out, data, jobs, said=print):
             return {name: future.result()[0] for name, future in futures.items()}
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
-            for process in _running:
+            for process in list(_running):  # which other threads change
                 process.terminate()
             raise
 
@@ -123,16 +124,26 @@ def train(run, start, out, data, start_digest, said):
     digest = hashlib.sha256((run.write(out, data) + start_digest).encode()).hexdigest()
     folder = run.folder(out)
     done = folder / "done.json"
-    if done.exists() and (before := json.loads(done.read_text()))["digest"] == digest and run.weights(out).exists():
+    before = read_done(done)
+    if before.get("digest") == digest and run.weights(out).exists():
         return before["seconds"], digest
     done.unlink(missing_ok=True)
     arguments = ["--weights", str(start.snapshot(out))] if start else []
     seconds = call("train_net.py", ["--solver", str(folder / "solver.prototxt"), *arguments], folder / "train.log")
     if run.batch_norm:
         seconds += fold(run, out, run.weights(out))
-    done.write_text(json.dumps({"digest": digest, "seconds": seconds}) + "\n")
+    with replacing(done) as file:
+        file.write(json.dumps({"digest": digest, "seconds": seconds}).encode() + b"\n")
     said(f"{run.name}: trained in {seconds:.0f} s of processor time")
     return seconds, digest
+
+
+def read_done(path):
+    """What the file of a finished run says; nothing where there is none, or one that a kill has left behind."""
+    try:
+        return dict(json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError):
+        return {}
 
 
 def fold(run, out, output, *options):

@@ -188,11 +188,16 @@ def iteration_seconds(model, gpu):
 def parse():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     option = parser.add_argument
-    option("--voc", required=True, metavar="DIR", help="VOCdevkit, or VOC2012 in it")
-    option("--sbd", metavar="DIR", help="SBD's dataset folder, for trainaug's labels")
-    option("--vgg", metavar="FILE", help="VGG-16's weights, to train from")
-    option("--weights", metavar="FILE", help="a trained DeconvNet with folded batch norm, in the place of training")
-    option("--fcn-weights", metavar="FILE", help="a trained FCN-8s, in the place of training")
+    option("--voc", type=os.path.abspath, required=True, metavar="DIR", help="VOCdevkit, or VOC2012 in it")
+    option("--sbd", type=os.path.abspath, metavar="DIR", help="SBD's dataset folder, for trainaug's labels")
+    option("--vgg", type=os.path.abspath, metavar="FILE", help="VGG-16's weights, to train from")
+    option(
+        "--weights",
+        type=os.path.abspath,
+        metavar="FILE",
+        help="a trained DeconvNet with folded batch norm, in the place of training",
+    )
+    option("--fcn-weights", type=os.path.abspath, metavar="FILE", help="a trained FCN-8s, in the place of training")
     option("--plan", action="store_true", help="print steps, commands and times, carry out none")
     command_line.add_gpu(parser)
     return parser.parse_args()

@@ -28,7 +28,8 @@ def main():
     if arguments.model:
         state = {"stages": arguments.stage, "level": arguments.level}
         command_line.use_device(arguments.gpu)
-        with command_line.told_of_memory(lambda batch: inference_need(arguments.model, batch, **state)):
+        needed = {**state, "precision": arguments.precision}
+        with command_line.told_of_memory(lambda batch: inference_need(arguments.model, batch, **needed)):
             test(Net(arguments.model, caffe_pb2.TEST, **state, **options), weights, arguments.iterations or ITERATIONS)
         return
     if arguments.stage or arguments.level:

@@ -272,6 +272,12 @@ def test_a_window_that_cannot_be_is_refused_by_name(param):
         OneLayer(f'type: "Pooling" pooling_param {{ {param} }}', numbers(1, 1, 5, 5))
 
 
+@pytest.mark.parametrize("method", ["MAX", "AVE"])
+def test_a_map_without_places_is_refused(method):
+    with pytest.raises(ValueError, match="does not fit a map of 0x5"):
+        OneLayer(f'type: "Pooling" pooling_param {{ pool: {method} global_pooling: true }}', np.zeros((2, 3, 0, 5)))
+
+
 def test_average_pooling_has_no_switches():
     with pytest.raises(ValueError, match="second top, the switches, exists for pool: MAX only"):
         layer_of("AVE", numbers(1, 1, 4, 4), kernel=(2, 2), tops=2)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from deconvnet.core.net import Net
+from deconvnet.core.net import Net, NetError
 from deconvnet.core.proto import caffe_pb2, parse
 
 NET = """
@@ -46,3 +46,13 @@ def test_weights_are_loaded(weights, suffix):
 def test_python_sees_the_parameters_of_the_one_that_has_some():
     assert [blob.shape for blob in net(1).params["ip"]] == [(2, 3), (2,)]
     assert [layer.type for layer in net(1).layers] == ["Input", "InnerProduct", "ReLU"]
+
+
+def test_two_that_both_learn_are_refused_as_their_weights_could_not_be_told_apart():
+    with pytest.raises(NetError, match="layer 'ip' .InnerProduct.: has parameters, and so has a layer of that name"):
+        Net(
+            parse(
+                NET.replace('"ReLU"', '"InnerProduct" inner_product_param { num_output: 2 }'), caffe_pb2.NetParameter()
+            ),
+            caffe_pb2.TEST,
+        )

@@ -144,3 +144,24 @@ def test_programs_take_the_precision_and_name_the_ones_there_are(tmp_path):
     for tool in ("time_net", "train_net", "test_net", "segment"):
         refused = call(tool, tmp_path, "--precision", "HALF")
         assert refused.returncode == 2 and "choose from" in refused.stderr and "BFLOAT16" in refused.stderr
+
+
+NO_IMAGE = """
+layer { name: "x" type: "Input" top: "x" top: "none" input_param { shape { dim: 2 dim: 3 dim: 5 dim: 5 } shape { dim: 2 } } }
+layer { name: "filter" type: "Filter" bottom: "x" bottom: "none" top: "y" }
+layer { name: "z" type: "%s" bottom: "y" top: "z" %s }
+"""
+
+
+@pytest.mark.parametrize("precision", ["FLOAT32", *LOWER])
+@pytest.mark.parametrize(
+    "layer",
+    [
+        ("InnerProduct", "inner_product_param { num_output: 4 }"),
+        ("Convolution", "convolution_param { num_output: 4 kernel_size: 3 }"),
+        ("Deconvolution", "convolution_param { num_output: 4 kernel_size: 3 }"),
+    ],
+)
+def test_a_batch_of_no_image_has_no_results(device, precision, layer):
+    net = Net(parse(NO_IMAGE % layer, caffe_pb2.NetParameter()), caffe_pb2.TEST, precision=precision)
+    assert net.forward(x=np.ones((2, 3, 5, 5)), none=np.zeros(2))["z"].shape[0] == 0

@@ -153,6 +153,8 @@ def test_missing_file_and_folder_are_named(tmp_path):
         read(tmp_path / "nowhere.prototxt", caffe_pb2.NetParameter())
     with pytest.raises(PrototxtError, match="a folder, where a prototxt file is expected"):
         read(tmp_path, caffe_pb2.NetParameter())
+    with pytest.raises(PrototxtError, match=r"x\.prototxt: cannot be read \(Not a directory\)"):
+        read("/dev/null/x.prototxt", caffe_pb2.NetParameter())
 
 
 def test_deep_nesting_and_long_lines_end_quickly():

@@ -5,6 +5,7 @@ import tarfile
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from deconvnet.core.segmentation import voc
 from deconvnet.core.segmentation.submission import FOLDER, check_submission, write_submission
@@ -35,6 +36,13 @@ def png(label, colors=None, **options):
     image.putpalette((voc.palette() if colors is None else colors).tobytes())
     image.save(file, format="PNG", **options)
     return file.getvalue()
+
+
+def long_text():
+    """What Pillow takes for an attack."""
+    text = PngInfo()
+    text.add_text("comment", " " * (2 << 20), zip=True)
+    return text
 
 
 def repacked(path, change):
@@ -137,6 +145,7 @@ NAME = f"{FOLDER}/{IDS[0]}.png"
         (png(np.full((3, 4), 255)), "holds class 255, but"),
         (png(np.full((3, 4), 2), voc.palette()[::-1]), "has a palette that is not VOC's"),
         (png(np.zeros((3, 4)))[:40], "is not an image that Pillow can read"),
+        (png(np.zeros((3, 4)), pnginfo=long_text()), "is not an image that Pillow can read"),
         (b"", "is not an image that Pillow can read"),
     ],
 )

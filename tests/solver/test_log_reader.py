@@ -79,7 +79,24 @@ def test_log_and_table_of_a_run_tell_the_same(tmp_path, capsys):
         assert [value for _, value in points] == pytest.approx([value for _, value in table[name]], rel=1e-5)
 
 
-@pytest.mark.parametrize("text", ["", "nothing of a training\n", "iteration,seconds,loss\n", "\0\1\2"])
+@pytest.mark.parametrize("rest", ["4,1.0,", "4,1.0,0.", "4,1.0,0.2,7\n", "x,1,2\n", "4\n", "\n", "\0" * 200_000])
+def test_damaged_rows_of_a_table_are_passed_over(path, rest):
+    path.write_text(f"iteration,seconds,loss\n2,0.5,6\n{rest}")
+    curves = read_curves(path)
+    assert curves["loss"][0] == (2, 6.0) and len(curves["loss"]) == 1 + (rest == "4,1.0,0.")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "nothing of a training\n",
+        "iteration,seconds,loss\n",
+        "\0\1\2",
+        "iteration," + "\0" * 200_000,
+        "iteration,\n2,3,4",
+    ],
+)
 def test_a_file_without_a_training_is_an_error(path, text):
     path.write_text(text)
     with pytest.raises(SolverError, match="holds no training"):

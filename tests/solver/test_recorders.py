@@ -60,7 +60,7 @@ def test_a_resumed_run_continues_the_table_of_the_undisturbed_one(tmp_path, fiel
     assert all(float(row["seconds"]) >= float(whole[2]["seconds"]) for row in rows[3:])
 
 
-@pytest.mark.parametrize("rest", ["4,1.0", "4,1.0,", "x,1,2\n", "5,1.0,7\n6,1.0,"])
+@pytest.mark.parametrize("rest", ["4,1.0", "4,1.0,", "x,1,2\n", "5,1.0,7\n6,1.0,", "\0" * 200_000])
 def test_what_is_left_of_a_killed_runs_last_row_is_dropped(tmp_path, rest):
     path = tmp_path / "run.csv"
     path.write_text(f"iteration,seconds,a\n2,0.5,6\n{rest}")

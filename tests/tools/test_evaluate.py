@@ -107,6 +107,19 @@ def test_classes_come_from_a_file_too(tmp_path, cases):
     assert finished.stdout == call(TOOL, tmp_path, *DEMO).stdout
 
 
+def test_many_classes_may_be_named_with_commas(tmp_path, cases):
+    names = ",".join([*NAMES, *(f"further_{number}" for number in range(40))])
+    finished = call(TOOL, tmp_path, *SPLIT, "--results", "results", "--classes", names)
+    assert finished.returncode == 0 and "further_39" in finished.stdout
+
+
+def test_a_number_of_threads_that_is_none_is_told(tmp_path, cases, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "two")
+    assert error_of(call(TOOL, tmp_path, *DEMO), TOOL).endswith(
+        "OMP_NUM_THREADS is 'two': it must be a number of threads"
+    )
+
+
 def test_the_classes_are_vocs_where_none_are_named(tmp_path, cases):
     assert set(voc.CLASSES) <= set(call(TOOL, tmp_path, *SPLIT, "--results", "results").stdout.split())
 

@@ -105,6 +105,13 @@ def test_what_is_trained_is_kept_and_a_changed_start_or_list_is_trained_again(pl
     assert trained(calls) == ["net_1"]
 
 
+@pytest.mark.parametrize("left", ["", "[1]", '{"dig'])
+def test_a_run_that_was_killed_is_not_done(tmp_path, left):
+    (tmp_path / "done.json").write_text(left)
+    assert reproduce_training.read_done(tmp_path / "done.json") == {}
+    assert reproduce_training.read_done(tmp_path / "absent.json") == {}
+
+
 def test_every_line_of_the_pages_has_a_net_or_a_variant_that_scores_it():
     runs = {run.name: run for run in reproduce.plan(seeds=3)}
     trained_apart = reproduce.variants(runs)
