@@ -34,7 +34,7 @@ _DENSE_WEIGHTS = 1 << 20  # fewer stay in the cache, where a second pass over th
 class Geometry(NamedTuple):
     """How a window moves: a number for each spatial axis, mostly (vertical, horizontal), and the number of groups.
 
-    engine: "product" asks for plain im2col; precision: what operands are rounded to where the group is 1, one of PRECISIONS
+    precision: what operands are rounded to where the group is 1, one of PRECISIONS
     """
 
     kernel: tuple[int, ...]
@@ -42,7 +42,6 @@ class Geometry(NamedTuple):
     pad: tuple[int, ...] = (0, 0)
     dilation: tuple[int, ...] = (1, 1)
     group: int = 1
-    engine: str | None = None
     precision: str = "FLOAT32"
 
     def output_size(self, *size: int) -> tuple[int, ...]:
@@ -250,7 +249,7 @@ def algorithm(
     """How a convolution (a deconvolution if transposed) from `bottom` (N, C, H, W) to `top` (N, O, H', W') is computed.
 
     of_weights: or its gradient with respect to the weights. "gather", "tensor", "dense", "winograd", "direct" or "product".
-    A precision other than FLOAT32 takes "tensor" (tensor_product.serves). Else geometry.engine or the environment's
+    A precision other than FLOAT32 takes "tensor" (tensor_product.serves). Else the environment's
     DECONVNET_CONVOLUTION, product or winograd, overrules what was measured to be faster; what cannot be computed that way takes
     what it would take without. "slices" for more than two spatial axes: each of the convolutions that they are taken apart into
     chooses anew. Raises ValueError for another word in the environment.
@@ -263,7 +262,7 @@ def algorithm(
         return "product"  # of no image
     if tensor_product.serves(geometry):
         return "tensor"
-    asked = geometry.engine or os.environ.get("DECONVNET_CONVOLUTION")
+    asked = os.environ.get("DECONVNET_CONVOLUTION")
     if asked and asked not in ("product", "winograd"):
         raise ValueError(f"DECONVNET_CONVOLUTION is {asked!r}: it must be product or winograd, or not be set")
     if asked != "product" and prefers_gather(geometry, bottom[1], top[1]):

@@ -4,7 +4,6 @@ import math
 
 from .. import kernels
 from ..kernels import Geometry
-from ..proto import caffe_pb2
 from .layer import Layer, per_axis, register, require_images
 
 
@@ -56,9 +55,8 @@ class _Windowed(Layer):
         param = self.param.convolution_param
         given = (("kernel", None if self.axes else 1, 1), ("stride", 1, 1), ("pad", 0, 0), ("dilation", 1, 1))
         sizes = (per_axis(param, name, default, self.axes, fewest) for name, default, fewest in given)
-        # Caffe's own engine is im2col; any other word leaves the choice to us
-        engine = "product" if param.engine == caffe_pb2.ConvolutionParameter.CAFFE else None
-        return Geometry(*sizes, param.group, engine, self.precision)
+        # whatever param.engine says: `engine: CAFFE` means that cuDNN is not to be taken, and half of all nets have it
+        return Geometry(*sizes, param.group, self.precision)
 
     def algorithm(self, bottom, top) -> str:
         """How the layer is computed for the shapes at hand: one of kernels.algorithm's words."""

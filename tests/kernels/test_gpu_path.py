@@ -41,12 +41,14 @@ def normal(*shape, dtype=np.float32):
 
 def convolution(put, dtype):
     x, weights, bias = (
-        put(normal(2, 4, 6, 5, dtype=dtype)),
-        put(normal(6, 2, 3, 3, dtype=dtype)),
-        put(normal(6, dtype=dtype)),
+        put(normal(2, 10, 6, 5, dtype=dtype)),
+        put(normal(12, 5, 3, 3, dtype=dtype)),
+        put(normal(12, dtype=dtype)),
     )
-    y, dx, dweights, dbias = (put(np.zeros(shape, dtype)) for shape in ((2, 6, 6, 5), (2, 4, 6, 5), (6, 2, 3, 3), 6))
-    geometry = kernels.Geometry((3, 3), pad=(1, 1), group=2, engine="product")
+    y, dx, dweights, dbias = (
+        put(np.zeros(shape, dtype)) for shape in ((2, 12, 6, 5), (2, 10, 6, 5), (12, 5, 3, 3), 12)
+    )
+    geometry = kernels.Geometry((3, 3), pad=(1, 1), group=2)
     kernels.conv_forward(x, weights, bias, geometry, y)
     kernels.conv_backward(x, weights, y, geometry, dx, dweights, dbias)
     return y, dx, dweights, dbias

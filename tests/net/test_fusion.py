@@ -54,15 +54,16 @@ def launched(monkeypatch):
 
 
 @pytest.mark.parametrize("kind", ["Convolution", "Deconvolution"])
-@pytest.mark.parametrize("engine", ["DEFAULT", "CAFFE"])
+@pytest.mark.parametrize("asked", ["", "product"])
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize(
     "following",
     [[BN], [RELU], [BN, RELU], [NORM, SCALE, RELU], [FACTOR], [BIAS, RELU], [SCALE, BIAS, FACTOR], [RUNNING, RELU]],
     ids=["bn", "relu", "bn and relu", "batch norm", "scale without bias", "bias", "three maps", "running"],
 )
-def test_a_convolution_with_what_follows_is_the_layers_one_by_one(kind, engine, bias, following):
-    layers = [convolution(kind, bias, f"engine: {engine}"), *following]
+def test_a_convolution_with_what_follows_is_the_layers_one_by_one(kind, asked, bias, following, monkeypatch):
+    monkeypatch.setenv("DECONVNET_CONVOLUTION", asked)
+    layers = [convolution(kind, bias), *following]
     wanted = net_of(*layers).forward()["z"]
     found = net_of(*layers, share=True).forward()["z"]
     np.testing.assert_allclose(found, wanted, atol=2e-6)
