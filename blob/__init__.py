@@ -5,12 +5,14 @@ from .files import read_blob, read_list
 from .fillers import fill, require_filler
 from .hdf5_file import PatientFile, create_hdf5
 from .randomness import current_seed, generator, number, set_seed
+from .whole_file import beside, replacing
 
 __all__ = [
     "Blob",
     "BlobVec",
     "HostBlob",
     "PatientFile",
+    "beside",
     "create_hdf5",
     "current_seed",
     "fill",
@@ -18,6 +20,7 @@ __all__ = [
     "number",
     "read_blob",
     "read_list",
+    "replacing",
     "require_filler",
     "require_memory",
     "set_seed",

@@ -66,7 +66,7 @@ def _stored(dataset: h5py.Dataset, path: str) -> Stored:
 
 def _with_mode(opened: h5py.File, layer: StoredLayer) -> StoredLayer:
     mode = opened["data"][layer.name].attrs.get(_BN_MODE)
-    return layer._replace(learns_statistics=isinstance(mode, str) and mode == "LEARN")
+    return layer._replace(learns_statistics=(isinstance(mode, str) and mode == "LEARN") or None)
 
 
 def write_hdf5(

@@ -80,7 +80,8 @@ def _read_layer(file: BinaryIO, view: memoryview, place: slice, syntax: _Syntax)
         elif field == _V1_WRAPPED and syntax is _V1_LAYER:
             name, wrapped, _ = _read_layer(file, view, value, _V0_LAYER)
             blobs = list(wrapped.values())
-    return StoredLayer(name, dict(enumerate(blobs)), kind == syntax.bn_type and mode == caffe_pb2.BNParameter.LEARN)
+    learns = mode == caffe_pb2.BNParameter.LEARN if kind == syntax.bn_type else None
+    return StoredLayer(name, dict(enumerate(blobs)), learns)
 
 
 def _stored(file: BinaryIO, view: memoryview, place: BlobPlace) -> Stored:

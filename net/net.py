@@ -7,7 +7,7 @@ from collections import OrderedDict
 import numpy as np
 
 from .. import kernels
-from ..blob import Blob, HostBlob, current_seed
+from ..blob import Blob, HostBlob, beside, current_seed
 from ..layers import Layer, MemoryData
 from ..proto import caffe_pb2, did_you_mean, filter_net, read_net, takes_part, upgrade_net
 from .append import append_layer
@@ -373,8 +373,8 @@ class Net(Hooks, PrivateNames):
         """Write the parameters in the form that the suffix names: .h5 (Caffe's HDF5 layout), .npz, .safetensors, else a .caffemodel.
 
         A .caffemodel holds the net's definition as well; gradients go into a .caffemodel or .h5 only, and on request. layers: names
-        of the only ones whose parameters are written.
-        Raises NetError for gradients in another form.
+        of the only ones whose parameters are written. The file is there whole or not at all.
+        Raises NetError for gradients in another form, OSError that names the file.
         """
         diffs = self._gradients() if gradients else {}
         chosen = [layer for layer in self._layers if layers is None or layer.name in layers]
@@ -382,9 +382,8 @@ class Net(Hooks, PrivateNames):
 
     def save_hdf5(self, path, gradients: bool = False) -> None:
         """Write the parameters (and their gradients) in Caffe's HDF5 layout, whatever the suffix."""
-        write_hdf5(
-            os.fsdecode(path), self.arrays(), self._gradients() if gradients else {}, learning_layers(self._layers)
-        )
+        with beside(os.fsdecode(path)) as part:
+            write_hdf5(part, self.arrays(), self._gradients() if gradients else {}, learning_layers(self._layers))
 
     def _gradients(self) -> Arrays:
         return {layer.name: [blob.host_diff for blob in layer.blobs] for layer in self._layers if layer.blobs}

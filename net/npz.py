@@ -34,7 +34,7 @@ def open_npz(file: BinaryIO, path: str, names: Names | None = None):
         raise _corrupt(path, error) from None
     learning = {entry.filename.rpartition("/")[0] for entry in members if entry.comment == _LEARNS}
     layers = named_layers(parameters, path, names)
-    yield [layer._replace(learns_statistics=layer.name in learning) for layer in layers]
+    yield [layer._replace(learns_statistics=layer.name in learning or None) for layer in layers]
 
 
 def _corrupt(path: str, error: Exception) -> CorruptModel:

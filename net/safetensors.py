@@ -35,7 +35,7 @@ def open_safetensors(file: BinaryIO, path: str, names: Names | None = None):
         raise CorruptModel(f"{path}: not whole .safetensors weights ({error}); copy or download it again") from None
     learning = metadata if isinstance(metadata, dict) else {}
     layers = named_layers(parameters, path, names)
-    yield [layer._replace(learns_statistics=learning.get(layer.name) == "bn_mode: LEARN") for layer in layers]
+    yield [layer._replace(learns_statistics=learning.get(layer.name) == "bn_mode: LEARN" or None) for layer in layers]
 
 
 def _read_header(file: BinaryIO) -> tuple[int, dict]:

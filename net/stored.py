@@ -32,14 +32,14 @@ class Stored(NamedTuple):
 
 
 class StoredLayer(NamedTuple):
-    """A layer in a file: its name, its parameters by number, and whether the file says that it is a BN in bn_mode: LEARN.
+    """A layer in a file: its name, its parameters by number, and whether it is a BN in bn_mode: LEARN; None where the file does not say.
 
     Caffe's HDF5 files leave out the parameters that are another layer's.
     """
 
     name: str
     parameters: dict[int, Stored]
-    learns_statistics: bool = False
+    learns_statistics: bool | None = None
 
 
 def layers_of(parameters: dict[str, Stored]) -> list[StoredLayer]:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..blob import beside
 from ..layers import BN
 from ..proto import printable
 from .caffe_hdf5 import open_hdf5, write_hdf5
@@ -24,14 +25,16 @@ Arrays = dict[str, list[np.ndarray]]
 
 class LoadReport(NamedTuple):
     """What became of a file's layers: names of those `matched`, of those whose blobs took another shape of equal count (`coerced`),
-    of the net's layers that keep their filler (`missing`), of the file's layers that the net does not have (`ignored`), and of
-    trained batch norms that stand in bn_mode: INFERENCE here without having been folded (`unfolded`)."""
+    of the net's layers that keep their filler (`missing`), of the file's layers that the net does not have (`ignored`), of
+    trained batch norms that stand in bn_mode: INFERENCE here without having been folded (`unfolded`), and of folded ones that stand in
+    bn_mode: LEARN (`folded`)."""
 
     matched: list[str]
     coerced: list[str]
     missing: list[str]
     ignored: list[str]
     unfolded: list[str]
+    folded: list[str]
 
     def __str__(self) -> str:
         parts = [f"{len(self.matched)} layers loaded"]
@@ -40,6 +43,7 @@ class LoadReport(NamedTuple):
             ("left at their filler", self.missing),
             ("not in this net", self.ignored),
             ("batch norms not folded", self.unfolded),
+            ("batch norms folded already", self.folded),
         ):
             if names:
                 parts.append(f"{len(names)} {what} ({_some(names)})")
@@ -47,12 +51,17 @@ class LoadReport(NamedTuple):
 
     def warning(self, path: str) -> str | None:
         """What must be said aloud, since it gives nonsense in silence; None where there is nothing."""
-        if not self.unfolded:
-            return None
-        return (
-            f"{path}: its batch norms ({_some(self.unfolded)}) come from training in bn_mode: LEARN and are bn_mode: INFERENCE in "
-            "this net, so what it computes is nonsense: fold the file first with tools/fold_batch_norm.py"
-        )
+        if self.unfolded:
+            return (
+                f"{path}: its batch norms ({_some(self.unfolded)}) come from training in bn_mode: LEARN and are bn_mode: INFERENCE in "
+                "this net, so what it computes is nonsense: fold the file first with tools/fold_batch_norm.py"
+            )
+        if self.folded:
+            return (
+                f"{path}: its batch norms ({_some(self.folded)}) are folded for bn_mode: INFERENCE and are bn_mode: LEARN in this net, "
+                "which normalises once more: give the weights as they were trained"
+            )
+        return None
 
 
 def _some(names: list[str]) -> str:
@@ -84,19 +93,20 @@ def write_weights(path: str, net, arrays: Arrays, gradients: Arrays, learning: l
     """Write parameters by layer name in the form that the suffix names, a .caffemodel of the NetParameter `net` if it names none.
 
     gradients: of the same layers, or empty; learning: the BN layers of bn_mode: LEARN, which a load into bn_mode: INFERENCE warns of.
-    Raises NetError for gradients in .npz and .safetensors.
+    The file is there whole or not at all. Raises NetError for gradients in .npz and .safetensors, OSError that names the file.
     """
     if gradients and path.endswith((".npz", ".safetensors")):
         raise NetError(f"{path}: this form holds no gradients: write a .caffemodel or .h5")
-    if path.endswith(".h5"):
-        write_hdf5(path, arrays, gradients, learning)
-    elif path.endswith(".npz"):
-        write_npz(path, arrays, learning)
-    elif path.endswith(".safetensors"):
-        write_safetensors(path, arrays, learning)
-    else:
-        with open(path, "wb") as file:
-            write_caffemodel(file, net, arrays, gradients)
+    with beside(path) as part:
+        if path.endswith(".h5"):
+            write_hdf5(part, arrays, gradients, learning)
+        elif path.endswith(".npz"):
+            write_npz(part, arrays, learning)
+        elif path.endswith(".safetensors"):
+            write_safetensors(part, arrays, learning)
+        else:
+            with open(part, "wb") as file:
+                write_caffemodel(file, net, arrays, gradients)
 
 
 def learning_layers(layers) -> list[str]:
@@ -127,7 +137,7 @@ def _load_into(layers, stored: list[StoredLayer], path: str, fill: Callable) -> 
     for layer in layers:
         if layer.blobs:
             by_name.setdefault(layer.name, layer)
-    report, names = LoadReport([], [], [], [], []), set()
+    report, names = LoadReport([], [], [], [], [], []), set()
     for found in stored:
         if found.name not in by_name:
             report.ignored.append(found.name)
@@ -138,6 +148,8 @@ def _load_into(layers, stored: list[StoredLayer], path: str, fill: Callable) -> 
             report.coerced.append(found.name)
         if isinstance(layer, BN) and not layer.learns and found.learns_statistics:
             report.unfolded.append(found.name)
+        if isinstance(layer, BN) and layer.learns and found.learns_statistics is False:
+            report.folded.append(found.name)
         report.matched.append(found.name)
         names.add(found.name)
     missing = [layer for name, layer in by_name.items() if name not in names]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..blob import replacing
 from ..layers.example import cut
 from .voc import (
     VOID,
@@ -21,7 +22,6 @@ from .voc import (
     write_image,
     write_label,
 )
-from .whole_file import replacing
 
 CONTEXT = 1.2  # the paper enlarges a tight box by this factor
 # Neither paper nor release says what overlaps enough.

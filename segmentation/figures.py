@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ..blob import replacing
 from . import inference
 from .voc import VOID, palette
-from .whole_file import replacing
 
 _PANEL = 2.1  # inches, the longer side of a picture
 _HEADING, _LEGEND = 0.3, 0.4  # inches above each row of pictures, and below all of them

@@ -11,10 +11,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from ..blob import replacing
 from .edges import forest_edges, gradient_edges, load_forest
 from .examples import CONTEXT, scaled
 from .voc import DataError
-from .whole_file import replacing
 
 PARAMETERS = {  # name: (default, lowest, highest); see docs/proposals.md
     "long_side": (None, 16, 4000),

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ..blob import replacing
 from .voc import palette
-from .whole_file import replacing
 
 _HEAD, _LEGEND = 0.7, 0.5  # inches above and below the pictures
 

@@ -6,11 +6,11 @@ from string import Template
 
 import numpy as np
 
+from ..blob import replacing
 from . import report_pictures as pictures
 from .evaluation import confusion, read_case, scores
 from .score_files import score_rows
 from .voc import VOID, DataError, palette, read_image
-from .whole_file import replacing
 
 _PAGE = Path(__file__).with_name("report_page.html")
 _LISTED_CONFUSIONS = 10

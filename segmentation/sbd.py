@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..blob import replacing
 from .voc import (
     CLASSES,
     VOID,
@@ -25,7 +26,6 @@ from .voc import (
     write_ids,
     write_label,
 )
-from .whole_file import replacing
 
 VOC_SOURCE = "VOCtrainval_11-May-2012.tar from http://host.robots.ox.ac.uk/pascal/VOC/voc2012/"
 SBD_SOURCE = "benchmark.tgz from http://home.bharathh.info/pubs/codes/SBD/download.html"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ..blob import replacing
 from .evaluation import scores
-from .whole_file import replacing
 
 COLUMNS = ("class", "iou", "accuracy", "share_of_pixels", "true_pixels", "predicted_pixels", "right_pixels")
 

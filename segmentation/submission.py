@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from ..blob import replacing
 from ..layers.example import pillow_errors
 from .voc import CLASSES, DataError, palette, read_label, write_label
-from .whole_file import replacing
 
 FOLDER = "results/VOC2012/Segmentation/comp6_test_cls"  # comp6: any training data; comp5 would be VOC's own only
 ARCHIVE = "results.tgz"

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from ..blob import replacing
 from ..layers import example
-from .whole_file import replacing
 
 VOID = 255
 CLASSES = (

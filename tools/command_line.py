@@ -61,29 +61,13 @@ def require_weights(net, path: str) -> None:
         )
 
 
-def require_folder(output: str) -> None:
-    """Raise FileNotFoundError where the folder that --output names a file in is not there."""
+def require_output(output: str, weights: str) -> None:
+    """Raise FileNotFoundError where the folder that --output names a file in is not there, NetError where that file is --weights' own."""
     folder = os.path.dirname(output) or "."
     if not os.path.isdir(folder):
         raise FileNotFoundError(f"no such folder: {folder}, for --output {output}")
-
-
-def save_weights(net, output: str, layers=None) -> None:
-    """Write the net (only those layers) beside `output` and rename it; a write that fails leaves no half of a file.
-
-    Raises OSError that names `output`.
-    """
-    name, suffix = os.path.splitext(output)
-    beside = f"{name}.part{suffix}"
-    try:
-        net.save(beside, layers=layers)
-        os.replace(beside, output)
-    except OSError as error:
-        reason = error.strerror or " ".join(str(error).split())
-        raise OSError(f"{output}: cannot be written ({reason})") from error
-    finally:
-        if os.path.exists(beside):
-            os.remove(beside)
+    if os.path.exists(output) and os.path.samefile(output, weights):
+        raise NetError(f"--output {output} is the file of --weights, which stays as it is: give another name")
 
 
 def optional(module: str, remedy: str):
@@ -221,6 +205,17 @@ def _what_would_fit(need) -> str:
         return f"{said} of which other programs hold a part: {(free + kernels.pooled_memory()) / 1e9:.3g} GB are left for this one"
     batch = largest_batch(need, whole - CONTEXT)
     return f"{said}: {f'batch_size: {batch} would fit' if batch else 'no batch fits'}"
+
+
+def print_table(rows: list[tuple[str, ...]]) -> None:
+    """Columns as wide as they must be, the first three to the left and the numbers behind them to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        texts = [
+            text.ljust(width) if i < 3 else text.rjust(width)
+            for i, (text, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        print("  ".join(texts).rstrip())
 
 
 def progress(what: str, unit: str = "batch"):

@@ -12,7 +12,6 @@ Caffe's mean colour.
 """
 
 import argparse
-import os
 
 import command_line
 
@@ -25,9 +24,7 @@ from deconvnet.core.proto import find_file
 def main():
     arguments = parse()
     weights = find_file(arguments.weights)
-    command_line.require_folder(arguments.output)
-    if os.path.exists(arguments.output) and os.path.samefile(weights, arguments.output):
-        raise NetError(f"--output {arguments.output} is the file of --weights: name another")
+    command_line.require_output(arguments.output, weights)
     # nothing is filled: what the file does not bring is not written
     net = Net(arguments.model, arguments.phase, fill=False, input_shapes=dict(arguments.shape))
     try:
@@ -42,7 +39,7 @@ def convolutionize(net, weights, arguments):
     if arguments.names:
         fit_first_layer(net, weights, report)
     bilinear = fill_bilinear(net, given=report.matched)
-    command_line.save_weights(net, arguments.output, layers={*report.matched, *bilinear})
+    net.save(arguments.output, layers={*report.matched, *bilinear})
     print(f"{arguments.output}: {len(report.matched)} layers from {weights}, {len(bilinear)} bilinear")
     for what, names in (
         ("of the same numbers in another shape", report.coerced),

@@ -118,17 +118,6 @@ def _cell(resources: Resources) -> str:
     return f"{resources.registers}" + (f" spills {resources.spilled}" if resources.spilled else "")
 
 
-def print_table(rows: list[list[str]]) -> None:
-    """Columns as wide as they must be, numbers to the right."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        texts = [
-            text.ljust(width) if i < 3 else text.rjust(width)
-            for i, (text, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        print("  ".join(texts))
-
-
 def heavy(outcomes: list[Outcome]) -> list[str]:
     """A line for each kernel and dtype that spills or takes more than MANY_REGISTERS, on whichever architecture."""
     told: dict[tuple[str, str, str], list[str]] = {}
@@ -177,7 +166,7 @@ def main() -> None:
         outcomes = compile_all(nvrtc, chosen.files or sources.cuda_files(), architectures)
     except (NvrtcMissing, OSError) as error:
         sys.exit(f"cuda_check: {error}")
-    print_table(rows_of(outcomes, architectures))
+    command_line.print_table(rows_of(outcomes, architectures))
     for line in heavy(outcomes):
         print(f"more than {MANY_REGISTERS} registers, or spills: {line}")
     left = [arch for arch in wanted if arch not in known]

@@ -8,7 +8,6 @@ batches is that of the unfolded one.
 """
 
 import argparse
-import os
 
 import command_line
 import numpy as np
@@ -24,12 +23,8 @@ READERS = ("Data", "ImageData", "ImageSegData", "WindowSegData")  # the layers o
 
 def main():
     arguments = parse()
-    if arguments.batches < 1:
-        raise NetError(f"--batches must be at least 1, not {arguments.batches}")
     weights = find_file(arguments.weights)
-    command_line.require_folder(arguments.output)
-    if os.path.exists(arguments.output) and os.path.samefile(arguments.output, weights):
-        raise NetError(f"--output {arguments.output} is the file of --weights, which stays as it is: give another name")
+    command_line.require_output(arguments.output, weights)
     command_line.use_device(arguments.gpu)
     # seed 0: the same batches at every call
     net = Net(arguments.model, caffe_pb2.TRAIN, weights, seed=0, allow_python_layers=arguments.allow_python_layers)
@@ -55,7 +50,7 @@ def fold(net, arguments):
             f"the folded net disagrees with the trained one, so {arguments.output} is not written; "
             "more --batches may help, --tolerance allows more"
         )
-    command_line.save_weights(net, arguments.output)
+    net.save(arguments.output)
     print(f"{len(statistics)} BN layers folded into {arguments.output}, for bn_mode: INFERENCE")
     options = options_for_segment(net)
     if options:
@@ -90,7 +85,11 @@ def parse():
         "--output", required=True, metavar="FILE", help="the .caffemodel, .h5, .npz or .safetensors to write"
     )
     parser.add_argument(
-        "--batches", type=int, default=40, metavar="N", help="training batches to average over (default: %(default)s)"
+        "--batches",
+        type=command_line.at_least(1),
+        default=40,
+        metavar="N",
+        help="training batches to average over (default: %(default)s)",
     )
     parser.add_argument(
         "--batch-norm-rule", choices=RULES, default=RULES[0],

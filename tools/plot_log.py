@@ -11,8 +11,8 @@ import os
 
 import command_line
 
+from deconvnet.core.blob import replacing
 from deconvnet.core.segmentation.voc import DataError
-from deconvnet.core.segmentation.whole_file import replacing
 from deconvnet.core.solver import read_curves
 
 WIDTH, HEIGHT = 6.0, 3.6  # of one panel, in inches

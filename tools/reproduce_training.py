@@ -15,8 +15,8 @@ from pathlib import Path
 
 from google.protobuf import text_format
 
+from deconvnet.core.blob import replacing
 from deconvnet.core.proto import read_net, read_solver
-from deconvnet.core.segmentation.whole_file import replacing
 from deconvnet.core.solver import SolverError
 
 TOOLS = Path(__file__).resolve().parent

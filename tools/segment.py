@@ -20,6 +20,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from deconvnet.core import kernels
+from deconvnet.core.blob import replacing
 from deconvnet.core.net import Net, NetError
 from deconvnet.core.proto import caffe_pb2, find_file
 from deconvnet.core.segmentation import inference, voc
@@ -30,7 +31,6 @@ from deconvnet.core.segmentation.overlay import overlay
 from deconvnet.core.segmentation.proposals import Proposals, StoredBoxes
 from deconvnet.core.segmentation.segmenter import MAX_SIDE, Segmenter, grown_classes
 from deconvnet.core.segmentation.trace import trace
-from deconvnet.core.segmentation.whole_file import replacing
 
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 MEAN = (104.00698793, 116.66876762, 122.67891434)  # BGR, of the authors' release

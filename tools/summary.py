@@ -25,7 +25,7 @@ def main():
         rows = summarize(net)
     finally:
         net.close()
-    print_table([cells(row) for row in rows])
+    command_line.print_table([HEADINGS, *(cells(row) for row in rows)])
     print_totals(totals(rows, net.dtype.itemsize), len(rows), net.name or arguments.model)
 
 
@@ -45,18 +45,6 @@ def cells(row):
 
 def megabytes(size):
     return f"{size / 1e6:,.2f} MB"
-
-
-def print_table(rows):
-    """Columns as wide as they must be, the numbers to the right."""
-    rows = [HEADINGS, *rows]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
-    for row in rows:
-        texts = [
-            text.ljust(width) if i < 3 else text.rjust(width)
-            for i, (text, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        print("  ".join(texts).rstrip())
 
 
 def print_totals(sums, layers, name):

@@ -21,8 +21,6 @@ ITERATIONS = 50  # with --model, as Caffe's `caffe test`
 def main():
     arguments = parse()
     weights = find_file(arguments.weights)
-    if arguments.iterations is not None and arguments.iterations < 1:
-        raise SolverError(f"--iterations must be at least 1, not {arguments.iterations}")
     options = {"weights": weights, "share": True, "precision": arguments.precision}
     options["allow_python_layers"] = arguments.allow_python_layers
     if arguments.model:
@@ -64,7 +62,10 @@ def parse():
     tested.add_argument("--solver", metavar="FILE", help="a solver's prototxt, for its test net")
     parser.add_argument("--weights", required=True, metavar="FILE", help=".caffemodel, .h5, .npz or .safetensors file")
     parser.add_argument(
-        "--iterations", type=int, metavar="N", help=f"batches (default: {ITERATIONS}, or the solver's test_iter)"
+        "--iterations",
+        type=command_line.at_least(1),
+        metavar="N",
+        help=f"batches (default: {ITERATIONS}, or the solver's test_iter)",
     )
     command_line.add_state(parser)
     command_line.add_gpu(parser)

@@ -12,7 +12,7 @@ import math
 
 import command_line
 
-from deconvnet.core.net import LayerTime, Net, NetError, time_layers
+from deconvnet.core.net import LayerTime, Net, time_layers
 from deconvnet.core.proto import caffe_pb2
 from deconvnet.core.solver import logger
 
@@ -21,8 +21,6 @@ ITERATIONS = 50  # as `caffe time`
 
 def main():
     arguments = parse()
-    if arguments.iterations < 1:
-        raise NetError(f"--iterations must be at least 1, not {arguments.iterations}")
     command_line.use_device(arguments.gpu)
     options = {"input_shapes": dict(arguments.shape), "precision": arguments.precision}
     options["allow_python_layers"] = arguments.allow_python_layers
@@ -73,7 +71,9 @@ def log_means(sums, backward, iterations):
 def parse():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", required=True, metavar="FILE", help="the net's prototxt")
-    parser.add_argument("--iterations", type=int, default=ITERATIONS, metavar="N", help=f"default: {ITERATIONS}")
+    parser.add_argument(
+        "--iterations", type=command_line.at_least(1), default=ITERATIONS, metavar="N", help=f"default: {ITERATIONS}"
+    )
     command_line.add_phase(parser, "TRAIN")
     command_line.add_state(parser)
     command_line.add_shape(parser)

@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from deconvnet.core.segmentation.whole_file import replacing
+from deconvnet.core.blob import replacing
 
 
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
