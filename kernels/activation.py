@@ -13,8 +13,6 @@ def relu_backward(dy, sign, slope: float, out) -> None:
     launch_elementwise("relu_backward", dy.size, dy, sign, out, slope, dy.size)
 
 
-def dropout(x, seed: int, ratio: float, out) -> None:
-    """out = x / (1 - ratio) at the places that (seed, index) keeps, 0 at the share `ratio` of the others; backward is the same call on dy."""
-    launch_elementwise(
-        "dropout", x.size, x, out, seed % (1 << 64), min(int(ratio * 2**32), 2**32 - 1), 1 / (1 - ratio), x.size
-    )
+def dropout(x, seed: int, ratio: float, out, gain: float) -> None:
+    """out = x * gain at the places that (seed, index) keeps, 0 at the share `ratio` of the others; backward is the same call on dy."""
+    launch_elementwise("dropout", x.size, x, out, seed % (1 << 64), min(int(ratio * 2**32), 2**32 - 1), gain, x.size)

@@ -42,7 +42,8 @@ class ReLU(Elementwise):
 class Dropout(Elementwise):
     """In TRAIN, zero a share dropout_ratio of the values and scale up the rest (Caffe's Dropout); the identity in TEST.
 
-    sample_weights_test (Bayesian SegNet): in TEST as in TRAIN.
+    sample_weights_test (Bayesian SegNet): in TEST as in TRAIN. scale_train: false (Faster R-CNN): nothing is scaled in TRAIN, and all by
+    1 - dropout_ratio in TEST. A ratio of 1 is taken in TEST only.
     bottom and top: any shape, may be one blob. What is dropped follows from (seed, layer name, number of forwards) alone.
     """
 
@@ -51,10 +52,17 @@ class Dropout(Elementwise):
     position = 0
 
     def setup(self, bottom, top):
-        self.ratio = self.param.dropout_param.dropout_ratio
-        if not 0 <= self.ratio < 1:
-            raise ValueError(f"dropout_ratio must be at least 0 and below 1, not {self.ratio:g}")
-        self._drops = self.ratio > 0 and (self.phase == caffe_pb2.TRAIN or self.param.dropout_param.sample_weights_test)
+        param = self.param.dropout_param
+        ratio, drawn = param.dropout_ratio, self.phase == caffe_pb2.TRAIN or param.sample_weights_test
+        if not (0 <= ratio < 1 or ratio == 1 and not drawn):
+            raise ValueError(f"dropout_ratio must be at least 0 and below 1, not {ratio:g}")
+        self._drops = ratio > 0 and drawn
+        self._share = ratio if self._drops else 0
+        self._gain = 1.0
+        if drawn and param.scale_train:
+            self._gain = 1 / (1 - ratio)
+        elif not drawn and not param.scale_train:
+            self._gain = 1 - ratio
         self.only_launches = not self._drops  # each forward draws anew
         self._draw = 0
 
@@ -62,14 +70,15 @@ class Dropout(Elementwise):
         if self._drops:
             self._draw = number(self.seed, self.name, self.position)
             self.position += 1
-            kernels.dropout(bottom[0].data, self._draw, self.ratio, top[0].data)
+        if self._drops or self._gain != 1:
+            kernels.dropout(bottom[0].data, self._draw, self._share, top[0].data, self._gain)
         elif top[0] is not bottom[0]:
             top[0].data[...] = bottom[0].data
 
     def backward(self, top, propagate_down, bottom):
         if not propagate_down[0]:
             return
-        if self._drops:
-            kernels.dropout(top[0].diff, self._draw, self.ratio, bottom[0].diff)
+        if self._drops or self._gain != 1:
+            kernels.dropout(top[0].diff, self._draw, self._share, bottom[0].diff, self._gain)
         elif top[0] is not bottom[0]:
             bottom[0].diff[...] = top[0].diff

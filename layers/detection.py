@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -170,11 +171,14 @@ class DetectionOutput(Layer):
                 f"{param.nms_param.eta:g}"
             )
         if param.save_output_param.output_directory:
-            raise ValueError(
-                "output_directory: writes no files; leave save_output_param out and write the detections yourself"
+            warnings.warn(
+                f"layer '{self.name}' (DetectionOutput): writes no files into output_directory; its top holds the detections",
+                stacklevel=2,
             )
         if param.visualize:
-            raise ValueError("visualize: shows no windows; leave it out and draw the detections yourself")
+            warnings.warn(
+                f"layer '{self.name}' (DetectionOutput): shows no windows; its top holds the detections", stacklevel=2
+            )
         self._boxes = 1 if param.share_location else param.num_classes  # of each prior
         self._top_k = param.nms_param.top_k if param.nms_param.HasField("top_k") else -1
         self._least = param.confidence_threshold if param.HasField("confidence_threshold") else -math.inf

@@ -7,14 +7,14 @@ from .layer import SAME_PLACES, Layer, register
 
 @register("Eltwise")
 class Eltwise(Layer):
-    """Caffe's Eltwise. bottoms: two or more of one shape; top: the same shape.
+    """Caffe's Eltwise. bottoms: one or more of one shape; top: the same shape.
 
     SUM takes a `coeff` per bottom; PROD's gradient multiplies the others (stable_prod_grad) or divides y by the bottom;
     MAX: where bottoms are equal the second has the gradient before the first, and both before later ones, as in Caffe on a CPU.
     """
 
     only_launches = True
-    bottoms = (2, float("inf"))
+    bottoms = (1, float("inf"))  # Caffe's from two; FlowNet scales one
 
     def setup(self, bottom, top):
         param = self.param.eltwise_param
@@ -31,7 +31,7 @@ class Eltwise(Layer):
             operations.MAX: (self._maximum, self._maximum_backward),
         }
         self._forward, self._backward = steps[self.operation]
-        self.sums = self.operation == operations.SUM
+        self.sums = self.operation == operations.SUM and len(bottom) > 1
         self.needs_bottoms_backward = self.operation == operations.PROD
         self._which = None
 
@@ -56,6 +56,8 @@ class Eltwise(Layer):
 
     def _sum(self, values, y, rectified=False):
         total, factor, last = values[0], self.coefficients[0], len(values) - 1
+        if not last:
+            kernels.scale_add(total, factor, y, 0)
         for number in range(1, len(values)):
             kernels.weighted_sum(
                 total, values[number], factor, self.coefficients[number], y, rectified and number == last
@@ -66,7 +68,10 @@ class Eltwise(Layer):
         kernels.scale_add(top.diff, self.coefficients[number], bottom[number].diff, 0)
 
     def _product(self, values, y):
-        kernels.multiply(values[0], values[1], y)
+        if len(values) == 1:
+            kernels.scale_add(values[0], 1, y, 0)
+        else:
+            kernels.multiply(values[0], values[1], y)
         for x in values[2:]:
             kernels.multiply(x, y, y)
 

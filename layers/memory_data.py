@@ -1,5 +1,7 @@
 """MemoryData: batches of arrays that the user hands to the net."""
 
+import warnings
+
 import numpy as np
 
 from .layer import Layer, register
@@ -23,7 +25,10 @@ class MemoryData(Layer):
         if min(param.batch_size, *self._shape) < 1:
             raise ValueError("memory_data_param needs batch_size, channels, height and width of at least 1")
         if self.param.HasField("transform_param"):
-            raise ValueError("transform_param does not apply to arrays: transform them before set_input_arrays")
+            warnings.warn(
+                f"layer '{self.name}' (MemoryData): transform_param does not apply to arrays: transform them before set_input_arrays",
+                stacklevel=2,
+            )
         self.batch_size = param.batch_size
 
     def set_arrays(self, data, labels) -> None:

@@ -126,7 +126,7 @@ def loss(put, dtype):
 def elementwise(put, dtype):
     x, y, weights, velocity = (put(normal(1000, dtype=dtype)) for _ in range(4))
     kernels.relu(x, 0.1, out=y)
-    kernels.dropout(y, 2**63 + 5, 0.5, out=y)
+    kernels.dropout(y, 2**63 + 5, 0.5, y, 2.0)
     rates = {"scale": 0.5, "rate": 0.1, "momentum": 0.9, "decay": 0.01, "l1": True}
     kernels.sgd_update(weights, x, velocity, **rates)
     return y, weights, put(np.array([kernels.sum_of_squares(velocity)], dtype))

@@ -130,6 +130,24 @@ def test_a_ratio_of_0_drops_nothing(device, in_place):
     np.testing.assert_array_equal(layer.backward(2 * x)[0], 2 * x)
 
 
+@pytest.mark.parametrize("in_place", [True, False])
+def test_dropout_that_does_not_scale_in_train_scales_in_test(device, in_place):
+    """Faster R-CNN's scale_train: false, whose mean is the same as the other's, times 1 - dropout_ratio."""
+    x, unscaled = np.ones((40, 50)), 'type: "Dropout" dropout_param { dropout_ratio: 0.3 scale_train: false }'
+    train, test = (OneLayer(unscaled, x, phase=phase, in_place=in_place) for phase in (TRAIN, TEST))
+    (kept,) = train.forward()
+    np.testing.assert_array_equal(kept, dropout(x, 0.3).forward()[0] > 0)
+    np.testing.assert_array_equal(train.backward(x)[0], kept)
+    np.testing.assert_allclose(test.forward()[0], 0.7, rtol=1e-6)
+    np.testing.assert_allclose(test.backward(x)[0], 0.7, rtol=1e-6)
+    assert test.layer.position == 0
+
+
+def test_a_ratio_of_1_is_taken_where_nothing_is_dropped():
+    x = numbers(2, 3)
+    np.testing.assert_array_equal(dropout(x, 1, phase=TEST).forward()[0], x)
+
+
 @pytest.mark.parametrize("ratio", [-0.1, 1, 1.5])
 def test_a_ratio_lies_between_0_and_1(ratio):
     with pytest.raises(ValueError, match="dropout_ratio must be at least 0 and below 1"):

@@ -338,11 +338,6 @@ def test_boxes_without_end_are_no_error():
         ("", "give num_classes, with the background"),
         ("num_classes: 3 nms_param { nms_threshold: -1 }", "nms_threshold must be 0 or more .*, not -1 and 1"),
         ("num_classes: 3 nms_param { eta: 0 }", "eta above 0 and 1 at most, not 0.3 and 0"),
-        (
-            "num_classes: 3 save_output_param { output_directory: 'out' }",
-            "output_directory: writes no files; .* yourself",
-        ),
-        ("num_classes: 3 visualize: true", "visualize: shows no windows; leave it out"),
         ("num_classes: 4", "40 priors and num_classes 4 take 160 scores of each image, not a bottom of shape .2, 120."),
         ("num_classes: 3 share_location: false", "take 480 differences of each image, not a bottom of shape .2, 160."),
     ],
@@ -356,6 +351,18 @@ def test_settings_and_bottoms_that_do_not_fit_are_refused(fields, said):
 def test_priors_of_another_shape_are_refused(shape):
     with pytest.raises(ValueError, match=r"the third bottom has the shape .*: priors \(1, 2, 4 \* P\) are expected"):
         detection_output("num_classes: 3", *drawn()[:2], np.zeros(shape))
+
+
+@pytest.mark.parametrize(
+    "fields, said",
+    [("save_output_param { output_directory: 'out' }", "writes no files"), ("visualize: true", "shows no windows")],
+)
+def test_what_is_not_done_with_the_detections_is_told_and_the_rest_done(fields, said):
+    """As in SSD's published deploy.prototxt."""
+    wanted = detection_output("num_classes: 3", *drawn()).forward()[0]
+    with pytest.warns(UserWarning, match=said):
+        found = detection_output(f"num_classes: 3 {fields}", *drawn())
+    np.testing.assert_array_equal(found.forward()[0], wanted)
 
 
 def test_what_would_say_where_to_save_is_passed_over_where_it_says_nothing():

@@ -82,6 +82,22 @@ def test_what_a_sum_held_before_does_not_matter(device):
     np.testing.assert_allclose(layer.forward()[0], numbers(3) + numbers(3, seed=1))
 
 
+@pytest.mark.parametrize(
+    "fields, factor",
+    [
+        ("", 1),
+        ("coeff: -2.5", -2.5),
+        ("operation: PROD", 1),
+        ("operation: PROD stable_prod_grad: false", 1),
+        ("operation: MAX", 1),
+    ],
+)
+def test_one_bottom_alone(device, fields, factor):
+    layer = layer_of(fields, numbers(2, 3))
+    np.testing.assert_array_equal(layer.forward()[0], factor * layer.inputs[0])
+    check_gradients(layer)
+
+
 def test_what_cannot_be_is_refused():
     a, b = numbers(2, 3), numbers(3, 2)
     with pytest.raises(ValueError, match="they must be the same"):
@@ -90,5 +106,3 @@ def test_what_cannot_be_is_refused():
         layer_of("coeff: 1", a, a)
     with pytest.raises(ValueError, match="coeff goes with operation: SUM only"):
         layer_of("operation: PROD coeff: 1 coeff: 1", a, a)
-    with pytest.raises(ValueError, match="at least 2 bottoms, not 1"):
-        layer_of("", a)

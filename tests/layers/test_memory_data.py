@@ -70,7 +70,7 @@ def test_arrays_that_do_not_fit_are_refused(data, labels, said):
 
 
 def test_what_cannot_be_is_refused():
-    with pytest.raises(NetError, match="transform_param does not apply to arrays"):
+    with pytest.warns(UserWarning, match="layer 'memory' .MemoryData.: transform_param does not apply to arrays"):
         net_of(TEXT % "transform_param { mirror: true }")
     with pytest.raises(NetError, match="needs batch_size, channels, height and width of at least 1"):
         net_of(TEXT.replace("height: 4", "") % "")
