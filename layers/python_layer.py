@@ -3,6 +3,8 @@
 import importlib
 import inspect
 import logging
+import traceback
+from contextlib import contextmanager
 
 from ..blob import BlobVec, HostBlob
 from .layer import Layer, register
@@ -59,6 +61,19 @@ class PythonLayer:
         )
 
 
+@contextmanager
+def _place_of_error(user: PythonLayer):
+    """Put file and line of the user's module before a ValueError, which NumPy raises where shapes do not fit."""
+    try:
+        yield
+    except ValueError as error:
+        file = inspect.getsourcefile(type(user))
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+        if not lines:
+            raise
+        raise ValueError(f"{file}:{lines[-1]}: {error}") from error
+
+
 @register("Python")
 class Python(Layer):
     """Run the class python_param.layer of the Python module python_param.module (Caffe's Python), which derives from deconvnet.Layer.
@@ -98,7 +113,8 @@ class Python(Layer):
         user.param_str = user.param_str_ = param.param_str  # the latter as older Caffes call it
         user.phase, user.blobs, user._layer = self.phase, BlobVec(self.blobs, self.dtype), self
         self._bottom, self._top = [HostBlob(blob) for blob in bottom], [HostBlob(blob) for blob in top]
-        user.setup(self._bottom, self._top)
+        with _place_of_error(user):
+            user.setup(self._bottom, self._top)
         self.user = user
 
     def _class(self, param) -> type[PythonLayer]:
@@ -119,11 +135,14 @@ class Python(Layer):
         return found
 
     def reshape(self, bottom, top):
-        self.user.reshape(self._bottom, self._top)
+        with _place_of_error(self.user):
+            self.user.reshape(self._bottom, self._top)
 
     def forward(self, bottom, top):
-        self.user.forward(self._bottom, self._top)
+        with _place_of_error(self.user):
+            self.user.forward(self._bottom, self._top)
         self.position += 1
 
     def backward(self, top, propagate_down, bottom):
-        self.user.backward(self._top, list(propagate_down), self._bottom)
+        with _place_of_error(self.user):
+            self.user.backward(self._top, list(propagate_down), self._bottom)

@@ -131,4 +131,9 @@ def make_policy(param, name: str = "solver") -> Policy:
     at_least_1 = _AT_LEAST_1.get(policy)
     if at_least_1 and getattr(param, at_least_1) < 1:
         raise SolverError(f"{name}: {at_least_1} must be at least 1, not {getattr(param, at_least_1)}")
-    return Plateau(param) if policy == "plateau" else Policy(param)
+    if policy != "plateau":
+        return Policy(param)
+    plateau = Plateau(param)
+    if not 0 < plateau.gamma < 1:
+        raise SolverError(f"{name}: gamma must be above 0 and below 1 for the rate to drop, not {plateau.gamma:g}")
+    return plateau

@@ -67,8 +67,11 @@ class CsvRecorder(Recorder):
         self._columns = [*_FIRST, *names]
         header = self._line(self._columns)
         if not self._goes_on:
-            self._file.write(header)
-            self._file.flush()
+            try:
+                self._file.write(header)
+                self._file.flush()
+            except OSError as error:
+                raise SolverError(f"{self.path}: cannot be written ({error.strerror})") from None
         elif self._file.readline() != header:
             raise SolverError(f"{self.path}: its columns are not those of this run: name another file")
         self._start = len(header)  # where the row of the last iteration begins

@@ -20,12 +20,13 @@ _INTERRUPTED = 128 + signal.SIGINT
 class SignalActions:
     """Within `with`, SIGINT and SIGHUP ask for these actions; calling it tells which came since the last call.
 
-    A second SIGINT, while the first has yet to stop the run, ends the process at once with status 130.
+    SIGTERM, by which batch systems end a job, asks to stop. A second SIGINT, while the first has yet to stop the run, ends the process at
+    once with status 130.
     """
 
     def __init__(self, sigint: Action = Action.STOP, sighup: Action = Action.SNAPSHOT):
         # Windows has no SIGHUP
-        named = {"SIGINT": sigint, "SIGHUP": sighup}
+        named = {"SIGINT": sigint, "SIGHUP": sighup, "SIGTERM": Action.STOP}
         self._effects = {getattr(signal, name): effect for name, effect in named.items() if hasattr(signal, name)}
         self._asked = Action.NONE
         self._stopping = False

@@ -103,7 +103,7 @@ def restore(solver, path: str) -> None:
         a.size != b.count for a, b in zip(history, solver.history, strict=True)
     ):
         raise SolverError(
-            f"{path}: holds the momentum of {len(history)} parameters ({_shapes(history)}), the net learns "
+            f"{path}: holds {len(history)} arrays of momentum ({_shapes(history)}), this solver's type and net keep "
             f"{len(solver.history)} ({_shapes(solver.history)}): resume with the solver and net that wrote it"
         )
     model = model_of(path, message.learned_net)

@@ -10,8 +10,9 @@ from .errors import SolverError
 from .log import logger
 from .solverstate import read_state
 
-_NAME = re.compile(r"(?P<prefix>.*)_iter_(?P<iteration>\d+)\.(caffemodel|solverstate)(\.h5)?(\.part)?", re.DOTALL)
-_PART = ".part"
+_NAME = re.compile(
+    r"(?P<prefix>.*)_iter_(?P<iteration>\d+)\.(caffemodel|solverstate)(\.h5)?((\.(?P<process>\d+))?\.part)?", re.DOTALL
+)
 
 
 def paths(prefix: str, iteration: int, hdf5: bool) -> tuple[str, str]:
@@ -52,11 +53,11 @@ def write_pair(first: tuple[str, Callable[[str], None]], second: tuple[str, Call
     path = first[0]
     try:
         for path, fill in (first, second):
-            fill(path + _PART)
-            _flush(path + _PART)
+            fill(_part(path))
+            _flush(_part(path))
         remove(second[0])
         for path, _ in (first, second):
-            os.replace(path + _PART, path)
+            os.replace(_part(path), path)
             _flush(os.path.dirname(path) or ".")
     except OSError as error:
         _remove_parts(first[0], second[0])
@@ -69,9 +70,14 @@ def write_pair(first: tuple[str, Callable[[str], None]], second: tuple[str, Call
         raise
 
 
+def _part(path: str) -> str:
+    """Where a file is written before it takes its place: two runs that share a prefix by mistake have two of them."""
+    return f"{path}.{os.getpid()}.part"
+
+
 def _remove_parts(*files: str) -> None:
     for path in files:
-        remove(path + _PART)
+        remove(_part(path))
 
 
 def _flush(path: str) -> None:
@@ -108,8 +114,13 @@ def require_writable(prefix: str) -> None:
 def remove_parts(prefix: str) -> None:
     """Remove the half-written files that a killed run left; only for the run that is about to write there itself."""
     for file in _files(prefix):
-        if file.path.endswith(_PART):
+        if file.path.endswith(".part") and not _is_in_use(_NAME.fullmatch(os.path.basename(file.path))["process"]):
             remove(file.path)
+
+
+def _is_in_use(process: str | None) -> bool:
+    """Whether another process that runs is writing its part. In a container every run may have the same number."""
+    return process not in (None, str(os.getpid())) and os.path.exists(f"/proc/{process}")
 
 
 def keep_newest(prefix: str, iteration: int, count: int) -> None:

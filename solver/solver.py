@@ -11,7 +11,6 @@ import numpy as np
 from .. import kernels
 from ..blob import Blob, current_seed
 from ..layers import BN, Layer
-from ..net import NetError
 from ..proto import caffe_pb2, did_you_mean, read_solver, upgrade_solver
 from . import snapshot, snapshot_files
 from .errors import SolverError
@@ -65,6 +64,9 @@ class Solver:
         self._parameter_table, self._gradient_table = kernels.ArrayTable(), kernels.ArrayTable()
         for net in (self.net, *self.test_nets):
             net.debug_info = net.debug_info or param.debug_info
+        if not any(any(layer.loss_weights) for layer, *_ in self.net.connections()):
+            told = "%s: its train net has no loss, so it learns nothing: give it a loss layer, or a Python layer's top a loss_weight: 1"
+            logger.warning(told, self.name)
         self._load(weights)
         self._watch_plateau()
         if param.snapshot:
@@ -83,10 +85,13 @@ class Solver:
                 raise SolverError(f"{self.name}: {field} must be at least 1, not {getattr(param, field)}")
         if param.regularization_type not in ("L1", "L2"):
             raise SolverError(f"{self.name}: unknown regularization_type '{param.regularization_type}' (known: L1, L2)")
-        if param.snapshot_keep < 0:
-            raise SolverError(
-                f"{self.name}: snapshot_keep must be at least 0 (all are kept), not {param.snapshot_keep}"
-            )
+        for field in ("base_lr", "weight_decay", "momentum", "display", "test_interval", "snapshot", "snapshot_keep"):
+            if not 0 <= getattr(param, field) < math.inf:
+                raise SolverError(f"{self.name}: {field} must be at least 0, not {getattr(param, field):g}")
+        if param.momentum >= 1:
+            raise SolverError(f"{self.name}: momentum must be below 1, not {param.momentum:g}")
+        if param.clip_gradients == 0:
+            raise SolverError(f"{self.name}: clip_gradients: 0 makes every gradient 0; leave it out for no bound")
 
     def _build(self, source, what: str, beside=None):
         place = f"net file: {source.model}" if isinstance(source.model, str) else source.field
@@ -157,7 +162,9 @@ class Solver:
         with Progress(param.max_iter, self.iter, self._examples()) as self._progress:
             try:
                 self.step(param.max_iter - self.iter)
-            except (NetError, OSError):
+            except SolverError:  # the weights are no good, or there is nowhere to write them
+                raise
+            except Exception:
                 self._save_what_is_done()
                 raise
         self._progress = None
@@ -323,7 +330,7 @@ class Solver:
             logger.info("Iteration %d, Testing net (#%d)", self.iter, number)
             try:
                 loss, outputs = mean_outputs(net, self.param.test_iter[number], self._until_stopped)
-            except (NetError, OSError):
+            except Exception:
                 _put_back(before)
                 raise
             if self.stopped:

@@ -44,8 +44,8 @@ def fold(net, arguments):
     rewind(net)
     after = mean_accuracy(net, arguments.batches, command_line.progress("comparison"))
     compared = f"accuracy on {arguments.batches} training batches: {before:.4f} by batch statistics, {after:.4f} folded"
-    print(f"{compared} (difference {after - before:+.4f}, allowed {arguments.tolerance:g})")
-    if not abs(after - before) <= arguments.tolerance:
+    print(f"{compared} (difference {after - before:+.4f}, down to {-arguments.tolerance:g} is allowed)")
+    if not before - after <= arguments.tolerance:
         raise NetError(
             f"the folded net disagrees with the trained one, so {arguments.output} is not written; "
             "more --batches may help, --tolerance allows more"

@@ -11,7 +11,7 @@ import sys
 
 import command_line
 
-from deconvnet.core.net import Net
+from deconvnet.core.net import Net, NetError
 from deconvnet.core.proto import caffe_pb2, find_file, read_solver
 from deconvnet.core.solver import SolverError, find_test_nets, inference_need, mean_outputs
 
@@ -46,6 +46,10 @@ def main():
 def test(net, weights, iterations):
     """Print the means of a net's outputs, and on stderr what became of its weights. Raises NetError where some are missing."""
     try:
+        if net.inputs:
+            raise NetError(
+                f"{net.model_file}: nothing fills its inputs ({', '.join(net.inputs)}): a net with data layers is tested, as a train_val.prototxt has them"
+            )
         command_line.require_weights(net, weights)
         print(f"{weights}: {net.loaded}", file=sys.stderr)
         _, outputs = mean_outputs(net, iterations, command_line.progress("test"))

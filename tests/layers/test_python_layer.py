@@ -320,7 +320,7 @@ def test_module_and_layer_must_be_given():
 def test_a_layers_own_error_names_the_layer_in_the_net(module):
     text = f"""layer {{ name: "x" type: "Input" top: "x" top: "z" }}
     layer {{ name: "own" {text_of(module)} bottom: "x" bottom: "z" top: "y" }}"""
-    with pytest.raises(NetError, match=r"layer 'own' \(Python\): Weighted takes one bottom"):
+    with pytest.raises(NetError, match=r"layer 'own' \(Python\): .*\.py:12: Weighted takes one bottom"):
         Net(proto.parse(text, caffe_pb2.NetParameter()), caffe_pb2.TRAIN, allow_python_layers=True)
 
 

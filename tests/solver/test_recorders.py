@@ -96,6 +96,13 @@ def test_a_file_that_is_there_is_not_written_over(tmp_path):
     assert (tmp_path / "run.csv").read_text() == "kept"
 
 
+def test_a_disk_that_is_full_from_the_start_is_named(tmp_path):
+    recorder = CsvRecorder(str(tmp_path / "run.csv"))
+    recorder._file = open("/dev/full", "wb+", buffering=0)
+    with pytest.raises(SolverError, match=r"run\.csv: cannot be written \(No space left on device\)"):
+        recorder.begin(["a"])
+
+
 def test_a_disk_that_is_full_is_said_once_and_does_not_end_the_training(tmp_path, fields, capsys):
     solver, recorder = SGDSolver(dummy_solver(fields)), CsvRecorder(str(tmp_path / "run.csv"))
     recorder.begin(names_of(solver))

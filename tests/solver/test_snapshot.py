@@ -373,7 +373,7 @@ def test_the_state_of_another_net_is_refused_with_both_shapes(pair):
     _, _, state = pair
     net = "layer { name: 'd' type: 'DummyData' top: 'd' dummy_data_param { shape { dim: 1 dim: 2 } } }"
     net += "layer { name: 'ip' type: 'InnerProduct' bottom: 'd' top: 'ip' inner_product_param { num_output: 5 } }"
-    with pytest.raises(SolverError, match=r"momentum of 4 parameters \(3x2x3x3, 3, .*the net learns 2 \(5x2, 5\)"):
+    with pytest.raises(SolverError, match=r"4 arrays of momentum \(3x2x3x3, 3, .*type and net keep 2 \(5x2, 5\)"):
         SGDSolver(dummy_solver("", net)).restore(state)
 
 

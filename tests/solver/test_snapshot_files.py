@@ -61,7 +61,7 @@ def test_both_files_are_on_disk_before_either_takes_its_place_and_the_model_come
     train(tmp_path, 0)
     folder, model, state = ("flush", tmp_path.name), "x_iter_0.caffemodel", "x_iter_0.solverstate"
     assert done == [
-        *(("flush", f"{model}.part"), ("flush", f"{state}.part")),
+        *(("flush", f"{file}.{os.getpid()}.part") for file in (model, state)),
         *(("rename", model), folder),
         *(("rename", state), folder),
     ]
@@ -177,7 +177,10 @@ def test_a_kill_while_the_state_is_written_leaves_the_old_pair(tmp_path, monkeyp
 
 def test_what_a_killed_run_left_unfinished_is_removed_by_the_next_snapshot_and_nothing_else(tmp_path):
     others = ["x_iter_5.caffemodel", "y_iter_5.caffemodel.part", "x_iter_5.part", "other_x_iter_5.solverstate.part"]
-    for name in (*others, "x_iter_5.solverstate.part", "x_iter_6.caffemodel.h5.part"):
+    others.append(f"x_iter_4.caffemodel.{os.getppid()}.part")  # of a run that goes on
+    ended = subprocess.run(["sh", "-c", "echo $$"], capture_output=True, text=True, check=True).stdout.strip()
+    parts = [f"x_iter_7.caffemodel.{number}.part" for number in (ended, os.getpid())]
+    for name in (*others, *parts, "x_iter_5.solverstate.part", "x_iter_6.caffemodel.h5.part"):
         (tmp_path / name).touch()
     train(tmp_path, 0)
     assert files(tmp_path) == sorted([*pairs(0), *others])

@@ -216,7 +216,17 @@ def test_plateau_watches_the_output_that_plateau_metric_names_and_knows_a_loss()
         ("iter_size: 0", "iter_size must be at least 1, not 0"),
         ("average_loss: 0", "average_loss must be at least 1, not 0"),
         ('regularization_type: "L3"', "unknown regularization_type 'L3' .known: L1, L2."),
-        ("snapshot_keep: -1", "snapshot_keep must be at least 0 .all are kept., not -1"),
+        ("snapshot_keep: -1", "snapshot_keep must be at least 0, not -1"),
+        ("base_lr: -0.1", "base_lr must be at least 0, not -0.1"),
+        ("base_lr: nan", "base_lr must be at least 0, not nan"),
+        ("weight_decay: inf", "weight_decay must be at least 0, not inf"),
+        ("momentum: -0.9", "momentum must be at least 0, not -0.9"),
+        ("momentum: 9", "momentum must be below 1, not 9"),
+        ("clip_gradients: 0", "clip_gradients: 0 makes every gradient 0; leave it out for no bound"),
+        ("display: -20", "display must be at least 0, not -20"),
+        ("snapshot: -1", "snapshot must be at least 0, not -1"),
+        ("test_iter: 1 test_interval: -1", "test_interval must be at least 0, not -1"),
+        ('lr_policy: "plateau" gamma: 1.5', "gamma must be above 0 and below 1 for the rate to drop, not 1.5"),
         ("test_iter: 1", "test_iter is given without test_interval"),
         ("test_iter: 1 test_interval: 1 test_state { } test_state { }", "2 test_state for 1 test nets"),
         ('net: "a.prototxt"', "net and net_param are given: give one of"),
@@ -225,6 +235,14 @@ def test_plateau_watches_the_output_that_plateau_metric_names_and_knows_a_loss()
 def test_fields_that_do_not_fit_together_are_an_error(fields, said):
     with pytest.raises(SolverError, match=said):
         SGDSolver(dummy_solver(fields))
+
+
+def test_a_net_without_a_loss_is_told_to_learn_nothing(capsys):
+    net = DUMMY_NET.replace("SoftmaxWithLoss", "HingeLoss")
+    SGDSolver(dummy_solver("", net))
+    assert "no loss" not in capsys.readouterr().err
+    SGDSolver(dummy_solver("", net.replace('top: "loss"', 'top: "loss" loss_weight: 0')))
+    assert "solver: its train net has no loss, so it learns nothing" in capsys.readouterr().err
 
 
 def test_a_solver_without_a_net_is_an_error():

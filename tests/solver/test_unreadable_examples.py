@@ -98,3 +98,19 @@ def test_where_the_snapshot_fails_too_both_are_told(tmp_path, capsys):
     with pytest.raises(FileNotFoundError, match="late.png"):
         solver.solve()
     assert f"{tmp_path}/snapshots" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_any_other_error_of_a_layer_ends_it_so_as_well(tmp_path, monkeypatch):
+    """As a user's own layer raises it."""
+    solver = SGDSolver(write_seg_solver(tmp_path, "random_seed: 1"))
+    forward = solver.net.forward_loss
+
+    def failing():
+        if solver.iter == 3:
+            raise AssertionError("of the user's own")
+        return forward()
+
+    monkeypatch.setattr(solver.net, "forward_loss", failing)
+    with pytest.raises(AssertionError, match="of the user's own"):
+        solver.solve()
+    assert files(tmp_path / "snapshots") == pairs(3)

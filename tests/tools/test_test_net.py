@@ -62,8 +62,15 @@ def test_what_became_of_the_weights_is_said_on_stderr(trained):
         (["--model", "gone.prototxt", "--weights", "w.caffemodel"], "gone.prototxt: no such file"),
         (["--model", "prototxt/net.prototxt", "--weights", "list.txt"], "list.txt: not a whole .caffemodel"),
         (["--solver", "trains.prototxt", "--weights", "w.caffemodel"], "trains.prototxt: has no test net"),
+        (
+            ["--model", "inputs.prototxt", "--weights", "w.caffemodel"],
+            "inputs.prototxt: nothing fills its inputs (data)",
+        ),
     ],
 )
 def test_bad_input_ends_in_one_line(trained, arguments, said):
+    (trained / "inputs.prototxt").write_text(
+        'layer { name: "in" type: "Input" top: "data" input_param { shape { dim: 1 } } }'
+    )
     (trained / "trains.prototxt").write_text('net: "prototxt/net.prototxt" base_lr: 1')
     assert said in only_line(call(TOOL, trained, *arguments), TOOL)
