@@ -43,6 +43,15 @@ def decode_image(stored: bytes, flags: int) -> np.ndarray | None:
     return None if image is None else image.reshape(*image.shape[:2], -1)  # OpenCV drops the axis of a single channel
 
 
+# what else than indices of 8 bits an image may hold, by Pillow's names
+_OTHER_MODES = {
+    "1": "has 1 bit a pixel",
+    "I;16": "has 16 bits a pixel",
+    "I": "has 32 bits a pixel",
+    "LA": "has transparency",
+}
+
+
 def pillow_errors() -> tuple[type[Exception], ...]:
     """What Pillow raises for broken files and for sizes that it takes for an attack."""
     from PIL import Image
@@ -65,9 +74,9 @@ def read_label(path: str) -> np.ndarray:
     except pillow_errors() as error:
         raise ValueError(f"{path}: not a label image that Pillow can read ({error})") from None
     if mode not in ("P", "L"):
+        held = _OTHER_MODES.get(mode, "holds colours")
         raise ValueError(
-            f"{path}: a label image holds one class index a pixel (palette or 8-bit grey PNG), but this one is {mode}; "
-            "convert its colours to indices"
+            f"{path}: a label image holds one class index a pixel (palette or 8-bit grey PNG), but this one {held} ({mode}): convert it to indices"
         )
     return label
 

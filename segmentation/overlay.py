@@ -7,6 +7,7 @@ from .voc import VOID, palette
 
 _OPACITY = 0.55
 _EDGE = (255, 255, 255)
+_ROWS = 64  # are tinted at a time: real numbers of a whole large photograph would be gigabytes
 _MARGIN = 6  # pixels around the entries of the legend
 
 
@@ -16,12 +17,15 @@ def overlay(image, label, names):
     Every class but the background is tinted in VOC's colour and outlined in white; `names` gives the legend the names
     of the classes that are there.
     """
-    photograph, colors = np.asarray(image)[..., ::-1], palette()
-    inside = (label != 0)[..., None]
-    tinted = np.where(inside, (1 - _OPACITY) * photograph + _OPACITY * colors[label], photograph)
-    tinted[_borders(label)] = _EDGE
+    photograph, colors, borders = np.asarray(image)[..., ::-1], palette(), _borders(label)
     legend = _legend([(names[k], colors[k]) for k in np.unique(label) if k not in (0, VOID)], label.shape[1])
-    return np.concatenate([np.uint8(tinted), legend])
+    drawn = np.concatenate([photograph, legend])
+    for first in range(0, len(label), _ROWS):
+        rows = slice(first, min(first + _ROWS, len(label)))
+        tinted = (1 - _OPACITY) * photograph[rows] + _OPACITY * colors[label[rows]]
+        drawn[rows] = np.where((label[rows] != 0)[..., None], tinted, photograph[rows])
+        drawn[rows][borders[rows]] = _EDGE
+    return drawn
 
 
 def _borders(label):

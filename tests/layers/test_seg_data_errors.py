@@ -19,7 +19,7 @@ def data(tmp_path):
     (["", "/1.png /gone.png"], FileNotFoundError, r"list\.txt:2: no such file: .*/gone\.png$"),
     (["/broken.png /label1.png"], ValueError, r"list\.txt:1: .*/broken\.png: not an image"),
     (["/1.png /broken.png"], ValueError, r"list\.txt:1: .*/broken\.png: not a label image"),
-    (["/1.png /1.png"], ValueError, r"list\.txt:1: .*/1\.png: a label image holds .* this one is RGB"),
+    (["/1.png /1.png"], ValueError, r"list\.txt:1: .*/1\.png: a label image holds .* this one holds colours .RGB."),
     (["/1.png /label2.png"], ValueError, r"list\.txt:1: the label .*/label2\.png is 3x3 .* image .*/1\.png 6x8"),
 ])  # fmt: skip
 def test_a_file_that_does_not_do_is_named_with_its_line_each_time(data, workers, lines, error, message):

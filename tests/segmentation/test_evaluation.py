@@ -155,7 +155,7 @@ def without(case):
 
 def of_colours(case):
     Image.new("RGB", (160, 120)).save(case.prediction)
-    return r"results/val_0001\.png: .* this one is RGB"
+    return r"results/val_0001\.png: .* this one holds colours"
 
 
 def turned(case):

@@ -113,7 +113,7 @@ def missing(path):
 
 def colours(path):
     Image.new("RGB", (4, 3)).save(path)
-    return "this one is RGB"
+    return "this one holds colours"
 
 
 def turned(path):

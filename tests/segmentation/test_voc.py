@@ -51,7 +51,7 @@ def test_a_palette_of_any_colours_and_a_grey_image_are_read_as_indices(tmp_path)
 
 def test_a_label_of_colours_is_refused_with_the_remedy(tmp_path):
     Image.fromarray(np.zeros((2, 2, 3), np.uint8)).save(tmp_path / "rgb.png")
-    with pytest.raises(ValueError, match=r"rgb\.png: a label image holds one class index a pixel.*RGB; convert"):
+    with pytest.raises(ValueError, match=r"rgb\.png: a label image holds one class index a pixel.*RGB.: convert"):
         voc.read_label(tmp_path / "rgb.png")
 
 
@@ -146,7 +146,7 @@ def test_a_palette_image_of_one_pixel_is_read_as_a_label(tmp_path):
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "I;16", "LA", "1"])
 def test_labels_of_other_kinds_than_palette_and_grey_are_refused(tmp_path, mode):
     Image.new(mode, (3, 2)).save(tmp_path / "x.png")
-    with pytest.raises(voc.DataError, match=rf"x\.png: a label image holds one class index.* this one is {mode}"):
+    with pytest.raises(voc.DataError, match=rf"x\.png: a label image holds one class index.* this one .*{mode}"):
         voc.read_label(tmp_path / "x.png")
 
 

@@ -194,7 +194,7 @@ def test_an_image_that_is_empty_or_unreadable(run, name, said, content):
 
 def test_a_label_of_colours_or_of_another_size(run):
     cv2.imwrite(str(run / "0_label.png"), np.zeros((12, 14, 3), np.uint8))
-    assert "holds one class index a pixel (palette or 8-bit grey PNG), but this one is RGB" in train(run)
+    assert "holds one class index a pixel (palette or 8-bit grey PNG), but this one holds colours" in train(run)
     Image.fromarray(np.zeros((3, 4), np.uint8)).save(run / "0_label.png")
     assert "0_label.png is 3x4 (height x width) and its image" in train(run)
 
