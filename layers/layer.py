@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from ..blob import Blob, fill, generator, require_filler
-from ..proto import MISSPELT, did_you_mean, find_file
+from ..proto import MISSPELT, OF_ANOTHER_CAFFE, did_you_mean, find_file
 
 # the coordinate_map of a layer whose results stand where its input does
 SAME_PLACES = ((1, 0), (1, 0))
@@ -29,7 +29,7 @@ def layer_type(name: str) -> type["Layer"]:
     if not name:
         raise ValueError('has no type: say which by type: "Convolution" or the like')
     if name not in _registry:
-        hint = did_you_mean(name, _registry, MISSPELT)
+        hint = did_you_mean(name, _registry, MISSPELT) or f"; {OF_ANOTHER_CAFFE}"
         raise ValueError(f"unknown layer type '{name}'{hint} (known types: {', '.join(sorted(_registry))})")
     return _registry[name]
 

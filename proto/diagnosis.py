@@ -23,7 +23,9 @@ _TOKEN = re.compile(
     re.VERBOSE,
 )
 MISSPELT = 0.85  # of two names: a letter or two; layer types of other Caffes share whole words with those of this one
+OF_ANOTHER_CAFFE = "if it is of another Caffe, its layer has to be written anew (docs/write_a_layer.md)"
 _BOOLEANS = {"true", "false", "True", "False", "t", "f", "0", "1"}
+_LAYERS = ("LayerParameter", "V1LayerParameter")
 _CLOSED_BY = {"{": "}", "<": ">"}
 _RANGES = {
     F.CPPTYPE_INT32: ("a whole number", -(2**31), 2**31),
@@ -41,18 +43,21 @@ _OTHER_SYNTAX = {
 
 
 class _Problem(Exception):
-    """The first thing wrong, raised inside the walk: line number (from 1) and what to say about it."""
+    """The first thing wrong, raised inside the walk: line number (from 1) and what to say about it.
 
-    def __init__(self, line, message):
+    foreign: of a field that may be of another Caffe, (path of its layer, where its text begins and ends)
+    """
+
+    def __init__(self, line, message, foreign=None):
         super().__init__(message)
-        self.line = line
+        self.line, self.foreign = line, foreign
 
 
 class _Token:
-    """A word, number, string or mark of the text; kind "end" stands behind the last one."""
+    """A word, number, string or mark of the text; kind "end" stands behind the last one. start: where in the text it begins."""
 
-    def __init__(self, kind, text, line):
-        self.kind, self.text, self.line = kind, text, line
+    def __init__(self, kind, text, line, start=0):
+        self.kind, self.text, self.line, self.start = kind, text, line, start
 
 
 class _Open:
@@ -143,6 +148,24 @@ def find_problem(text, descriptor):
     return None
 
 
+def without_foreign(text, descriptor):
+    """The text of a net with blanks for the fields of layers that may be of another Caffe: (text, {path of a layer: (line, message)}).
+
+    Such a field is one that is unknown and no misspelt one; of each layer the first is told.
+    """
+    told = {}
+    while True:
+        try:
+            _Walk(text, descriptor).run()
+            return text, told
+        except _Problem as problem:
+            if problem.foreign is None:
+                return text, told
+            layer, start, end = problem.foreign
+            told.setdefault(layer, (problem.line, str(problem)))
+            text = text[:start] + re.sub(r"[^\n]", " ", text[start:end]) + text[end:]
+
+
 def field_lines(text, descriptor):
     """Line of every field up to the first problem, by path: {"layer[3]": 40, "layer[3].type": 42, ...}."""
     walk = _Walk(text, descriptor)
@@ -160,6 +183,7 @@ class _Walk:
         self.tokens = list(_tokens(text))
         self.at = 0
         self.lines = {}
+        self.single = None  # the field of one value that came last
         self.stack = [_Open(descriptor, descriptor.name.removesuffix("Parameter").lower())]
 
     @property
@@ -209,13 +233,19 @@ class _Walk:
                     token.line, f"'{token.text}' where '{self.stack[-1].closer}' closes {self.stack[-1].name}"
                 )
             raise _Problem(token.line, f"'{token.text}' closes nothing: one too many, or its opening brace is missing")
-        raise _Problem(token.line, f"{_shown(token)} where a field name is expected")
+        hint = ""
+        if token.text == "/":
+            hint = "; comments begin with #"
+        elif self.at and self.tokens[self.at - 1].text == "," and self.single:
+            hint = f"; '{self.single}' takes one value"
+        raise _Problem(token.line, f"{_shown(token)} where a field name is expected{hint}")
 
     def field(self):
         inner, token = self.stack[-1], self.token
         field = inner.descriptor.fields_by_name.get(token.text)
         if field is None:
-            raise _Problem(token.line, self.unknown_field(token.text))
+            message, is_foreign = self.unknown_field(token.text)
+            raise _Problem(token.line, message, self.foreign() if is_foreign else None)
         self.at += 1
         name, first = field.name, inner.first_line.get(field.name)
         if first and not is_repeated(field):
@@ -265,6 +295,7 @@ class _Walk:
                 self.expect("]", "',' or ']' is expected")
         else:
             self.value(field)
+            self.single = None if is_repeated(field) else field.name
         self.take(";", ",")
 
     def value(self, field):
@@ -278,16 +309,39 @@ class _Walk:
         while token.kind == "string" and self.token.kind == "string":
             self.at += 1  # adjacent strings are one string
 
+    def foreign(self):
+        """(path of the layer, start, end) of an unknown field inside a net's layer; None for another, and for one without an end."""
+        layer = next((around.path for around in self.stack[1:2] if around.descriptor.name in _LAYERS), None)
+        end = self.behind_value(self.at + 1)
+        return (layer.rstrip("."), self.token.start, self.tokens[end].start) if layer and end is not None else None
+
+    def behind_value(self, at):
+        """The number of the token behind the value or message that begins at that one; None where it has no end."""
+        if self.tokens[at].text == ":":
+            at += 1
+        depth = 0
+        while self.tokens[at].kind != "end":
+            token = self.tokens[at]
+            depth += (token.kind == "mark") * ((token.text in "{<[") - (token.text in "}>]"))
+            at += 1
+            strings = token.kind == "string" and self.tokens[at].kind == "string"
+            if depth <= 0 and not strings:
+                return at if depth == 0 else None
+        return None
+
     def unknown_field(self, name):
-        """What to say of a field that the innermost open message does not have."""
+        """What to say of a field that the innermost open message does not have, and whether it may be one of another Caffe."""
         inner = self.stack[-1]
         hinted = (inner.descriptor.name, name) in _OTHER_SYNTAX
         if not hinted and any(name in outer.descriptor.fields_by_name for outer in self.stack[:-1]):
             problem = f"unknown field '{name}' in {inner.name}"
-            return f"{problem}; is a '{inner.closer}' missing? {inner.name} of line {inner.line} is still open"
-        if inner.descriptor.name in ("LayerParameter", "V1LayerParameter") and name.endswith("_param"):
-            return _unknown_parameters(name, inner)
-        return unknown_field(name, inner.name, inner.descriptor)
+            return f"{problem}; is a '{inner.closer}' missing? {inner.name} of line {inner.line} is still open", False
+        if inner.descriptor.name in _LAYERS and name.endswith("_param"):
+            message = _unknown_parameters(name, inner)
+            return message, message.endswith(OF_ANOTHER_CAFFE)
+        fields = inner.descriptor.fields
+        known = hinted or messages_with(name, fields) or nearest(name, [field.name for field in fields], MISSPELT)
+        return unknown_field(name, inner.name, inner.descriptor), not known
 
 
 def _unknown_parameters(name, layer):
@@ -295,22 +349,24 @@ def _unknown_parameters(name, layer):
     known = {field.name.removesuffix("_param"): field.name for field in layer.descriptor.fields if field.message_type}
     known = {stem: field for stem, field in known.items() if field not in layer.first_line}
     kind = printable(layer.said.get("type", ""))
-    meant = nearest(kind, known, 1) or nearest(name.removesuffix("_param"), known, MISSPELT)
+    stem = name.removesuffix("_param")
+    own = bool(nearest(kind, [stem], 1))  # named as its layer's type is, which then is of another Caffe
+    meant = nearest(kind, known, 1) or (None if own else nearest(stem, known, MISSPELT))
     called = " ".join(
         filter(None, [f"'{printable(layer.said['name'])}'" if "name" in layer.said else "", kind and f"({kind})"])
     )
     problem = f"unknown field '{name}' in {layer.name}{' ' if called else ''}{called}"
     if meant:
         return f"{problem}; did you mean '{known[meant]}'?"
-    return f"{problem}: no layer type here has it; if it is of another Caffe, its layer has to be written anew (docs/write_a_layer.md)"
+    return f"{problem}: no layer type here has it; {OF_ANOTHER_CAFFE}"
 
 
 def _tokens(text):
     starts = [0] + [m.end() for m in re.finditer("\n", text)]
     for match in _TOKEN.finditer(text):
         if match.lastgroup != "skip":
-            yield _Token(match.lastgroup, match.group(), bisect.bisect_right(starts, match.start()))
-    yield _Token("end", "", len(starts))
+            yield _Token(match.lastgroup, match.group(), bisect.bisect_right(starts, match.start()), match.start())
+    yield _Token("end", "", len(starts), len(text))
 
 
 def _wrong_value(field, token):

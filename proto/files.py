@@ -3,19 +3,45 @@
 import os
 
 from . import caffe_pb2
-from .diagnosis import field_lines
-from .prototxt import parse, read, read_text
+from .diagnosis import field_lines, without_foreign
+from .prototxt import PrototxtError, parse, read, read_text
 from .upgrade import upgrade_net, upgrade_solver
 
-__all__ = ["find_file", "line_of_layer", "read_net", "read_solver"]
+__all__ = ["find_file", "line_of_layer", "read_net", "read_solver", "require_known"]
 
 
 def read_net(path):
     """The net in a prototxt file of any age, as a NetParameter in today's syntax (see upgrade_net).
 
+    What is to be said of fields that may be of another Caffe stands in their layers, for `require_known`.
     Raises FileNotFoundError naming the path, PrototxtError naming file, line and fix.
     """
-    return upgrade_net(read(path, caffe_pb2.NetParameter()), os.fspath(path))
+    return upgrade_net(_read_layers(read_text(path), os.fspath(path))[0], os.fspath(path))
+
+
+def _read_layers(text, path):
+    """(NetParameter, the text that it is read from): a layer with a field that may be of another Caffe says so in `foreign`.
+
+    So a net can be built, drawn or summed up whose other phase has layers that are not here.
+    """
+    try:
+        return parse(text, caffe_pb2.NetParameter(), path), text
+    except PrototxtError:
+        known, told = without_foreign(text, caffe_pb2.NetParameter.DESCRIPTOR)
+        if not told:
+            raise
+    net = parse(known, caffe_pb2.NetParameter(), path)
+    for place, (line, message) in told.items():
+        syntax, number = place.rstrip("]").split("[")
+        getattr(net, syntax)[int(number)].foreign = f"{path}:{line}: {message}"
+    return net, known
+
+
+def require_known(layers):
+    """Raise PrototxtError, with file and line, for the first LayerParameter with a field that may be of another Caffe."""
+    for layer in layers:
+        if layer.foreign:
+            raise PrototxtError(layer.foreign)
 
 
 def read_solver(path):
@@ -57,8 +83,7 @@ def line_of_layer(path, layer, field="type"):
 
     layer: a LayerParameter of that net, as read_net gives it; found by its name and type. For error messages.
     """
-    text = read_text(path)
-    net = parse(text, caffe_pb2.NetParameter(), os.fspath(path))
+    net, text = _read_layers(read_text(path), os.fspath(path))
     lines = field_lines(text, net.DESCRIPTOR)
     syntax = "layers" if net.layers else "layer"
     single = caffe_pb2.NetParameter()

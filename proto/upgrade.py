@@ -9,7 +9,7 @@ from .layer_types import V1_TYPES
 from .prototxt import PrototxtError
 from .v0 import copy_v0_layer, without_padding_layers
 
-__all__ = ["blobs_by_layer", "upgrade_net", "upgrade_solver"]
+__all__ = ["upgrade_net", "upgrade_solver"]
 
 _SOLVER_TYPES = {
     "SGD": "SGD",
@@ -86,17 +86,6 @@ def upgrade_solver(solver, name="solver"):
     for i, net in enumerate(solver.test_net_param):
         upgraded.test_net_param[i].CopyFrom(upgrade_net(net, f"{name}, test_net_param {i}"))
     return upgraded
-
-
-def blobs_by_layer(net):
-    """(layer name, its BlobProtos) for each layer of a NetParameter of any age, in order.
-
-    For reading weights: nothing is copied or converted, so files from programs with unknown layer types load as well.
-    """
-    for layer in net.layers:
-        yield _name(layer), (layer.layer.blobs if layer.HasField("layer") else layer.blobs)
-    for layer in net.layer:
-        yield layer.name, layer.blobs
 
 
 def _add_input_layer(upgraded, net, name):

@@ -37,13 +37,11 @@ class Need(NamedTuple):
         return self.peak - sum(self[1:])
 
 
-def training_need(
-    param, solver_file: str | None = None, batch: int | None = None, shapes=None, precision: str = "FLOAT32"
-) -> Need:
+def training_need(param, solver_file: str | None = None, batch: int | None = None, shapes=None, **net_options) -> Need:
     """Of a SolverParameter's training, its test nets included.
 
     batch: of the train net; shapes: of data by name, where the definition does not say them or others are meant; a test net keeps those that
-    its own definition says. precision: as Net takes it. The solver's `recompute` and `recompute_convolution` count.
+    its own definition says. net_options: precision and allow_python_layers, as Net takes them. The solver's `recompute` and `recompute_convolution` count.
     Raises FileNotFoundError, PrototxtError, NetError, SolverError.
     """
     dry = caffe_pb2.SolverParameter()
@@ -60,7 +58,7 @@ def training_need(
         dry.test_net_param.append(_placed(net, None, shapes, source.name, own_first=True))
     dry.test_iter[:] = [1] * len(dry.test_iter)
     with kernels.dry_run() as memory, _silence():
-        solver = get_solver(dry, [], share=True, fill=False, precision=precision)
+        solver = get_solver(dry, [], share=True, fill=False, **net_options)
         try:
             solver.step(1)
             return _need(memory, [solver.net, *solver.test_nets], solver.history)
@@ -91,10 +89,8 @@ def _placed(param, batch: int | None, shapes, name: str, own_first: bool = False
     return net
 
 
-def inference_need(
-    model: str, batch: int | None = None, shapes=None, precision: str = "FLOAT32", stages=(), level: int = 0
-) -> Need:
-    """Of one forward pass of a net in TEST, with these stages and this level, made with share=True and a precision.
+def inference_need(model: str, batch: int | None = None, shapes=None, stages=(), level: int = 0, **net_options) -> Need:
+    """Of one forward pass of a net in TEST, with these stages and this level, made with share=True; net_options as in `training_need`.
 
     Raises FileNotFoundError, PrototxtError, NetError.
     """
@@ -103,8 +99,7 @@ def inference_need(
     require_data(shapes or {}, [net], model)
     placed = _placed(net, batch, shapes or {}, model)
     with kernels.dry_run() as memory:
-        options = {"stages": stages, "level": level, "precision": precision}
-        net = Net(placed, caffe_pb2.TEST, share=True, fill=False, **options)
+        net = Net(placed, caffe_pb2.TEST, share=True, fill=False, stages=stages, level=level, **net_options)
         try:
             net.forward()
             return _need(memory, [net], [])

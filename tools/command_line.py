@@ -37,6 +37,9 @@ def run(main) -> None:
     warnings.showwarning = lambda message, *_: print(f"{tool}: warning: {message}", file=sys.stderr)
     try:
         main()
+    except BrokenPipeError:  # whoever reads the lines has read enough, as `| head` has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except _USER_ERRORS as error:
         sys.exit(f"{tool}: error: {_said(error)}")
     except KeyboardInterrupt:

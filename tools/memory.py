@@ -33,10 +33,12 @@ def main():
     else:
         param = caffe_pb2.SolverParameter(net=arguments.model, base_lr=1, lr_policy="fixed", momentum=0.9)
 
+    options = {"precision": arguments.precision, "allow_python_layers": arguments.allow_python_layers}
+
     def need(batch) -> Need:
         if param is None:
-            return inference_need(arguments.model, batch, shapes, arguments.precision)
-        return training_need(param, arguments.solver, batch, shapes, arguments.precision)
+            return inference_need(arguments.model, batch, shapes, **options)
+        return training_need(param, arguments.solver, batch, shapes, **options)
 
     batch = arguments.batch or own_batch(arguments, param, shapes)
     print_parts(need(arguments.batch), batch)
@@ -123,6 +125,7 @@ def parse():
     command_line.add_phase(parser, "TRAIN")
     command_line.add_shape(parser)
     command_line.add_precision(parser)
+    command_line.add_python_layers(parser)
     arguments = parser.parse_args()
     if arguments.solver and arguments.phase == caffe_pb2.TEST:
         parser.error("--phase TEST goes with --model")

@@ -26,7 +26,7 @@ def main():
     if arguments.model:
         state = {"stages": arguments.stage, "level": arguments.level}
         command_line.use_device(arguments.gpu)
-        needed = {**state, "precision": arguments.precision}
+        needed = {**state, "precision": arguments.precision, "allow_python_layers": arguments.allow_python_layers}
         with command_line.told_of_memory(lambda batch: inference_need(arguments.model, batch, **needed)):
             test(Net(arguments.model, caffe_pb2.TEST, **state, **options), weights, arguments.iterations or ITERATIONS)
         return

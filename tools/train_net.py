@@ -59,7 +59,7 @@ def main():
     solver = get_solver(arguments.solver, weights, share=True, **options)
 
     def need(batch):
-        return training_need(param, arguments.solver, batch, precision=arguments.precision)
+        return training_need(param, arguments.solver, batch, **options)
 
     try:
         for recorder in recorders:

@@ -365,7 +365,7 @@ def test_a_layer_works_on_a_map_of_one_place(device, name):
         ('type: "ReLU"', 1, 2, "takes 1 top, not 2"),
         ('type: "Unpooling"', 3, 1, "takes 1 to 2 bottoms, not 3"),
         ('type: "SoftmaxWithLoss"', 1, 1, "takes 2 bottoms, not 1"),
-        ('type: "Eltwise"', 1, 1, "takes at least 2 bottoms, not 1"),
+        ('type: "Concat"', 0, 1, "takes at least 1 bottoms, not 0"),
         ('type: "Silence"', 1, 1, "takes 0 tops, not 1"),
     ],
 )

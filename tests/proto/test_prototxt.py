@@ -95,6 +95,10 @@ def test_every_form_of_text_format_is_read():
         ("layer { name: 'a' } \\", 1, "'\\' where a field name is expected"),
         ("layer: [{ name: 'a' } { name: 'b' }]", 1, "'{' where ',' or ']' is expected"),
         ("3: 4", 1, "'3' where a field name is expected"),
+        ("// a net\nlayer { }", 1, "'/' where a field name is expected; comments begin with #"),
+        ("layer { concat_param { axis: 0,1 } }", 1, "'1' where a field name is expected; 'axis' takes one value"),
+        ("layer { type: 'PSROIPooling'\n psroi_pooling_param { } }", 2,
+         "'psroi_pooling_param' in layer (PSROIPooling): no layer type here has it; if it is of another Caffe"),
     ],
 )  # fmt: skip
 def test_error_is_one_line_with_file_line_and_what_was_meant(text, line, words):

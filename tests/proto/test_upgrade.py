@@ -5,7 +5,6 @@ import pytest
 from deconvnet.core.proto import (
     V1_TYPES,
     PrototxtError,
-    blobs_by_layer,
     caffe_pb2,
     parse,
     upgrade_net,
@@ -291,16 +290,6 @@ def test_three_params_of_an_old_batch_norm_are_dropped():
         'layer { type: "BatchNorm" param { lr_mult: 0 } param { lr_mult: 0 } param { lr_mult: 0 } }',
         'layer { type: "BatchNorm" }',
     )
-
-
-def test_blobs_of_every_age_are_found_by_layer_name():
-    text = (
-        """layers {{ layer {{ name: "v0" type: "conv" {0} }} }} layers {{ name: "v1" {0} }} layers {{ name: "none" }}"""
-    )
-    old = net(text.format("blobs { data: 1 } blobs { data: 2 }"))
-    today = net('layer { name: "v2" blobs { data: 1 } blobs { data: 2 } } input: "sizes are not needed here"')
-    found = {name: [list(blob.data) for blob in blobs] for part in (old, today) for name, blobs in blobs_by_layer(part)}
-    assert found == {"v0": [[1], [2]], "v1": [[1], [2]], "none": [], "v2": [[1], [2]]}
 
 
 @pytest.mark.parametrize("old, today", [

@@ -254,7 +254,7 @@ def test_an_unknown_solver_type(run):
         ('bottom: "score" top: "x"', "layer 'new' (): has no type: say which by type: \"Convolution\" or the like"),
         (
             'type: "ChannelNorm" bottom: "score" top: "x"',
-            "layer 'new' (ChannelNorm): unknown layer type 'ChannelNorm' (known types: ",
+            "layer 'new' (ChannelNorm): unknown layer type 'ChannelNorm'; if it is of another Caffe, its layer has to be written anew",
         ),
         (
             'type: "Relu" bottom: "score" top: "x"',
