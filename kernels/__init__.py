@@ -96,7 +96,7 @@ from .reduction import (
     standardize_rows,
     standardize_rows_backward,
 )
-from .regions import region_pool, region_pool_backward
+from .regions import region_means, region_means_backward, region_pool, region_pool_backward
 from .resampling import corner_taps, map_taps, merge_maps, resize_windows, window_taps
 from .softmax import (
     infogain_loss,

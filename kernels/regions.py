@@ -1,4 +1,4 @@
-"""Max-pooling of regions of interest (Fast R-CNN): boxes of maps as grids of cells."""
+"""Regions of interest: boxes of maps as grids of cells, of their maxima (Fast R-CNN) or of means of maps of their own (R-FCN)."""
 
 import numpy as np
 
@@ -13,16 +13,18 @@ def region_pool(x, regions, scale: float, out, places) -> None:
     Raises ValueError for a region of an image that x does not hold, and a plane too large for float32 places.
     """
     require_switches(x, places)
-    images = to_host(regions)[:, 0]
-    strange = np.flatnonzero(~((images >= 0) & (images < x.shape[0]) & (images == np.floor(images))))
-    if strange.size:
-        number = strange[0]
-        raise ValueError(
-            f"region {number} is one of image {images[number]:g}; the maps are of images 0 to {x.shape[0] - 1}"
-        )
+    _require_images(regions, x.shape[0])
     count, channels, *cells = out.shape
     arrays = (x, regions, out, places)
     launch("region_pool_forward", count * channels, cells[0] * cells[1], *arrays, count, *x.shape[1:], *cells, scale)
+
+
+def _require_images(regions, count: int) -> None:
+    images = to_host(regions)[:, 0]
+    strange = np.flatnonzero(~((images >= 0) & (images < count) & (images == np.floor(images))))
+    if strange.size:
+        number = strange[0]
+        raise ValueError(f"region {number} is one of image {images[number]:g}; the maps are of images 0 to {count - 1}")
 
 
 def region_pool_backward(dy, regions, places, out) -> None:
@@ -30,3 +32,33 @@ def region_pool_backward(dy, regions, places, out) -> None:
     images, channels, height, width = out.shape
     sizes = (dy.shape[0], images, channels, height * width, dy.shape[2] * dy.shape[3])
     launch("region_pool_backward", channels, height * width, dy, regions, places, out, *sizes)
+
+
+def region_means(x, regions, scale: float, out) -> None:
+    """out (R, O, g, g) = the means of the cells of each region, each of the map of x (N, O * g * g, H, W) that is its own.
+
+    regions: as for `region_pool`; an empty cell gives 0. Raises ValueError for a region of an image that x does not hold.
+    """
+    _require_images(regions, x.shape[0])
+    count, outputs, group, _ = out.shape
+    launch(
+        "region_means_forward",
+        count * outputs,
+        group * group,
+        x,
+        regions,
+        out,
+        count,
+        outputs,
+        *x.shape[2:],
+        group,
+        scale,
+    )
+
+
+def region_means_backward(dy, regions, scale: float, out) -> None:
+    """out (N, O * g * g, H, W) = the gradient of `region_means` from dy (R, O, g, g)."""
+    count, outputs, group, _ = dy.shape
+    images, channels, height, width = out.shape
+    sizes = (count, images, outputs, height, width, group, scale)
+    launch("region_means_backward", channels, height * width, dy, regions, out, *sizes)

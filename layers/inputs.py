@@ -110,3 +110,28 @@ class Parameter(Layer):
     def backward(self, top, propagate_down, bottom):
         if self.gradient_of(0) is not None:
             kernels.scale_add(top[0].diff, 1, self.gradient_of(0), 1)
+
+
+@register("ContinuationIndicator")
+class ContinuationIndicator(Layer):
+    """What a recurrent layer takes beside sequences that begin with the first step: top (time_step, batch_size), 0 in the first step, then 1.
+
+    A layer of CRNN's Caffe.
+    """
+
+    bottoms = (0, 0)
+    keeps_tops = True
+
+    def setup(self, bottom, top):
+        param = self.param.continuation_indicator_param
+        if min(param.time_step, param.batch_size) < 1:
+            raise ValueError("continuation_indicator_param needs time_step and batch_size of at least 1")
+        top[0].reshape(param.time_step, param.batch_size)
+        top[0].host_data[...] = 1
+        top[0].host_data[0] = 0
+
+    def reshape(self, bottom, top):
+        """The shape is fixed in setup."""
+
+    def forward(self, bottom, top):
+        """The values stay."""

@@ -1,4 +1,6 @@
-"""Losses beside the softmax: Euclidean, smooth L1, sigmoid cross entropy, hinge, multinomial logistic, contrastive. A batch of no items costs 0."""
+"""Losses beside the softmax: Euclidean, L1, smooth L1, sigmoid cross entropy, hinge, multinomial logistic, contrastive. A batch of no items costs 0."""
+
+import numpy as np
 
 from .. import kernels
 from ..blob import Blob
@@ -45,6 +47,41 @@ class EuclideanLoss(_DifferenceLoss):
         kernels.scale_add(bottom[0].data, 1, difference, 0)
         kernels.scale_add(bottom[1].data, -1, difference, 1)
         top[0].host_data[...] = kernels.sum_of_squares(difference) / (2 * max(1, bottom[0].shape[0]))
+
+
+@register("L1Loss")
+class L1Loss(_DifferenceLoss):
+    """The sum of |a - b| over N (L1Loss of NVIDIA's Caffe, for DIGITS). bottoms: a and b of N items and equal counts, both with gradients; top: ()."""
+
+    bottoms = (2, 2)
+
+    def setup(self, bottom, top):
+        super().setup(bottom, top)
+        self._sums = Blob(dtype=self.dtype)
+
+    def buffers(self):
+        return [self._slope, self._sums]
+
+    def reshape(self, bottom, top):
+        super().reshape(bottom, top)
+        self._sums.reshape(bottom[0].shape[0])
+
+    def forward(self, bottom, top):
+        difference, items = self._slope.data, max(1, bottom[0].shape[0])
+        kernels.scale_add(bottom[0].data, 1, difference, 0)
+        kernels.scale_add(bottom[1].data, -1, difference, 1)
+        if difference.size:
+            kernels.reduce_rows(difference.reshape(items, -1), kernels.ASUM, 1, self._sums.data)
+        top[0].host_data[...] = self._sums.host_data.sum(dtype=np.float64) / items
+
+    def backward(self, top, propagate_down, bottom):
+        self._sums.host_data[...] = float(top[0].host_diff) / max(1, bottom[0].shape[0])
+        for blob, sign, wanted in zip(bottom, (1, -1), propagate_down, strict=True):
+            if wanted and blob.count:
+                rows = (blob.shape[0], -1)
+                kernels.reduce_rows_backward(
+                    self._sums.data, self._slope.data.reshape(rows), kernels.ASUM, sign, blob.diff.reshape(rows)
+                )
 
 
 @register("SmoothL1Loss")

@@ -1,9 +1,12 @@
-"""Layers that give values another shape: Flatten, Reshape, Slice, Tile, Permute."""
+"""Layers that give values another shape: Flatten, Reshape, Slice, Tile, Permute, Transpose, Reverse."""
 
 import itertools
 import math
 
+import numpy as np
+
 from .. import kernels
+from ..blob import Blob
 from .layer import Layer, register, require_channels
 
 
@@ -155,11 +158,14 @@ class Permute(Layer):
         self._made, self._moves = None, ()
 
     def reshape(self, bottom, top):
-        named, axes = list(self.param.permute_param.order), len(bottom[0].shape)
+        named, axes = self._named(), len(bottom[0].shape)
         if len(set(named)) < len(named) or any(axis >= axes for axis in named):
             raise ValueError(f"order {named} must name axes of a bottom of shape {bottom[0].shape}, each once")
         self._shape, self._order = bottom[0].shape, (*named, *(axis for axis in range(axes) if axis not in named))
         top[0].reshape(*(bottom[0].shape[axis] for axis in self._order))
+
+    def _named(self) -> list[int]:
+        return list(self.param.permute_param.order)
 
     def _tables(self, x):
         """How values go there, and back; they lie beside x."""
@@ -177,6 +183,46 @@ class Permute(Layer):
     def backward(self, top, propagate_down, bottom):
         if propagate_down[0]:
             kernels.permute(top[0].diff, self._tables(bottom[0].diff)[1], bottom[0].diff)
+
+
+@register("Transpose")
+class Transpose(Permute):
+    """The axes in another order (CTPN's Transpose): axis dim[i] of the bottom is axis i of the top."""
+
+    def _named(self):
+        return list(self.param.transpose_param.dim)
+
+
+@register("Reverse")
+class Reverse(Layer):
+    """An axis from its end to its beginning (Reverse of CRNN's Caffe). bottom and top: one shape; reverse_param.axis, 0 by default."""
+
+    def setup(self, bottom, top):
+        self._rows = Blob(dtype=self.dtype)
+
+    def buffers(self):
+        return [self._rows]
+
+    def reshape(self, bottom, top):
+        shape, axis = bottom[0].shape, self.canonical_axis(self.param.reverse_param.axis, bottom[0])
+        top[0].reshape(*shape)
+        self._size, rows = math.prod(shape[axis + 1 :]), math.prod(shape[: axis + 1])
+        if rows > 1 << 24:
+            raise ValueError(f"reverses {rows} rows, and float32 tells {1 << 24} apart")
+        if self._rows.shape != (rows,):
+            self._rows.reshape(rows)
+        self._rows.host_data[...] = np.flip(np.arange(rows).reshape(shape[: axis + 1]), axis).ravel()
+
+    def forward(self, bottom, top):
+        self._reverse(bottom[0].data, top[0].data)
+
+    def backward(self, top, propagate_down, bottom):
+        if propagate_down[0]:
+            self._reverse(top[0].diff, bottom[0].diff)
+
+    def _reverse(self, x, out):
+        if x.size:
+            kernels.embed(self._rows.data, x.reshape(-1, self._size), out.reshape(-1, self._size))
 
 
 @register("ShuffleChannel")

@@ -13,7 +13,7 @@ _KEPT = ("name", "type", "top", "include", "exclude")
 
 def makes_data(layer) -> bool:
     """Whether a layer's tops are inputs or data of the net."""
-    return not layer.bottom and layer.type != "Parameter"
+    return not layer.bottom and layer.type not in ("Parameter", "ContinuationIndicator")
 
 
 def with_inputs(param, shapes: dict[str, tuple[int, ...]], name: str = "net"):

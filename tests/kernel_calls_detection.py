@@ -47,6 +47,17 @@ def _region_pool(dtype):
     return [y, places, dx]
 
 
+def _region_means(dtype):
+    """The same regions, on 25 maps for each of two outputs."""
+    x = _numbers(dtype, 2, 2 * 25, 9, 13)
+    boxes = [(1, 0, 0, 25, 17), (0, 3, 4, 9, 6), (0, -9, 8, 14, 40), (1, 90, 90, 99, 99), (0, 20, 2, 4, 1)]
+    regions = put(np.array(boxes, dtype))
+    y, dx = empty(5, 2, 5, 5, dtype=dtype), empty(2, 50, 9, 13, dtype=dtype)
+    kernels.region_means(x, regions, 0.5, y)
+    kernels.region_means_backward(_numbers(dtype, 5, 2, 5, 5, seed=1), regions, 0.5, dx)
+    return [y, dx]
+
+
 def _smooth_l1(dtype):
     """More than one run, with and without weights."""
     results = []
@@ -60,6 +71,8 @@ def _smooth_l1(dtype):
 CALLS = {
     "region_pool_forward": _region_pool,
     "region_pool_backward": _region_pool,
+    "region_means_forward": _region_means,
+    "region_means_backward": _region_means,
     "smooth_l1_forward": _smooth_l1,
     "permute": _permute,
     "products_of_places": _l2_normalize,

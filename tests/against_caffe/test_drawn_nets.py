@@ -16,8 +16,9 @@ ELSEWHERE = "Data DummyData HDF5Data HDF5Output ImageData Input MemoryData Pytho
 NEWER = ["Clip"]  # than that Caffe
 # of other Caffes
 FORKS = """
-Axpy BN ConvolutionDepthwise DenseImageData DepthwiseConvolution DetectionOutput EltwiseAccuracy ImageSegData Interp MatWrite Normalize Permute
-PriorBox ROIPooling ReLU6 SegAccuracy ShuffleChannel SmoothL1Loss Unpooling Upsample
+Axpy BN ContinuationIndicator ConvolutionDepthwise DenseImageData DepthwiseConvolution DetectionOutput EltwiseAccuracy ImageSegData Interp L1Loss
+MatWrite Normalize PSROIPooling Permute
+PriorBox ROIPooling ReLU6 Reverse SegAccuracy ShuffleChannel SmoothL1Loss Transpose Unpooling Upsample
 WindowSegData
 """.split()
 

@@ -265,7 +265,7 @@ def test_labels_are_palette_indices_or_grey_levels(tmp_path):
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "I;16", "1"])
 def test_a_label_of_another_kind_is_refused(tmp_path, mode):
     Image.new(mode, (2, 2)).save(tmp_path / "x.png")
-    with pytest.raises(ValueError, match=rf"x\.png: a label image holds one class index.* this one is {mode};"):
+    with pytest.raises(ValueError, match=rf"x\.png: a label image holds one class index.* this one .* .{mode}.:"):
         read_label(str(tmp_path / "x.png"))
 
 

@@ -81,7 +81,15 @@ def detection_layers(x):
     corners = np.abs(numbers(2, height * width * 4)) / 8 + np.tile([0, 0, 1, 1], height * width)
     return {
         "ROIPooling": (f'type: "ROIPooling" {rois}', [x, regions], 1),
+        "PSROIPooling": (
+            'type: "PSROIPooling" psroi_pooling_param { output_dim: 1 group_size: 2 spatial_scale: 0.5 }',
+            [x, regions],
+            1,
+        ),
+        "L1Loss": ('type: "L1Loss"', [x, x + 1], 1),
         "SmoothL1Loss": ('type: "SmoothL1Loss"', [x, x + 1, x / 9, x / 8], 1),
+        "Transpose": ('type: "Transpose" transpose_param { dim: [0, 1, 3, 2] }', [x], 1),
+        "Reverse": ('type: "Reverse" reverse_param { axis: 2 }', [x], 1),
         "Permute": ('type: "Permute" permute_param { order: 0 order: 2 order: 3 order: 1 }', [x], 1),
         "Normalize": ('type: "Normalize"', [x], 1),
         "Normalize, places": (

@@ -71,6 +71,19 @@ def test_smooth_l1_compares_counts_and_asks_for_a_sigma(device):
         OneLayer('type: "SmoothL1Loss" smooth_l1_loss_param { sigma: -1 }', numbers(2, 3), numbers(2, 3))
 
 
+@pytest.mark.parametrize("shape", [(3, 4, 2), (5,), (1, 300)])
+def test_l1_is_the_sum_of_magnitudes_over_the_items(device, shape):
+    a, b = spaced(*shape), spaced(*shape, seed=1) + 0.25
+    case = OneLayer('type: "L1Loss"', a, b)
+    assert float(case.forward()[0]) == pytest.approx(np.abs(a - b).sum() / shape[0], rel=1e-6)
+    check_gradients(case)
+
+
+def test_l1_of_equal_values_has_no_gradient(device):
+    case = OneLayer('type: "L1Loss"', numbers(2, 3), numbers(2, 3))
+    assert float(case.forward()[0]) == 0 and not np.any(case.backward(np.array(1.0)))
+
+
 SIGMOID = 'type: "SigmoidCrossEntropyLoss" loss_param { %s }'
 # the divisor, for N items of 12 scores of which 7 are ignored
 DIVISORS = {

@@ -103,3 +103,20 @@ def test_channels_of_groups_take_turns(device, shape, group):
 def test_groups_that_do_not_divide_the_channels_are_refused(group):
     with pytest.raises(ValueError, match=f"group {group} must divide the 6 channels"):
         OneLayer(f'type: "ShuffleChannel" shuffle_channel_param {{ group: {group} }}', numbers(1, 6, 2, 2))
+
+
+def test_transpose_is_permute_by_another_name(device):
+    x = numbers(2, 3, 4, 5)
+    case = OneLayer('type: "Transpose" transpose_param { dim: [2, 0, 3, 1] }', x)
+    np.testing.assert_array_equal(case.forward()[0], x.transpose(2, 0, 3, 1))
+    check_gradients(case)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2, 3, -1])
+@pytest.mark.parametrize("shape", [(2, 3, 4, 5), (1, 1, 1, 1), (0, 3, 2, 2)])
+def test_an_axis_is_reversed(device, axis, shape):
+    x = numbers(*shape)
+    case = OneLayer(f'type: "Reverse" reverse_param {{ axis: {axis} }}', x)
+    np.testing.assert_array_equal(case.forward()[0], np.flip(x, axis))
+    if x.size:
+        check_gradients(case)

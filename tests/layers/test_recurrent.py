@@ -400,3 +400,12 @@ def test_a_unit_refuses_bottoms_that_do_not_fit():
 def test_errors_name_the_layer():
     with pytest.raises(NetError, match=r"layer 'memory' \(LSTM\): recurrent_param.num_output must be at least 1"):
         Net(proto.parse(NET.replace("num_output: 3", "") % ("LSTM", FILLERS), caffe_pb2.NetParameter()), caffe.TRAIN)
+
+
+def test_an_indicator_of_sequences_that_begin_with_the_first_step(device):
+    """CRNN's, in whose place a user would give zeros and ones."""
+    indicator = 'type: "ContinuationIndicator" continuation_indicator_param { %s }'
+    layer = OneLayer(indicator % "time_step: 3 batch_size: 2")
+    assert layer.forward()[0].tolist() == [[0, 0], [1, 1], [1, 1]]
+    with pytest.raises(ValueError, match="needs time_step and batch_size of at least 1"):
+        OneLayer(indicator % "time_step: 3")

@@ -1,4 +1,4 @@
-"""ROIPooling against its definition (Fast R-CNN, section 2.1), cell by cell."""
+"""ROIPooling (Fast R-CNN, section 2.1) and PSROIPooling (R-FCN, section 2.2) against their definitions, cell by cell."""
 
 import math
 
@@ -168,3 +168,79 @@ def test_regions_and_maps_that_change_behind_the_forward_pass_touch_no_memory(de
     layer.bottom[0].reshape(2, 1, 1, 1)
     layer.bottom[1].host_data[:, 0] = 0, 1
     assert layer.backward(np.ones((2, 1, 1, 1)))[0].sum() <= 2
+
+
+# ------------------------------------------------------------------------------------------------------------------------- means (R-FCN)
+
+
+def averaged(x, regions, group=2, scale=0.5, **options):
+    fields = f"output_dim: {x.shape[1] // group**2} group_size: {group} spatial_scale: {scale}"
+    return OneLayer(f'type: "PSROIPooling" psroi_pooling_param {{ {fields} }}', x, np.array(regions), **options)
+
+
+def touched(low, high, scale, cell, cells, size):
+    """The places of a side that a cell of means touches."""
+    first, end = rounded(low) * scale, rounded(high + 1) * scale
+    each = max(end - first, 0.1) / cells
+    begin, behind = math.floor(cell * each + first), math.ceil((cell + 1) * each + first)
+    return slice(min(max(begin, 0), size), min(max(behind, 0), size))
+
+
+def expected_means(x, regions, group, scale):
+    outputs = x.shape[1] // group**2
+    y = np.zeros((len(regions), outputs, group, group))
+    for number, (image, x1, y1, x2, y2) in enumerate(regions):
+        for o, i, j in np.ndindex(outputs, group, group):
+            rows = touched(y1, y2, scale, i, group, x.shape[2])
+            columns = touched(x1, x2, scale, j, group, x.shape[3])
+            window = x[int(image), (o * group + i) * group + j, rows, columns]
+            y[number, o, i, j] = window.mean() if window.size else 0
+    return y
+
+
+@pytest.mark.parametrize("regions", CASES.values(), ids=CASES)
+@pytest.mark.parametrize("group", [1, 2, 3])
+def test_each_cell_is_the_mean_of_its_own_map_under_it(device, regions, group):
+    x = numbers(2, 2 * group**2, 8, 10)
+    np.testing.assert_allclose(
+        averaged(x, regions, group).forward()[0], expected_means(x, regions, group, 0.5), rtol=0, atol=1e-6
+    )
+
+
+@given(
+    data=st.data(),
+    size=st.tuples(st.integers(1, 9), st.integers(1, 9)),
+    group=st.integers(1, 3),
+    scale=st.sampled_from([0.0625, 0.25, 1]),
+)
+def test_means_of_any_box_on_any_map(device, data, size, group, scale):
+    side = st.integers(-4, 24) | st.sampled_from([0.5, 2.25, -1.5])
+    regions = data.draw(st.lists(st.tuples(st.integers(0, 1), side, side, side, side), min_size=1, max_size=4))
+    x = numbers(2, group**2, *size)
+    found = averaged(x, regions, group, scale, dtype=np.float64).forward()[0]
+    np.testing.assert_allclose(found, expected_means(x, regions, group, scale), rtol=0, atol=1e-12)
+
+
+def test_gradients_of_the_means_also_where_regions_and_cells_share_places(device):
+    regions = [(0, 0, 0, 11, 9), (0, 2, 2, 8, 8), (1, 0, 3, 11, 5), (0, 40, 40, 50, 50), (1, 10, 8, 10, 8)]
+    check_gradients(averaged(numbers(2, 8, 5, 6), regions))
+
+
+def test_corners_of_means_that_are_no_numbers_touch_no_memory(device):
+    layer = averaged(numbers(1, 4, 4, 4), [(0, np.nan, -np.inf, np.inf, 1e300)], 2, 1)
+    assert np.isfinite(layer.forward()[0]).all() and np.isfinite(layer.backward(np.ones((1, 1, 2, 2)))[0]).all()
+
+
+@pytest.mark.parametrize(
+    "fields, said",
+    [
+        ("group_size: 2 spatial_scale: 1", "output_dim and group_size of at least 1"),
+        ("group_size: 2 output_dim: 1", "spatial_scale must be above 0, not 0"),
+        ("group_size: 2 output_dim: 3 spatial_scale: 1", "output_dim 3 and group_size 2 take 12 maps, not 4"),
+    ],
+)
+def test_wrong_settings_of_means_are_said(fields, said):
+    with pytest.raises(ValueError, match=said):
+        OneLayer(f'type: "PSROIPooling" psroi_pooling_param {{ {fields} }}', numbers(1, 4, 4, 4), np.zeros((1, 5)))
+    with pytest.raises(ValueError, match="region 0 is one of image 7"):
+        averaged(numbers(1, 4, 4, 4), [(7, 0, 0, 1, 1)]).forward()

@@ -62,8 +62,8 @@ def test_every_form_of_text_format_is_read():
         ("layer { name: 'p' type: 'Pooling'\n pool_param { } }", 2,
          "unknown field 'pool_param' in layer 'p' (Pooling); did you mean 'pooling_param'?"),
         ("layer {\n convolutoin_param { } }", 2, "unknown field 'convolutoin_param' in layer; did you mean 'convolution_param'?"),
-        ("layer { name: 'i' type: 'ContinuationIndicator'\n continuation_indicator_param { } }", 2,
-         "'continuation_indicator_param' in layer 'i' (ContinuationIndicator): no layer type here has it; if it is of another Caffe"),
+        ("layer { name: 'i' type: 'CtcLoss'\n ctc_loss_param { } }", 2,
+         "'ctc_loss_param' in layer 'i' (CtcLoss): no layer type here has it; if it is of another Caffe"),
         ("layer { type: 'Pooling' pooling_param { }\n pool_param { } }", 2, "'pool_param' in layer (Pooling): no layer type here has it"),
         ("layers { type: MAGIC name: 'm'\n magic_param { } }", 1, "unknown layer type 'MAGIC'"),
         ("layers { type: SoftmaxWithLoss }", 1, "did you mean 'SOFTMAX_LOSS'?"),
@@ -97,8 +97,8 @@ def test_every_form_of_text_format_is_read():
         ("3: 4", 1, "'3' where a field name is expected"),
         ("// a net\nlayer { }", 1, "'/' where a field name is expected; comments begin with #"),
         ("layer { concat_param { axis: 0,1 } }", 1, "'1' where a field name is expected; 'axis' takes one value"),
-        ("layer { type: 'PSROIPooling'\n psroi_pooling_param { } }", 2,
-         "'psroi_pooling_param' in layer (PSROIPooling): no layer type here has it; if it is of another Caffe"),
+        ("layer { type: 'DSROIPooling'\n dsroi_pooling_param { } }", 2,
+         "'dsroi_pooling_param' in layer (DSROIPooling): no layer type here has it; if it is of another Caffe"),
     ],
 )  # fmt: skip
 def test_error_is_one_line_with_file_line_and_what_was_meant(text, line, words):

@@ -30,8 +30,11 @@ DETECTION = {
     *("DetectionOutputParameter", "LabelMap", "LabelMapItem", "NonMaximumSuppressionParameter"),
     *("NormalizeParameter", "PermuteParameter", "PriorBoxParameter", "SaveOutputParameter"),
 }
-# and of Fast R-CNN and ShuffleNet
-OTHERS = {"ROIPoolingParameter", "SmoothL1LossParameter", "ShuffleChannelParameter"}
+# and of Fast R-CNN, ShuffleNet, R-FCN, CRNN and CTPN
+OTHERS = {
+    *("ROIPoolingParameter", "SmoothL1LossParameter", "ShuffleChannelParameter", "PSROIPoolingParameter"),
+    *("ContinuationIndicatorParameter", "ReverseParameter", "TransposeParameter"),
+}
 OURS = {"DataCursor", "CarriedState"} | FORKS | DETECTION | OTHERS
 OUR_ENUMS = {"PriorBoxParameter.CodeType"}
 
@@ -100,8 +103,8 @@ def test_fields_beyond_the_facts_have_numbers_no_other_caffe_uses():
                 ours[f"{name}.{field.name}"] = field.number
                 assert field.number >= first.get(name, 200), f"{name}.{field.name}"
     # of DeconvNet and our own; then of the segmentation forks, in LayerParameter, in old syntax and in the messages of single layers; of SSD;
-    # of Fast R-CNN and ShuffleNet, with the one in Dropout; of the reader of nets
-    assert len(ours) == 8 + 8 + 11 + 2 + 1 + 1 + 1 + 1 + 1 + 5 + 5 + (3 + 8 + 1 + 2) + 4 + 3 + 1 + 2
+    # of Fast R-CNN and ShuffleNet, with the one in Dropout; of the reader of nets; of R-FCN and readers of text
+    assert len(ours) == 8 + 8 + 11 + 2 + 1 + 1 + 1 + 1 + 1 + 5 + 5 + (3 + 8 + 1 + 2) + 4 + 3 + 1 + 2 + 4
 
 
 def test_values_of_enums_beyond_the_facts_have_numbers_no_other_caffe_uses():
