@@ -8,7 +8,7 @@ import numpy as np
 from . import cublas
 from .device import DeviceError
 from .host_build import BuildError
-from .sources import INT, Signature, signatures, source_text, too_large
+from .sources import INT, POINTEES, Signature, signatures, source_text, too_large
 
 _THREADS_PER_PROCESSOR = (
     4096  # that a grid has at most: twice what a processor holds, so that none idles while blocks end
@@ -17,12 +17,6 @@ _THREADS = 256  # of a block where there are blocks enough for every processor
 _MOST_THREADS = 1024
 _FEW = 2  # rows a processor, below which larger blocks keep it busy
 _SCALARS = {"int": np.int32, "index": np.int64, "unsigned int": np.uint32, "unsigned long long": np.uint64}
-_POINTEES = {
-    "int*": np.dtype(np.int32),
-    "double*": np.dtype(np.float64),
-    "index*": np.dtype(np.int64),
-    "unsigned char*": np.dtype(np.uint8),
-}
 
 
 @cache
@@ -67,7 +61,7 @@ class GpuKernel:
             raise BuildError(f"{signature.file} does not compile for {place}; the compiler's log:\n{error}") from None
         except (RuntimeError, ImportError) as error:
             raise _incomplete(f"{signature.file} cannot be compiled or loaded", error) from None
-        self._pointees = [_POINTEES.get(kind, dtype) if kind.endswith("*") else None for kind in signature.kinds]
+        self._pointees = [POINTEES.get(kind, dtype) if kind.endswith("*") else None for kind in signature.kinds]
         self._scalars = [None if kind.endswith("*") else _SCALARS.get(kind, dtype.type) for kind in signature.kinds]
 
     def __call__(self, rows: int, width: int, arguments: tuple) -> None:

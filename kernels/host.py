@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from . import host_build, threads
-from .sources import INT, Signature, signatures, too_large
+from .sources import INT, POINTEES, Signature, signatures, too_large
 
 _LINE = 64  # bytes of a cache line and of the widest vector
 _SCALARS = {
@@ -16,12 +16,6 @@ _SCALARS = {
     "index": ctypes.c_longlong,
     "unsigned int": ctypes.c_uint,
     "unsigned long long": ctypes.c_ulonglong,
-}
-_POINTEES = {
-    "int*": np.dtype(np.int32),
-    "double*": np.dtype(np.float64),
-    "index*": np.dtype(np.int64),
-    "unsigned char*": np.dtype(np.uint8),
 }
 
 
@@ -74,7 +68,7 @@ class HostKernel:
         address = ctypes.c_void_p.in_dll(_library(), f"{name}_{real}").value
         self._run = ctypes.CFUNCTYPE(None, ctypes.c_int, *types)(address)
         # what each argument must be: a dtype for an array, None for a number
-        self._pointees = [_POINTEES.get(kind, dtype) if kind.endswith("*") else None for kind in signature.kinds]
+        self._pointees = [POINTEES.get(kind, dtype) if kind.endswith("*") else None for kind in signature.kinds]
         self._is_int = [kind == "int" for kind in signature.kinds]
         self._threads, self._worth_a_thread = threads.count(), _worth_a_thread()
 

@@ -13,6 +13,11 @@ class LabelError(ValueError):
         self.example, self.batch = example, batch
 
 
+def ignoring(ignored: int | None) -> tuple[int, int]:
+    """How kernels are told of a label that does not count: whether there is one, and which."""
+    return (0, -1) if ignored is None else (1, ignored)
+
+
 def check_label_files(label: float) -> str:
     """The remedy for a label where no other is known."""
     return "check num_output or the label files"

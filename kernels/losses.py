@@ -3,7 +3,7 @@
 import numpy as np
 
 from .device import array_module, launch, launch_elementwise
-from .labels import strange_label
+from .labels import ignoring, strange_label
 
 _RUN = 1 << 12
 
@@ -12,15 +12,13 @@ def sigmoid_loss(x, targets, ignored: int | None) -> tuple[float, int]:
     """The sum of -t ln p - (1 - t) ln(1 - p), p = sigmoid(x), over the targets t that are not ignored, and their number."""
     xp, runs = array_module(x), -(-x.size // _RUN)
     loss, counted = xp.empty(runs), xp.empty(runs, np.int32)
-    ignore = (0, -1) if ignored is None else (1, ignored)
-    launch("sigmoid_loss_forward", runs, _RUN, x, targets, loss, counted, *ignore, x.size, _RUN)
+    launch("sigmoid_loss_forward", runs, _RUN, x, targets, loss, counted, *ignoring(ignored), x.size, _RUN)
     return float(loss.sum()), int(counted.sum())
 
 
 def sigmoid_loss_backward(x, targets, ignored: int | None, weight: float, out) -> None:
     """out = weight * (sigmoid(x) - t), 0 where the target is ignored."""
-    ignore = (0, -1) if ignored is None else (1, ignored)
-    launch_elementwise("sigmoid_loss_backward", x.size, x, targets, out, weight, *ignore, x.size)
+    launch_elementwise("sigmoid_loss_backward", x.size, x, targets, out, weight, *ignoring(ignored), x.size)
 
 
 def hinge(x, labels, squared: bool, signed_margins) -> float:

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from .device import array_module, launch
-from .labels import LabelError, check_label_files, strange_label
+from .labels import LabelError, check_label_files, ignoring, strange_label
 from .reduction import SUM, reduce_rows
 
 _RUN = 256  # places that one block takes
@@ -47,8 +47,7 @@ def _summed(name: str, arrays, axis: int, ignored: int | None) -> tuple[float, i
     outer, classes, inner = _split(scores.shape, axis)
     xp, rows = array_module(scores), _rows(outer, inner)
     loss, counted, strange = xp.empty(rows), xp.empty(rows, np.int32), xp.empty(rows, np.int32)
-    ignore = (0, -1) if ignored is None else (1, ignored)
-    launch(name, rows, _RUN * classes, *arrays, loss, counted, strange, *ignore, outer, classes, inner, _RUN)
+    launch(name, rows, _RUN * classes, *arrays, loss, counted, strange, *ignoring(ignored), outer, classes, inner, _RUN)
     if int(strange.sum()):
         raise _strange_label(scores, labels, classes, ignored, "loss_param")
     return float(loss.sum()), int(counted.sum())
@@ -72,9 +71,8 @@ def softmax_loss_backward(
 ) -> None:
     """out = weight * (probability - [class is the label]), 0 where the label is ignored; weights: as in `softmax_loss`."""
     outer, classes, inner = _split(probabilities.shape, axis)
-    ignore = (0, -1) if ignored is None else (1, ignored)
     arrays = (probabilities, labels, weights, out)
-    launch("softmax_loss_backward", outer * classes, inner, *arrays, weight, *ignore, outer, classes, inner)
+    launch("softmax_loss_backward", outer * classes, inner, *arrays, weight, *ignoring(ignored), outer, classes, inner)
 
 
 def infogain_loss(probabilities, labels, gain, axis: int, ignored: int | None) -> tuple[float, int]:
@@ -91,9 +89,8 @@ def infogain_loss_backward(probabilities, labels, gain, axis: int, ignored: int 
     outer, classes, inner = _split(probabilities.shape, axis)
     sums = array_module(gain).empty(classes, gain.dtype)
     reduce_rows(gain, SUM, 1, sums)
-    ignore = (0, -1) if ignored is None else (1, ignored)
     arrays = (probabilities, labels, gain, sums, out)
-    launch("infogain_loss_backward", outer * classes, inner, *arrays, weight, *ignore, outer, classes, inner)
+    launch("infogain_loss_backward", outer * classes, inner, *arrays, weight, *ignoring(ignored), outer, classes, inner)
 
 
 def rank_labels(x, labels, axis: int, top_k: int, ignored: int | None, ties_are_errors: bool):
@@ -104,7 +101,6 @@ def rank_labels(x, labels, axis: int, top_k: int, ignored: int | None, ties_are_
     """
     outer, classes, inner = _split(x.shape, axis)
     right = array_module(x).empty(labels.shape, np.int32)
-    ignore = (0, -1) if ignored is None else (1, ignored)
     sizes = (outer, classes, inner, _RUN)
     launch(
         "rank_labels",
@@ -115,7 +111,7 @@ def rank_labels(x, labels, axis: int, top_k: int, ignored: int | None, ties_are_
         right,
         top_k,
         int(ties_are_errors),
-        *ignore,
+        *ignoring(ignored),
         *sizes,
     )
     if int((right == -2).sum()):

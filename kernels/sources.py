@@ -5,22 +5,20 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 FOLDER = Path(__file__).parent
 _INCLUDE = re.compile(r'^#include "(\w+\.h)"\n', re.MULTILINE)
 _DECLARATION = re.compile(r"^KERNEL\((\w+),\s*(.*?)\)\s*\{", re.MULTILINE | re.DOTALL)
 INT = 1 << 31  # an `int` of a kernel lies below it
-_KINDS = {
-    "real*": "real*",
-    "int*": "int*",
-    "double*": "double*",
-    "index*": "index*",
-    "unsigned char*": "unsigned char*",
-    "int": "int",
-    "acc": "acc",
-    "index": "index",
-    "unsigned int": "unsigned int",
-    "unsigned long long": "unsigned long long",
+# what an array of a kernel holds; of `real*` what its build is for
+POINTEES = {
+    "int*": np.dtype(np.int32),
+    "double*": np.dtype(np.float64),
+    "index*": np.dtype(np.int64),
+    "unsigned char*": np.dtype(np.uint8),
 }
+_KINDS = {"real*", *POINTEES, "int", "acc", "index", "unsigned int", "unsigned long long"}
 
 
 class Signature(NamedTuple):
@@ -81,4 +79,7 @@ def signatures() -> dict[str, Signature]:
 
 def _kind_and_name(argument: str) -> tuple[str, str]:
     words = argument.replace("const", "").replace("__restrict__", "").replace("*", "* ").split()
-    return _KINDS[" ".join(words[:-1])], words[-1]
+    kind, name = " ".join(words[:-1]), words[-1]
+    if kind not in _KINDS:
+        raise ValueError(f"no kernel takes a '{kind}' such as {name}")
+    return kind, name

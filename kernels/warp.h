@@ -33,7 +33,6 @@ template <int I> struct Sums { acc of[2][I][4]; };  // those rows and columns
 #define SHARED(type, name) __shared__ type name
 #define for_warps(w, n) if (const int w = threadIdx.x / 32; w < (n))
 #define for_lanes(l) if (const int l = threadIdx.x % 32; true)
-#define UNROLL _Pragma("unroll")
 #define TENSOR_CORES (__CUDA_ARCH__ >= 800)
 template <class type, int n> struct Own {
   type of;
@@ -75,7 +74,6 @@ DEVICE float from_bits(unsigned bits) { return __uint_as_float(bits); }
 #define for_warps(w, n) for (int w = 0; w < (n); ++w)
 #endif
 #define for_lanes(l) for (int l = 0; l < 32; ++l)
-#define UNROLL
 #define TENSOR_CORES 0
 template <class type, int n> struct Own {
   type of[n][32];

@@ -104,6 +104,17 @@ class _Windowed(Layer):
             f"maps from {least} on would, or {self.other_pad}"
         )
 
+    def forward(self, bottom, top, after=None):
+        for below, above in zip(bottom, top, strict=True):
+            x, y = self._maps(below.data), self._maps(above.data)
+            self.forward_pass(x, *self._parameters(), self.geometry, y, after)
+
+    def backward(self, top, propagate_down, bottom):
+        for above, wanted, below in zip(top, propagate_down, bottom, strict=True):
+            x, dy, dx = map(self._maps, (below.data, above.diff, below.diff if wanted else None))
+            gradients = (self.gradient_of(0), self.gradient_of(1))
+            self.backward_pass(x, self.blobs[0].data, dy, self.geometry, dx, *gradients)
+
     def recompute(self, bottom, top):
         self.forward(bottom, top)
 
@@ -128,24 +139,13 @@ class Convolution(_Windowed):
     blobs:  weights (num_output, C / group, kh, kw); bias (num_output,) unless bias_term is false
     """
 
+    forward_pass, backward_pass = staticmethod(kernels.conv_forward), staticmethod(kernels.conv_backward)
     other_pad = "more padding"
 
     @staticmethod
     def least_input(kernel, stride, pad, dilation) -> int:
         """The shortest side of an input with a result."""
         return max(1, dilation * (kernel - 1) + 1 - 2 * pad)
-
-    def forward(self, bottom, top, after=None):
-        for below, above in zip(bottom, top, strict=True):
-            kernels.conv_forward(
-                self._maps(below.data), *self._parameters(), self.geometry, self._maps(above.data), after
-            )
-
-    def backward(self, top, propagate_down, bottom):
-        for above, wanted, below in zip(top, propagate_down, bottom, strict=True):
-            x, dy, dx = map(self._maps, (below.data, above.diff, below.diff if wanted else None))
-            gradients = (self.gradient_of(0), self.gradient_of(1))
-            kernels.conv_backward(x, self.blobs[0].data, dy, self.geometry, dx, *gradients)
 
     def coordinate_map(self):
         if self.axes != 2:
@@ -181,6 +181,7 @@ class Deconvolution(_Windowed):
     """
 
     transposed = True
+    forward_pass, backward_pass = staticmethod(kernels.deconv_forward), staticmethod(kernels.deconv_backward)
     other_pad = "less padding"
 
     @staticmethod
@@ -196,18 +197,6 @@ class Deconvolution(_Windowed):
 
     def filtered(self, bottom, top):
         return bottom
-
-    def forward(self, bottom, top, after=None):
-        for below, above in zip(bottom, top, strict=True):
-            kernels.deconv_forward(
-                self._maps(below.data), *self._parameters(), self.geometry, self._maps(above.data), after
-            )
-
-    def backward(self, top, propagate_down, bottom):
-        for above, wanted, below in zip(top, propagate_down, bottom, strict=True):
-            x, dy, dx = map(self._maps, (below.data, above.diff, below.diff if wanted else None))
-            gradients = (self.gradient_of(0), self.gradient_of(1))
-            kernels.deconv_backward(x, self.blobs[0].data, dy, self.geometry, dx, *gradients)
 
     def coordinate_map(self):
         if self.axes != 2:

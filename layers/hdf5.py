@@ -117,9 +117,6 @@ class HDF5Data(Layer):
                     raise ValueError(f"{path}: its datasets cannot be read, the file is damaged ({error})") from None
         return self._loaded[1]
 
-    def backward(self, top, propagate_down, bottom):
-        """Data has no gradient."""
-
 
 def _opened(path: str) -> h5py.File:
     """An HDF5 file to read. Raises ValueError where it is none."""

@@ -58,6 +58,3 @@ class MemoryData(Layer):
         for blob, array in zip(top, self._arrays, strict=True):
             blob.host_data_to_fill[...] = array[first : first + self.batch_size].reshape(blob.shape)
         self.position += self.batch_size
-
-    def backward(self, top, propagate_down, bottom):
-        """Data has no gradient."""

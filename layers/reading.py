@@ -99,9 +99,6 @@ class ReadingLayer(Layer):
             for index, example in enumerate(batch):
                 values[index] = example[number]
 
-    def backward(self, top, propagate_down, bottom):
-        """Data has no gradient."""
-
     @property
     def position(self) -> int:
         """The number of examples that forward passes have taken; set it to go on from there."""

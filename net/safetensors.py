@@ -30,7 +30,7 @@ def open_safetensors(file: BinaryIO, path: str, names: Names | None = None):
     try:
         start, header = _read_header(file)
         metadata = header.pop(_METADATA, {})
-        parameters = _stored(file, path, start, header)
+        parameters = _stored(file, start, header)
     except CorruptModel as error:
         raise CorruptModel(f"{path}: not whole .safetensors weights ({error}); copy or download it again") from None
     learning = metadata if isinstance(metadata, dict) else {}
@@ -61,7 +61,7 @@ def _without_repeats(pairs: list[tuple[str, object]]) -> dict:
     return dict(pairs)
 
 
-def _stored(file: BinaryIO, path: str, start: int, header: dict) -> dict[str, Stored]:
+def _stored(file: BinaryIO, start: int, header: dict) -> dict[str, Stored]:
     """The parameters by name, once their places are known to fill the file without gaps and overlaps."""
     spans = {name: _span(name, entry) for name, entry in header.items()}
     behind = start

@@ -151,12 +151,15 @@ def blob_parts(array: np.ndarray, gradient: np.ndarray | None = None) -> tuple[l
     return parts, sum(len(part) for part in parts)
 
 
+def varint(value: int) -> bytes:
+    """A number as fields hold it."""
+    out = bytearray()
+    while value >= 0x80:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*out, value])
+
+
 def header(field: int, length: int) -> bytes:
     """The key of a field of bytes, and their number."""
-    out = bytearray()
-    for value in (field << 3 | _BYTES, length):
-        while value >= 0x80:
-            out.append(value & 0x7F | 0x80)
-            value >>= 7
-        out.append(value)
-    return bytes(out)
+    return varint(field << 3 | _BYTES) + varint(length)

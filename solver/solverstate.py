@@ -17,12 +17,11 @@ from google.protobuf.message import DecodeError
 from ..blob import create_hdf5
 from ..net.stored import CorruptModel
 from ..net.weights import open_weights
-from ..net.wire import blob_parts, header, read_blob, read_varint
+from ..net.wire import blob_parts, header, read_blob, read_field
 from ..proto import caffe_pb2
 from .errors import SolverError
 
 _HISTORY = 3
-_HISTORY_KEY = _HISTORY << 3 | 2
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 _CAFFES = ("iter", "current_step", "learned_net")
 
@@ -96,22 +95,10 @@ def _split(view: memoryview) -> tuple[bytes, list[memoryview]]:
     small, history, at = bytearray(), [], 0
     while at < len(view):
         start = at
-        key, at = read_varint(view, at)
-        kind = key & 7
-        if kind == 0:
-            _, at = read_varint(view, at)
-        elif kind in (1, 5):
-            at += 8 if kind == 1 else 4
-        elif kind == 2:
-            size, at = read_varint(view, at)
-            at += size
-            if key == _HISTORY_KEY:
-                history.append(view[at - size : at])
+        field, value, at = read_field(view, at, len(view))
+        if field == _HISTORY and isinstance(value, slice):
+            history.append(view[value])
         else:
-            raise CorruptModel(f"a field has the unknown wire type {kind}")
-        if at > len(view):
-            raise CorruptModel("it is cut off")
-        if key != _HISTORY_KEY:
             small += view[start:at]
     return bytes(small), history
 

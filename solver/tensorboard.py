@@ -12,6 +12,7 @@ import time
 
 import numpy as np
 
+from ..net.wire import varint
 from .recorders import Recorder
 
 _WALL_TIME, _STEP, _FILE_VERSION, _SUMMARY, _SESSION_LOG = 1, 2, 3, 5, 7  # of Event
@@ -53,23 +54,15 @@ def record(data: bytes) -> bytes:
     return length + struct.pack("<I", masked_crc(length)) + data + struct.pack("<I", masked_crc(data))
 
 
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value >= 0x80:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes([*out, value])
-
-
 def _field(number: int, kind: int, value: bytes) -> bytes:
     """A field of a message; of bytes, their length goes before them."""
-    return _varint(number << 3 | kind) + (_varint(len(value)) if kind == _BYTES else b"") + value
+    return varint(number << 3 | kind) + (varint(len(value)) if kind == _BYTES else b"") + value
 
 
 def _event(step: int, number: int, value: bytes) -> bytes:
     """An Event of now with one of its fields of bytes."""
     now = _field(_WALL_TIME, _FIXED64, struct.pack("<d", time.time()))
-    return now + _field(_STEP, _VARINT, _varint(step)) + _field(number, _BYTES, value)
+    return now + _field(_STEP, _VARINT, varint(step)) + _field(number, _BYTES, value)
 
 
 def _scalar(name: str, value: float) -> bytes:
@@ -98,7 +91,7 @@ class TensorBoardRecorder(Recorder):
 
     def record(self, iteration, values):
         if not self._started:
-            self._write(iteration, _SESSION_LOG, _field(_STATUS, _VARINT, _varint(_START)))
+            self._write(iteration, _SESSION_LOG, _field(_STATUS, _VARINT, varint(_START)))
             self._started = True
         # summaries, one after the other, are a summary
         self._write(iteration, _SUMMARY, b"".join(_scalar(*pair) for pair in values.items()))
