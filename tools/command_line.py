@@ -15,8 +15,8 @@ if importlib.util.find_spec("deconvnet") is None:
 
 from deconvnet.core import kernels
 from deconvnet.core.kernels import threads
-from deconvnet.core.net import NetError
-from deconvnet.core.proto import PrototxtError, caffe_pb2, printable
+from deconvnet.core.net import NetError, makes_data
+from deconvnet.core.proto import PrototxtError, caffe_pb2, printable, read_net
 from deconvnet.core.segmentation.voc import DataError
 from deconvnet.core.solver import CONTEXT, SolverError, largest_batch
 
@@ -160,6 +160,19 @@ def _shape(text: str) -> tuple[str, tuple[int, ...]]:
     if not (name and found and shape) or min(shape) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no shape: NAME=N,C,H,W with sizes from 1 on is expected")
     return name, shape
+
+
+@contextlib.contextmanager
+def told_of_shapes(model: str):
+    """Where a file that a net's data comes from is not there: an error that says how --shape does without. Raises FileNotFoundError."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        if not os.path.exists(model):
+            raise
+        tops = dict.fromkeys(top for layer in read_net(model).layer if makes_data(layer) for top in layer.top)
+        without = " ".join(f"--shape {top}=N,C,H,W" for top in tops)
+        raise FileNotFoundError(f"{error}; to go without the data give its shapes: {without}") from None
 
 
 def use_device(gpu: int | None, solver=None, solver_file: str = "") -> None:

@@ -20,7 +20,10 @@ HEADINGS = ("layer", "type", "tops", "parameters", "multiply-adds", "memory")
 def main():
     arguments = parse()
     options = {"input_shapes": dict(arguments.shape), "allow_python_layers": arguments.allow_python_layers}
-    net = Net(arguments.model, arguments.phase, stages=arguments.stage, level=arguments.level, fill=False, **options)
+    with command_line.told_of_shapes(arguments.model):
+        net = Net(
+            arguments.model, arguments.phase, stages=arguments.stage, level=arguments.level, fill=False, **options
+        )
     try:
         rows = summarize(net)
     finally:

@@ -24,7 +24,8 @@ def main():
     command_line.use_device(arguments.gpu)
     options = {"input_shapes": dict(arguments.shape), "precision": arguments.precision}
     options["allow_python_layers"] = arguments.allow_python_layers
-    net = Net(arguments.model, arguments.phase, stages=arguments.stage, level=arguments.level, **options)
+    with command_line.told_of_shapes(arguments.model):
+        net = Net(arguments.model, arguments.phase, stages=arguments.stage, level=arguments.level, **options)
     try:
         backward = arguments.phase == caffe_pb2.TRAIN
         if backward and not any(any(layer.loss_weights) for layer, *_ in net.connections()):

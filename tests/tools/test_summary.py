@@ -34,3 +34,12 @@ def test_a_shape_of_another_form_is_said(tmp_path, text):
 
 def test_a_model_that_is_not_there_is_said_in_one_line(tmp_path):
     assert "gone.prototxt" in only_line(call(TOOL, tmp_path, "--model", "gone.prototxt"), TOOL)
+
+
+@pytest.mark.parametrize("tool", [TOOL, "time_net"])
+def test_where_the_data_is_not_there_it_is_said_how_to_go_without(tmp_path, tool):
+    data = 'layer { name: "d" type: "ImageData" top: "data" top: "label" image_data_param { source: "gone.txt" batch_size: 2 } }'
+    (tmp_path / "net.prototxt").write_text(data)
+    said = only_line(call(tool, tmp_path, "--model", "net.prototxt"), tool)
+    assert "gone.txt" in said
+    assert said.endswith("to go without the data give its shapes: --shape data=N,C,H,W --shape label=N,C,H,W")
