@@ -78,6 +78,8 @@ from .pooling import (
 )
 from .recurrent import (
     RecurrentWeights,
+    SequenceGradients,
+    Sequences,
     lstm,
     lstm_backward,
     lstm_unit,

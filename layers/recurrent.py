@@ -102,7 +102,7 @@ class _Recurrent(Layer):
         for begin, carried in zip(self._begin, self.carried, strict=True):
             begin.data[...] = carried.data
         kept = [blob.data for blob in self._kept] if self.may_need_backward else None
-        ends = self.forward_pass(*self._arrays(bottom), self._states_before(bottom), top[0].data, kept, self.precision)
+        ends = self.forward_pass(self._sequences(bottom), top[0].data, kept, self.precision)
         for blob, state in zip(top[1:] or self.carried, ends, strict=True):
             blob.data.reshape(state.shape)[...] = state
 
@@ -112,26 +112,21 @@ class _Recurrent(Layer):
         diffs = [blob.diff if wanted else None for blob, wanted in zip(bottom, propagate_down, strict=True)]
         dx = None if diffs[0] is None else diffs[0].reshape(steps, streams, self.inputs)
         further = [None if diff is None else diff.reshape(streams, -1) for diff in diffs[2:]]
-        self.backward_pass(
-            top[0].diff,
-            [blob.diff.reshape(streams, self.outputs) for blob in top[1:]] or [None] * self.states,
-            *self._arrays(bottom),
-            self._states_before(bottom),
-            top[0].data,
-            [blob.data for blob in self._kept],
-            self._weights(self.gradient_of),
-            dx,
-            further[0] if self.has_static else None,
-            further[int(self.has_static) :] or [None] * self.states,
-            self.precision,
+        dstatic, dbegin = further[0] if self.has_static else None, further[int(self.has_static) :]
+        gradients = kernels.SequenceGradients(
+            dx, dstatic, self._weights(self.gradient_of), dbegin or [None] * self.states
         )
+        dends = [blob.diff.reshape(streams, self.outputs) for blob in top[1:]] or [None] * self.states
+        kept = [blob.data for blob in self._kept]
+        self.backward_pass(top[0].diff, dends, self._sequences(bottom), top[0].data, kept, gradients, self.precision)
 
-    def _arrays(self, bottom):
-        """x (T, N, K), static (N, S) or None, cont and the weights."""
+    def _sequences(self, bottom) -> kernels.Sequences:
+        """What the kernels read."""
         steps, streams = bottom[1].shape
+        x, cont = bottom[0].data.reshape(steps, streams, self.inputs), bottom[1].data
         static = bottom[2].data.reshape(streams, self.static_inputs) if self.has_static else None
         weights = self._weights(lambda number: self.blobs[number].data)
-        return bottom[0].data.reshape(steps, streams, self.inputs), static, bottom[1].data, weights
+        return kernels.Sequences(x, static, cont, weights, self._states_before(bottom))
 
     def _weights(self, array_of) -> kernels.RecurrentWeights:
         """What array_of(number) gives for each parameter."""

@@ -189,14 +189,15 @@ def _recurrent(dtype):
         begin = [_numbers(dtype, 2, size, seed=3 + k) for k in range(states)]
         out = empty(2, 2, size, dtype=dtype)
         kept = [empty(2, 2, rows, dtype=dtype), empty(2, 2, size, dtype=dtype)][:states]
-        ends = forward(x, static, cont, weights, begin, out, kept)
+        read = kernels.Sequences(x, static, cont, weights, begin)
+        ends = forward(read, out, kept)
         results += [out, *kept, *ends]
         alone = empty(2, 2, size, dtype=dtype)
-        results += [alone, *(put(host(end)) for end in forward(x, static, cont, weights, begin, alone))]
+        results += [alone, *(put(host(end)) for end in forward(read, alone))]
         dout, dends = _numbers(dtype, 2, 2, size, seed=5), [_numbers(dtype, 2, size, seed=6 + k) for k in range(states)]
         wanted = [empty(*array.shape, dtype=dtype) for array in (x, static)]
         dbegin = [empty(2, size, dtype=dtype) for _ in begin]
-        backward(dout, dends, x, static, cont, weights, begin, out, kept, gradients, *wanted, dbegin)
+        backward(dout, dends, read, out, kept, kernels.SequenceGradients(*wanted, gradients, dbegin))
         results += [*wanted, *dbegin, *(gradient for gradient in gradients if gradient is not None)]
     return results
 
