@@ -20,7 +20,7 @@ _INTERRUPTED = 128 + signal.SIGINT
 class SignalActions:
     """Within `with`, SIGINT and SIGHUP ask for these actions; calling it tells which came since the last call.
 
-    SIGTERM, by which batch systems end a job, asks to stop. A second SIGINT, while the first has yet to stop the run, ends the process at
+    SIGTERM, by which batch systems end a job, asks to stop; `terminated` says that it came. A second SIGINT, while the first has yet to stop the run, ends the process at
     once with status 130.
     """
 
@@ -30,6 +30,7 @@ class SignalActions:
         self._effects = {getattr(signal, name): effect for name, effect in named.items() if hasattr(signal, name)}
         self._asked = Action.NONE
         self._stopping = False
+        self.terminated = False
         self._before = {}
 
     def __enter__(self):
@@ -50,6 +51,7 @@ class SignalActions:
             os._exit(_INTERRUPTED)
         effect = self._effects[number]
         self._asked |= effect
+        self.terminated |= number == signal.SIGTERM
         if number == signal.SIGINT and effect is Action.STOP:
             self._stopping = True
             _say("interrupted: stopping after this iteration; a second interrupt ends at once")

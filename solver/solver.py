@@ -73,6 +73,7 @@ class Solver:
             snapshot_files.require_writable(param.snapshot_prefix)
         self._saved: str | None = None  # the state file that holds what the solver holds
         self._asked = Action.NONE
+        self._undo: Callable[[], None] | None = None
         self._progress: Progress | None = None
         self.listeners: list[Callable[[int, dict[str, float]], None]] = []
         self._callbacks: list[tuple[Callable[[], object], Callable[[], object]]] = []
@@ -177,17 +178,27 @@ class Solver:
     def _save_what_is_done(self) -> None:
         """A snapshot of the iterations before one that failed; averages of BatchNorm may have moved in that one."""
         param = self.param
-        if (
-            self.iter
-            and param.snapshot_prefix
-            and (param.snapshot or param.snapshot_after_train)
-            and not self._is_saved()
-        ):
-            _put_back(self._train_state)
-            try:
+        if self._undo is None or not self.iter or not (param.snapshot or param.snapshot_after_train):
+            return
+        try:
+            self._undo()
+            if param.snapshot_prefix and not self._is_saved():
                 self.snapshot()
-            except SolverError as error:  # the user needs to hear of the first error
-                logger.warning("%s", error)
+        except Exception as error:  # the user needs to hear of the first one
+            logger.warning("no snapshot is written of the %d iterations: %s", self.iter, error)
+
+    def _undo_of_iteration(self) -> Callable[[], None]:
+        """A function that brings all but the parameters back to where they stand now."""
+        states = _state([self.net, *self.test_nets])
+        policy, losses = vars(self.policy).copy(), list(self.losses)
+
+        def undo():
+            _put_back(states)
+            vars(self.policy).update(policy)
+            self.losses.clear()
+            self.losses.extend(losses)
+
+        return undo
 
     def _is_saved(self) -> bool:
         """Whether the snapshot of this iteration is there already, written or resumed from."""
@@ -220,7 +231,7 @@ class Solver:
         param, stop, self.stopped = self.param, self.iter + iterations, False
         self._shown_at, self._shown_time = self.iter, time.perf_counter()
         while self.iter < stop:
-            self._train_state = _state([self.net])
+            self._undo = self._undo_of_iteration()
             if self._tests_now() and (self.iter or param.test_initialization):
                 self.test()
                 if self.stopped:
@@ -235,7 +246,9 @@ class Solver:
                 self._show()
             for _, on_gradients_ready in self._callbacks:
                 on_gradients_ready()
+            self._undo = None  # what is half moved is no state to go on from
             self.apply_update(shown)
+            self._undo = lambda: None
             if self._progress is not None:
                 self._progress.advance(self.loss)
             self._ask()
@@ -328,11 +341,7 @@ class Solver:
         before, watched, self.stopped = _state(self.test_nets), None, False
         for number, net in enumerate(self.test_nets):
             logger.info("Iteration %d, Testing net (#%d)", self.iter, number)
-            try:
-                loss, outputs = mean_outputs(net, self.param.test_iter[number], self._until_stopped)
-            except Exception:
-                _put_back(before)
-                raise
+            loss, outputs = mean_outputs(net, self.param.test_iter[number], self._until_stopped)
             if self.stopped:
                 _put_back(before)
                 logger.info("Test interrupted.")
@@ -383,11 +392,11 @@ class Solver:
             net.close()
 
 
-def _state(nets) -> list[tuple[Layer, int | None, list[tuple[Blob, np.ndarray]]]]:
+def _state(nets) -> list[tuple[Layer, int | None, list[tuple[Blob, object]]]]:
     """(layer, position, the blobs that it carries over with copies of their values) of each layer that draws or carries."""
     layers = (layer for net in nets for layer, *_ in net.connections())
     moving = (layer for layer in layers if layer.position is not None or layer.carried)
-    return [(layer, layer.position, [(blob, blob.fetched_data.copy()) for blob in layer.carried]) for layer in moving]
+    return [(layer, layer.position, [(blob, blob.data.copy()) for blob in layer.carried]) for layer in moving]
 
 
 def _put_back(state) -> None:
@@ -395,4 +404,4 @@ def _put_back(state) -> None:
     for layer, position, carried in state:
         layer.position, layer.carried = position, [blob for blob, _ in carried]
         for blob, values in carried:
-            blob.host_data[...] = values
+            blob.data[...] = values

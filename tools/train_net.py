@@ -5,12 +5,15 @@
                               [--csv run.csv] [--tensorboard DIR]
 
 --snapshot takes a folder or a snapshot_prefix as well and then resumes from the newest whole pair of files there.
-Ctrl-C stops after the current iteration, with a snapshot; a second one ends at once. SIGHUP writes a snapshot.
+Ctrl-C stops after the current iteration, with a snapshot; a second one ends at once. SIGTERM stops like that too, with status 143; SIGHUP
+writes a snapshot.
 Without --gpu it computes where solver_mode says. The log goes to stderr in Caffe's form; --csv writes the same values as a table,
 which a resumed run continues; --tensorboard writes them for TensorBoard.
 """
 
 import argparse
+import signal
+import sys
 
 import command_line
 
@@ -74,6 +77,8 @@ def main():
         for recorder in recorders:
             recorder.close()
         solver.close()
+    if actions.terminated and solver.stopped:
+        sys.exit(128 + signal.SIGTERM)  # so that nobody takes the run for a finished one
 
 
 def open_recorders(arguments):

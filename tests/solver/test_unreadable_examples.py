@@ -9,7 +9,7 @@ from test_stopping import FIELDS, files, pairs, state_of
 from tiny_training import write_seg_solver
 
 from deconvnet.core.net import NetError
-from deconvnet.core.solver import SGDSolver
+from deconvnet.core.solver import Action, SGDSolver
 
 LISTS = ("list.txt", "test.txt")
 
@@ -54,7 +54,9 @@ def solve_to_the_error(path):
 
 
 # six examples an iteration, nine a test pass, a pass before iterations 0, 4 and 8
-@pytest.mark.parametrize("phase, number, iteration", [(0, 12, 2), (0, 16, 2), (0, 47, 7), (1, 9, 4), (1, 26, 8)])
+@pytest.mark.parametrize(
+    "phase, number, iteration", [(0, 12, 2), (0, 16, 2), (0, 24, 4), (0, 47, 7), (1, 9, 4), (1, 26, 8)]
+)
 @pytest.mark.parametrize("broken", BREAK)
 def test_the_run_goes_on_from_there_as_if_nothing_had_been(tmp_path, phase, number, iteration, broken):
     path = write_solver(tmp_path, phase, number)
@@ -114,3 +116,29 @@ def test_any_other_error_of_a_layer_ends_it_so_as_well(tmp_path, monkeypatch):
     with pytest.raises(AssertionError, match="of the user's own"):
         solver.solve()
     assert files(tmp_path / "snapshots") == pairs(3)
+
+
+def test_an_error_behind_the_update_keeps_the_update(tmp_path):
+    path = write_seg_solver(tmp_path, FIELDS)
+    undisturbed, stopped, resumed = (SGDSolver(path) for _ in range(3))
+    undisturbed.solve()
+    stopped.action_function = lambda: 1 / 0 if stopped.iter == 3 else Action.NONE
+    with pytest.raises(ZeroDivisionError):
+        stopped.solve()
+    resumed.solve(tmp_path / "snapshots/run_iter_3.solverstate")
+    np.testing.assert_equal(state_of(resumed), state_of(undisturbed))
+
+
+def test_an_error_in_the_midst_of_an_update_leaves_no_snapshot(tmp_path, monkeypatch):
+    solver = SGDSolver(write_seg_solver(tmp_path, "random_seed: 1"))
+    move = solver._move
+
+    def failing(*arguments):
+        move(*arguments)
+        if solver.iter == 3:
+            raise MemoryError("of the device")
+
+    monkeypatch.setattr(solver, "_move", failing)
+    with pytest.raises(MemoryError):
+        solver.solve()
+    assert files(tmp_path / "snapshots") == []

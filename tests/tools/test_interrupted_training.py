@@ -75,7 +75,7 @@ def test_ctrl_c_stops_after_the_iteration_with_a_snapshot_from_which_the_run_goe
 def test_what_a_batch_system_sends_stops_with_a_snapshot_too(tmp_path):
     write_seg_solver(tmp_path, ENDLESS)
     status, said = end(start(tmp_path), signal.SIGTERM)
-    assert status == 0 and "Optimization stopped early.\n" in said, said
+    assert status == 128 + signal.SIGTERM and "Optimization stopped early.\n" in said, said
     iteration = last_iteration(said) + 1
     assert files(tmp_path) == [f"run_iter_{iteration}.caffemodel", f"run_iter_{iteration}.solverstate"]
 
