@@ -5,7 +5,7 @@ from .files import read_blob, read_list
 from .fillers import fill, require_filler
 from .hdf5_file import PatientFile, create_hdf5
 from .randomness import current_seed, generator, number, set_seed
-from .whole_file import beside, replacing
+from .whole_file import beside, remove_left, replacing
 
 __all__ = [
     "Blob",
@@ -20,6 +20,7 @@ __all__ = [
     "number",
     "read_blob",
     "read_list",
+    "remove_left",
     "replacing",
     "require_filler",
     "require_memory",

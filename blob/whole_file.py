@@ -1,31 +1,38 @@
 """Files that are there whole or not at all."""
 
 import os
+import re
+import shutil
 import threading
 from contextlib import contextmanager, suppress
 
-_PART = ".part"
+_PART = re.compile(r"\.(\d+)\.\d+\.part")
 
 
 @contextmanager
 def beside(path):
     """The path of a file beside `path` to fill, renamed to `path` at the end: a kill or an error leaves no half file of that name.
 
-    A device or a pipe, such as /dev/stdout, is given itself, and so is a file that is a part already. Raises OSError that names `path`.
+    An earlier file's permissions stay, and so does a link to it. A device or a pipe, such as /dev/stdout, is given itself, and so is a file
+    that is a part already. Raises OSError (FileNotFoundError where the folder is not there) that names `path`.
     """
     path = os.fspath(path)
-    if path.endswith(_PART):
+    if path.endswith(".part"):
         yield path
         return
-    in_place = os.path.exists(path) and not os.path.isfile(path)
-    part = path if in_place else f"{path}.{os.getpid()}.{threading.get_ident()}{_PART}"
+    target = os.path.realpath(path)
+    in_place = os.path.exists(target) and not os.path.isfile(target)
+    part = target if in_place else f"{target}.{os.getpid()}.{threading.get_ident()}.part"
     try:
         yield part
         if not in_place:
-            os.replace(part, path)
+            if os.path.exists(target):
+                shutil.copymode(target, part)
+            os.replace(part, target)
     except OSError as error:
         reason = error.strerror or " ".join(str(error).split())
-        raise OSError(f"{path}: cannot be written ({reason})") from error
+        kind = FileNotFoundError if isinstance(error, FileNotFoundError) else OSError
+        raise kind(f"{path}: cannot be written ({reason})") from error
     finally:
         if not in_place:
             with suppress(OSError):
@@ -37,3 +44,13 @@ def replacing(path):
     """The same as an open binary file."""
     with beside(path) as part, open(part, "wb") as file:
         yield file
+
+
+def remove_left(path) -> None:
+    """Remove what processes that are no more have left beside a file."""
+    folder, name = os.path.split(os.path.realpath(path))
+    for entry in os.listdir(folder) if os.path.isdir(folder) else ():
+        match = _PART.fullmatch(entry, len(name)) if entry.startswith(name) else None
+        if match and not os.path.exists(f"/proc/{match[1]}"):
+            with suppress(OSError):
+                os.remove(os.path.join(folder, entry))

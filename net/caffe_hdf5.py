@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 
 from ..blob import create_hdf5
-from .stored import CorruptModel, Stored, StoredLayer, layers_of
+from .stored import LEARNS, CorruptModel, Stored, StoredLayer, layers_of
 
 # what h5py raises for broken files
 _BROKEN = (OSError, KeyError, AttributeError, TypeError, ValueError, RuntimeError)
@@ -66,21 +66,22 @@ def _stored(dataset: h5py.Dataset, path: str) -> Stored:
 
 def _with_mode(opened: h5py.File, layer: StoredLayer) -> StoredLayer:
     mode = opened["data"][layer.name].attrs.get(_BN_MODE)
-    return layer._replace(learns_statistics=(isinstance(mode, str) and mode == "LEARN") or None)
+    return layer._replace(learns_statistics=LEARNS.get(mode) if isinstance(mode, str) else None)
 
 
 def write_hdf5(
     path: str,
     arrays: dict[str, list[np.ndarray]],
     gradients: dict[str, list[np.ndarray]],
-    learning: list[str],
+    modes: dict[str, str],
 ) -> None:
-    """Write parameters (and gradients, as `diff`); `learning` names the layers of bn_mode: LEARN."""
+    """Write parameters (and gradients, as `diff`); `modes`: the BN layers' bn_mode."""
     with create_hdf5(path) as file:
         file.create_group("data")
         for group, layers in (("data", arrays), ("diff", gradients)):
             for name, blobs in layers.items():
                 for number, array in enumerate(blobs):
                     file.create_dataset(f"{group}/{name}/{number}", data=array)
-        for name in learning:
-            file["data"][name].attrs[_BN_MODE] = "LEARN"
+        for name, mode in modes.items():
+            if name in arrays:
+                file["data"][name].attrs[_BN_MODE] = mode

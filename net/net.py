@@ -26,7 +26,7 @@ from .pycaffe import PrivateNames, seen
 from .run import find_bad_layer, require_bottoms, run_backward, run_forward
 from .splits import MisplacedLayer, insert_splits
 from .stored import Names
-from .weights import Arrays, LoadReport, learning_layers, load, write_weights
+from .weights import Arrays, LoadReport, bn_modes, load, write_weights
 
 
 class Net(Hooks, PrivateNames):
@@ -379,12 +379,12 @@ class Net(Hooks, PrivateNames):
         """
         diffs = self._gradients() if gradients else {}
         chosen = [layer for layer in self._layers if layers is None or layer.name in layers]
-        write_weights(os.fsdecode(path), self._param, _arrays(chosen), diffs, learning_layers(chosen))
+        write_weights(os.fsdecode(path), self._param, _arrays(chosen), diffs, bn_modes(chosen))
 
     def save_hdf5(self, path, gradients: bool = False) -> None:
         """Write the parameters (and their gradients) in Caffe's HDF5 layout, whatever the suffix."""
         with beside(os.fsdecode(path)) as part:
-            write_hdf5(part, self.arrays(), self._gradients() if gradients else {}, learning_layers(self._layers))
+            write_hdf5(part, self.arrays(), self._gradients() if gradients else {}, bn_modes(self._layers))
 
     def _gradients(self) -> Arrays:
         return {layer.name: [blob.host_diff for blob in layer.blobs] for layer in self._layers if layer.blobs}

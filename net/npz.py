@@ -11,13 +11,13 @@ from typing import BinaryIO
 
 import numpy as np
 
-from .stored import CorruptModel, Names, Stored, named_layers, read_values
+from .stored import LEARNS, CorruptModel, Names, Stored, named_layers, read_values
 
 _MAGIC = b"\x93NUMPY\x01\x00"
 _HEADER = re.compile(
     rb"\{'descr': '([<>][f][248])', 'fortran_order': (True|False), 'shape': \(((?:\d{1,18}(?:, \d{1,18}){0,31})?),?\), \}\s*"
 )
-_LEARNS = b"bn_mode: LEARN"
+_MODE = "bn_mode: "
 _BROKEN = (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError, RuntimeError, ValueError, KeyError)
 
 
@@ -32,9 +32,12 @@ def open_npz(file: BinaryIO, path: str, names: Names | None = None):
             raise CorruptModel("a name stands twice in it")
     except _BROKEN as error:
         raise _corrupt(path, error) from None
-    learning = {entry.filename.rpartition("/")[0] for entry in members if entry.comment == _LEARNS}
+    modes = {
+        entry.filename.rpartition("/")[0]: entry.comment.decode(errors="replace").removeprefix(_MODE)
+        for entry in members
+    }
     layers = named_layers(parameters, path, names)
-    yield [layer._replace(learns_statistics=layer.name in learning or None) for layer in layers]
+    yield [layer._replace(learns_statistics=LEARNS.get(modes.get(layer.name))) for layer in layers]
 
 
 def _corrupt(path: str, error: Exception) -> CorruptModel:
@@ -74,12 +77,12 @@ def _read_header(file, name: str) -> tuple[np.dtype, bool, tuple[int, ...]]:
     return np.dtype(found[1].decode()), found[2] == b"True", shape
 
 
-def write_npz(path: str, arrays: dict[str, list[np.ndarray]], learning: list[str]) -> None:
-    """Write parameters, not compressed (float noise does not shrink); `learning` names the layers of bn_mode: LEARN."""
+def write_npz(path: str, arrays: dict[str, list[np.ndarray]], modes: dict[str, str]) -> None:
+    """Write parameters, not compressed (float noise does not shrink); `modes`: the BN layers' bn_mode."""
     with zipfile.ZipFile(path, "w") as archive:
         for layer, blobs in arrays.items():
             for number, array in enumerate(blobs):
                 entry = zipfile.ZipInfo(f"{layer}/{number}.npy")
-                entry.comment = _LEARNS if layer in learning else b""
+                entry.comment = f"{_MODE}{modes[layer]}".encode() if layer in modes else b""
                 with archive.open(entry, "w", force_zip64=True) as file:
                     np.lib.format.write_array(file, array, allow_pickle=False)

@@ -11,11 +11,12 @@ from typing import BinaryIO
 
 import numpy as np
 
-from .stored import CorruptModel, Names, Stored, named_layers, read_values
+from .stored import LEARNS, CorruptModel, Names, Stored, named_layers, read_values
 
 _LENGTH = 8
 _LONGEST_HEADER = 100_000_000  # the format's own limit
 _METADATA = "__metadata__"
+_MODE = "bn_mode: "
 _DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 _NAMES = {"f8": "F64", "f4": "F32"}
 
@@ -33,9 +34,11 @@ def open_safetensors(file: BinaryIO, path: str, names: Names | None = None):
         parameters = _stored(file, start, header)
     except CorruptModel as error:
         raise CorruptModel(f"{path}: not whole .safetensors weights ({error}); copy or download it again") from None
-    learning = metadata if isinstance(metadata, dict) else {}
+    modes = metadata if isinstance(metadata, dict) else {}
     layers = named_layers(parameters, path, names)
-    yield [layer._replace(learns_statistics=learning.get(layer.name) == "bn_mode: LEARN" or None) for layer in layers]
+    yield [
+        layer._replace(learns_statistics=LEARNS.get(str(modes.get(layer.name)).removeprefix(_MODE))) for layer in layers
+    ]
 
 
 def _read_header(file: BinaryIO) -> tuple[int, dict]:
@@ -97,9 +100,9 @@ def _span(name: str, entry) -> tuple[int, int, tuple[int, ...], str]:
     return begin, end, shape, kind
 
 
-def write_safetensors(path: str, arrays: dict[str, list[np.ndarray]], learning: list[str]) -> None:
-    """Write float32 or float64 parameters; `learning` names the layers of bn_mode: LEARN, for who loads them without folding."""
-    header: dict[str, object] = {_METADATA: dict.fromkeys(learning, "bn_mode: LEARN")} if learning else {}
+def write_safetensors(path: str, arrays: dict[str, list[np.ndarray]], modes: dict[str, str]) -> None:
+    """Write float32 or float64 parameters; `modes`: the BN layers' bn_mode."""
+    header: dict[str, object] = {_METADATA: {name: _MODE + mode for name, mode in modes.items()}} if modes else {}
     named = {f"{layer}/{number}": array for layer, blobs in arrays.items() for number, array in enumerate(blobs)}
     end = 0
     for name, array in named.items():

@@ -42,6 +42,10 @@ class StoredLayer(NamedTuple):
     learns_statistics: bool | None = None
 
 
+# what files say of a BN layer's statistics
+LEARNS = {"LEARN": True, "INFERENCE": False}
+
+
 def layers_of(parameters: dict[str, Stored]) -> list[StoredLayer]:
     """Layers from parameters named LAYER/NUMBER, in the order in which the names come. Raises CorruptModel for other names."""
     layers: dict[str, dict[int, Stored]] = {}

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..blob import beside
+from ..blob import beside, remove_left
 from ..layers import BN
 from ..proto import printable
 from .caffe_hdf5 import open_hdf5, write_hdf5
@@ -89,29 +89,30 @@ def open_weights(path: str, names: Names | None = None):
             yield layers
 
 
-def write_weights(path: str, net, arrays: Arrays, gradients: Arrays, learning: list[str]) -> None:
+def write_weights(path: str, net, arrays: Arrays, gradients: Arrays, modes: dict[str, str]) -> None:
     """Write parameters by layer name in the form that the suffix names, a .caffemodel of the NetParameter `net` if it names none.
 
-    gradients: of the same layers, or empty; learning: the BN layers of bn_mode: LEARN, which a load into bn_mode: INFERENCE warns of.
+    gradients: of the same layers, or empty; modes: the BN layers' bn_mode, of which a load into the other one warns.
     The file is there whole or not at all. Raises NetError for gradients in .npz and .safetensors, OSError that names the file.
     """
     if gradients and path.endswith((".npz", ".safetensors")):
         raise NetError(f"{path}: this form holds no gradients: write a .caffemodel or .h5")
+    remove_left(path)
     with beside(path) as part:
         if path.endswith(".h5"):
-            write_hdf5(part, arrays, gradients, learning)
+            write_hdf5(part, arrays, gradients, modes)
         elif path.endswith(".npz"):
-            write_npz(part, arrays, learning)
+            write_npz(part, arrays, modes)
         elif path.endswith(".safetensors"):
-            write_safetensors(part, arrays, learning)
+            write_safetensors(part, arrays, modes)
         else:
             with open(part, "wb") as file:
                 write_caffemodel(file, net, arrays, gradients)
 
 
-def learning_layers(layers) -> list[str]:
-    """The names of the BN layers in bn_mode: LEARN."""
-    return [layer.name for layer in layers if isinstance(layer, BN) and layer.learns]
+def bn_modes(layers) -> dict[str, str]:
+    """The bn_mode of each BN layer."""
+    return {layer.name: "LEARN" if layer.learns else "INFERENCE" for layer in layers if isinstance(layer, BN)}
 
 
 def load(layers, path: str, names: Names | None, fill: Callable) -> LoadReport:

@@ -1,6 +1,7 @@
 """Weights in and out of a net: every form, what a load reports, and files that are broken, foreign or from training."""
 
 import json
+import os
 import shutil
 import tracemalloc
 import warnings
@@ -241,6 +242,34 @@ def test_a_training_snapshot_in_an_inference_net_is_recognised_and_said(tmp_path
         net = build(INFERENCE, tmp_path / form)
     assert net.loaded.unfolded == ["block/bn"]
     assert "1 batch norms not folded (block/bn)" in str(net.loaded)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_folded_file_in_a_training_net_is_recognised_and_said(tmp_path, form):
+    build(INFERENCE).save(tmp_path / form)
+    with pytest.warns(UserWarning, match=rf"{form}: its batch norms \(block/bn\) are folded .* as they were trained"):
+        net = build(NET, tmp_path / form)
+    assert net.loaded.folded == ["block/bn"]
+    assert "1 batch norms folded already (block/bn)" in str(net.loaded)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_file_is_written_whole_or_not_at_all(tmp_path, form, monkeypatch):
+    path = tmp_path / form
+    path.write_bytes(b"before")
+    replace = os.replace
+
+    def full(part, target):
+        assert path.read_bytes() == b"before" and os.path.getsize(part) > 100
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(OSError, match=rf"{form}: cannot be written \(No space left on device\)"):
+        build().save(path)
+    assert [entry.name for entry in tmp_path.iterdir()] == [form] and path.read_bytes() == b"before"
+    monkeypatch.setattr(os, "replace", replace)
+    build().save(path)
+    assert build(NET, path).loaded.missing == []
 
 
 def test_npz_that_numpy_wrote_says_nothing_of_batch_norm_and_loads(tmp_path):
