@@ -3,7 +3,7 @@
 // With h = last - first + 1, at least 1, of `cells` cells the i-th covers first + floor(i * h / cells) .. first + ceil((i + 1) * h / cells) - 1, as far
 // as the map goes: neighbours share a place where h does not divide. An empty cell gives 0, and its place is -1.
 // Means (Dai et al., R-FCN, NIPS 2016, section 2.2): each cell has maps of its own, y of cell i and output o is the mean of map o * cells + i under it.
-// There a region covers the real places from round(x1) * scale up to round(x2 + 1) * scale, at least 0.1, and the i-th cell all that its part touches.
+// There a region covers the real places from round(x1) * scale up to (round(x2) + 1) * scale, at least 0.1, and the i-th cell all that its part touches.
 // Compulsory bytes: forward writes two values a cell (a mean: one) and reads what the regions cover, backward reads both and writes the maps.
 #include "maximum.h"
 
@@ -59,7 +59,7 @@ KERNEL(region_pool_backward, const real* __restrict__ dy, const real* __restrict
 }
 
 DEVICE Cover touched_by(real from, real to, real scale, int cell, int cells, int size) {
-  const real first = min(max(round(from) * scale, -FARTHEST), FARTHEST), end = min(max(round(to + 1) * scale, -FARTHEST), FARTHEST);
+  const real first = min(max(round(from) * scale, -FARTHEST), FARTHEST), end = min(max((round(to) + 1) * scale, -FARTHEST), FARTHEST);
   const real each = max(end - first, (real)0.1) / cells;
   return {min(max((int)floor(cell * each + first), 0), size), min(max((int)ceil((cell + 1) * each + first), 0), size)};
 }

@@ -72,6 +72,8 @@ class L1Loss(_DifferenceLoss):
         kernels.scale_add(bottom[1].data, -1, difference, 1)
         if difference.size:
             kernels.reduce_rows(difference.reshape(items, -1), kernels.ASUM, 1, self._sums.data)
+        else:
+            self._sums.host_data[...] = 0
         top[0].host_data[...] = self._sums.host_data.sum(dtype=np.float64) / items
 
     def backward(self, top, propagate_down, bottom):

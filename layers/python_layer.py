@@ -67,7 +67,10 @@ def _place_of_error(user: PythonLayer):
     try:
         yield
     except ValueError as error:
-        file = inspect.getsourcefile(type(user))
+        try:
+            file = inspect.getsourcefile(type(user))
+        except (TypeError, OSError):  # of a class that no file holds
+            file = None
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
         if not lines:
             raise

@@ -158,14 +158,15 @@ class Permute(Layer):
         self._made, self._moves = None, ()
 
     def reshape(self, bottom, top):
-        named, axes = self._named(), len(bottom[0].shape)
-        if len(set(named)) < len(named) or any(axis >= axes for axis in named):
-            raise ValueError(f"order {named} must name axes of a bottom of shape {bottom[0].shape}, each once")
+        (field, named), axes = self._named(), len(bottom[0].shape)
+        if len(set(named)) < len(named) or any(not 0 <= axis < axes for axis in named):
+            raise ValueError(f"{field} {named} must name axes of a bottom of shape {bottom[0].shape}, each once")
         self._shape, self._order = bottom[0].shape, (*named, *(axis for axis in range(axes) if axis not in named))
         top[0].reshape(*(bottom[0].shape[axis] for axis in self._order))
 
-    def _named(self) -> list[int]:
-        return list(self.param.permute_param.order)
+    def _named(self) -> tuple[str, list[int]]:
+        """The field that names the axes, and they."""
+        return "order", list(self.param.permute_param.order)
 
     def _tables(self, x):
         """How values go there, and back; they lie beside x."""
@@ -190,7 +191,7 @@ class Transpose(Permute):
     """The axes in another order (CTPN's Transpose): axis dim[i] of the bottom is axis i of the top."""
 
     def _named(self):
-        return list(self.param.transpose_param.dim)
+        return "dim", list(self.param.transpose_param.dim)
 
 
 @register("Reverse")
@@ -198,20 +199,19 @@ class Reverse(Layer):
     """An axis from its end to its beginning (Reverse of CRNN's Caffe). bottom and top: one shape; reverse_param.axis, 0 by default."""
 
     def setup(self, bottom, top):
-        self._rows = Blob(dtype=self.dtype)
-
-    def buffers(self):
-        return [self._rows]
+        self._rows, self._made = Blob(dtype=self.dtype), None
 
     def reshape(self, bottom, top):
         shape, axis = bottom[0].shape, self.canonical_axis(self.param.reverse_param.axis, bottom[0])
         top[0].reshape(*shape)
-        self._size, rows = math.prod(shape[axis + 1 :]), math.prod(shape[: axis + 1])
-        if rows > 1 << 24:
-            raise ValueError(f"reverses {rows} rows, and float32 tells {1 << 24} apart")
-        if self._rows.shape != (rows,):
-            self._rows.reshape(rows)
-        self._rows.host_data[...] = np.flip(np.arange(rows).reshape(shape[: axis + 1]), axis).ravel()
+        self._size, rows = math.prod(shape[axis + 1 :]), shape[: axis + 1]
+        if rows == self._made:
+            return
+        if math.prod(rows) > 1 << 24:
+            raise ValueError(f"reverses {math.prod(rows)} rows, and float32 tells {1 << 24} apart")
+        self._rows.reshape(math.prod(rows))
+        self._rows.host_data[...] = np.flip(np.arange(math.prod(rows)).reshape(rows), axis).ravel()
+        self._made = rows
 
     def forward(self, bottom, top):
         self._reverse(bottom[0].data, top[0].data)

@@ -38,14 +38,15 @@ def append_layer(net, param) -> None:
     if isinstance(layer, Input):
         net.inputs.extend(param.top)
     layer.setup(bottom, top)
-    if layer.blobs and any(one.blobs for one in net._layers[:number] if one.name == layer.name):
-        raise ValueError(
-            "has parameters, and so has a layer of that name before it: weights are kept by name, so give it another one"
-        )
     share_trained(layer, trained)
     layer.reshape(bottom, top)
     layer.loss_weights = loss_weights(layer, param)
     append_parameters(layer, param, net.learnable, net._owners)
+    own = len(layer.blobs) > len(layer.shared)
+    if own and any(one.blobs for one in net._layers[:number] if one.name == layer.name):
+        raise ValueError(
+            "has parameters, and so has a layer of that name before it: weights are kept by name, so give it another one"
+        )
 
 
 def _make_tops(net, param) -> list[Blob]:

@@ -40,7 +40,7 @@ def run_forward(net, first: int, last: int) -> float:
             layer.reshape(bottom, top)
             layer.forward(bottom, top, *_work_of(net, number, done))
         except LAYERS_ERRORS as error:
-            named = _with_example(net, number, error) if isinstance(error, LabelError) else error
+            named = _with_example(net, first, number, error) if isinstance(error, LabelError) else error
             raise located(named, layer.param, net.model_file) from error
         if net.debug_info:
             log_forward(layer, top)
@@ -55,14 +55,24 @@ def run_forward(net, first: int, last: int) -> float:
     return loss
 
 
-def _with_example(net, number: int, error: LabelError) -> ValueError:
-    """The error of a layer whose second bottom are labels, with the place where the example is named, if a layer of the net has read it."""
-    labels = net._layers[number].param.bottom[1]
-    source = next(n for n in reversed(range(number)) if labels in net._layers[n].param.top)
-    while net._first_sources[source] is not None:
-        source = net._first_sources[source].layer
-    layer = net._layers[source]
-    if not isinstance(layer, TransformedImages) or layer.batch_size != error.batch:
+# what leaves examples in their order
+_KEEP_ORDER = ("Split", "Reshape", "Flatten")
+
+
+def _with_example(net, first: int, number: int, error: LabelError) -> ValueError:
+    """The error of layer `number`, whose second bottom are labels, with the place where the example is named, if the pass from layer `first`
+    on has read it.
+    """
+    labels, source = net._layers[number].param.bottom[1], number
+    while True:
+        source = next(n for n in reversed(range(source)) if labels in net._layers[n].param.top)
+        layer, bottom = net._layers[source], net._layers[source].param.bottom
+        if not bottom:
+            break
+        if layer.type not in _KEEP_ORDER and list(bottom[:1]) != [labels]:
+            return error
+        labels = bottom[0]
+    if source < first or not isinstance(layer, TransformedImages) or layer.batch_size != error.batch:
         return error
     return ValueError(f"{layer.place_in_batch(error.example)}: {error}")
 

@@ -43,14 +43,11 @@ _OTHER_SYNTAX = {
 
 
 class _Problem(Exception):
-    """The first thing wrong, raised inside the walk: line number (from 1) and what to say about it.
+    """The first thing wrong, raised inside the walk: line number (from 1) and what to say about it."""
 
-    foreign: of a field that may be of another Caffe, (path of its layer, where its text begins and ends)
-    """
-
-    def __init__(self, line, message, foreign=None):
+    def __init__(self, line, message):
         super().__init__(message)
-        self.line, self.foreign = line, foreign
+        self.line = line
 
 
 class _Token:
@@ -153,17 +150,16 @@ def without_foreign(text, descriptor):
 
     Such a field is one that is unknown and no misspelt one; of each layer the first is told.
     """
-    told = {}
-    while True:
-        try:
-            _Walk(text, descriptor).run()
-            return text, told
-        except _Problem as problem:
-            if problem.foreign is None:
-                return text, told
-            layer, start, end = problem.foreign
-            told.setdefault(layer, (problem.line, str(problem)))
-            text = text[:start] + re.sub(r"[^\n]", " ", text[start:end]) + text[end:]
+    walk, told, parts, at = _Walk(text, descriptor, passes_foreign=True), {}, [], 0
+    try:
+        walk.run()
+    except _Problem:
+        pass  # what is wrong otherwise is for who reads the text
+    for layer, start, end, line, message in walk.passed:
+        told.setdefault(layer, (line, message))
+        parts += [text[at:start], re.sub(r"[^\n]", " ", text[start:end])]
+        at = end
+    return "".join([*parts, text[at:]]), told
 
 
 def field_lines(text, descriptor):
@@ -177,9 +173,13 @@ def field_lines(text, descriptor):
 
 
 class _Walk:
-    """One pass over the tokens; `stack` holds the open messages, outermost first."""
+    """One pass over the tokens; `stack` holds the open messages, outermost first.
 
-    def __init__(self, text, descriptor):
+    passes_foreign: fields of layers that may be of another Caffe are stepped over and end up in `passed`
+    """
+
+    def __init__(self, text, descriptor, passes_foreign=False):
+        self.passes_foreign, self.passed = passes_foreign, []
         self.tokens = list(_tokens(text))
         self.at = 0
         self.lines = {}
@@ -245,7 +245,9 @@ class _Walk:
         field = inner.descriptor.fields_by_name.get(token.text)
         if field is None:
             message, is_foreign = self.unknown_field(token.text)
-            raise _Problem(token.line, message, self.foreign() if is_foreign else None)
+            if not (is_foreign and self.passes_foreign and self.pass_foreign(message)):
+                raise _Problem(token.line, message)
+            return
         self.at += 1
         name, first = field.name, inner.first_line.get(field.name)
         if first and not is_repeated(field):
@@ -309,11 +311,19 @@ class _Walk:
         while token.kind == "string" and self.token.kind == "string":
             self.at += 1  # adjacent strings are one string
 
-    def foreign(self):
-        """(path of the layer, start, end) of an unknown field inside a net's layer; None for another, and for one without an end."""
-        layer = next((around.path for around in self.stack[1:2] if around.descriptor.name in _LAYERS), None)
-        end = self.behind_value(self.at + 1)
-        return (layer.rstrip("."), self.token.start, self.tokens[end].start) if layer and end is not None else None
+    def pass_foreign(self, message):
+        """Step over an unknown field inside a net's layer; False for another, one of the oldest syntax, and one without an end."""
+        kinds, end, token = (
+            [around.descriptor.name for around in self.stack],
+            self.behind_value(self.at + 1),
+            self.token,
+        )
+        if len(kinds) < 2 or kinds[1] not in _LAYERS or "V0LayerParameter" in kinds or end is None:
+            return False
+        layer, self.at = self.stack[1].path.rstrip("."), end
+        self.passed.append((layer, token.start, self.tokens[end].start, token.line, message))
+        self.take(";", ",")
+        return True
 
     def behind_value(self, at):
         """The number of the token behind the value or message that begins at that one; None where it has no end."""

@@ -38,7 +38,7 @@ CHANGES = [
     ("region_pool_backward", "at < size", "at < size - 1"),
     ("region_pool_backward", "+= dy[from]", "= dy[from]"),
     ("touched_by", "round(from) * scale", "round(from * scale)"),
-    ("touched_by", "round(to + 1)", "round(to)"),
+    ("touched_by", "round(to) + 1", "round(to + 1)"),
     ("touched_by", "(real)0.1", "(real)1"),
     ("touched_by", "(int)floor(cell * each + first)", "(int)round(cell * each + first)"),
     ("touched_by", "(int)ceil((cell + 1) * each + first)", "(int)floor((cell + 1) * each + first)"),

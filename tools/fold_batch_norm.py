@@ -4,7 +4,7 @@
                                     [--batches 40] [--batch-norm-rule unbiased|release] [--tolerance 0.05] [--gpu 0]
 
 The result is for nets with bn_mode: INFERENCE. It is written only where the folded net's accuracy on those training
-batches is that of the unfolded one.
+batches is no worse than that of the unfolded one.
 """
 
 import argparse
@@ -100,7 +100,7 @@ def parse():
         type=float,
         default=0.05,
         metavar="X",
-        help="most that the accuracies may differ (default: %(default)s)",
+        help="most that the folded net may be worse (default: %(default)s)",
     )
     command_line.add_gpu(parser)
     command_line.add_python_layers(parser)

@@ -75,3 +75,21 @@ def test_where_labels_are_given_no_line_is_named():
     net = Net(parse("".join([*layers, LOSS]), caffe_pb2.NetParameter()), caffe_pb2.TEST)
     with pytest.raises(NetError, match=r"\(SoftmaxWithLoss\): label 5 is not one of the 3 classes"):
         net.forward(score=np.zeros((2, 3)), label=np.array([0, 5]))
+
+
+PARTS = """
+    layer { name: "turned" type: "Input" top: "turned" input_param { shape { dim: 3 } } }
+    layer { name: "other" type: "BatchReindex" bottom: "label" bottom: "turned" top: "other" }
+    layer { name: "loss" type: "SoftmaxWithLoss" bottom: "score" bottom: "other" top: "loss" }"""
+
+
+def test_where_examples_change_places_no_line_is_named(folder):
+    assert "(SoftmaxWithLoss): label 7 is not one of the 2 classes" in said(folder, PARTS)
+
+
+def test_where_the_data_has_not_run_no_line_is_named(folder):
+    text = NET.format(source=folder / "list.txt", root=folder, layers=LOSS)
+    net = Net(parse(text, caffe_pb2.NetParameter()), caffe_pb2.TEST)
+    net.blobs["label"].data[...] = 7
+    with pytest.raises(NetError, match=r"\(SoftmaxWithLoss\): label 7 is not one of the 2 classes"):
+        net.forward(start="score")

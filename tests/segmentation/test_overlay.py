@@ -42,3 +42,10 @@ def test_a_narrow_image_wraps_its_legend_and_void_has_no_entry():
 def test_the_smallest_images_can_be_drawn(size):
     drawn = overlay(np.zeros((*size, 3), np.uint8), np.ones(size, np.uint8), CLASSES)
     assert drawn.shape[1] == size[1] and drawn.dtype == np.uint8
+
+
+def test_a_photograph_of_many_rows_is_tinted_to_its_end():
+    draw = np.random.default_rng(0)
+    image, label = draw.integers(0, 256, (150, 9, 3), dtype=np.uint8), np.full((150, 9), 3, np.uint8)
+    drawn = overlay(image, label, CLASSES)
+    np.testing.assert_array_equal(drawn[:150], np.uint8((1 - 0.55) * image[..., ::-1] + 0.55 * palette()[3]))

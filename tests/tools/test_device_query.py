@@ -121,6 +121,21 @@ def test_out_of_memory_says_what_is_needed_and_which_batch_would_fit(tmp_path, m
     assert "the GPU has 0.038 GB: batch_size: " in line and line.endswith(" would fit")
 
 
+def test_out_of_memory_is_said_where_nobody_knows_which_batch_would_fit(monkeypatch):
+    module = importlib.import_module("command_line")
+    monkeypatch.setattr(module.kernels, "mode", lambda: "gpu")
+    monkeypatch.setattr(module.kernels, "gpu_memory", lambda: (10**9, 10**10))
+
+    def need(batch):
+        raise module.NetError("its files say what shapes it makes")
+
+    with pytest.raises(module.NetError, match="there is not enough memory"), module.told_of_memory(need):
+        try:
+            raise MemoryError("of the device")
+        except MemoryError as error:
+            raise module.NetError("layer 'x': there is not enough memory") from error
+
+
 def test_memory_that_others_hold_is_told_apart(tmp_path, monkeypatch):
     module = importlib.import_module("command_line")
     monkeypatch.setattr(module.kernels, "gpu_memory", lambda: (10**9, 10**10))

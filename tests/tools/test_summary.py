@@ -1,5 +1,8 @@
 """tools/summary.py as users call it."""
 
+import subprocess
+import sys
+
 import pytest
 from tiny_training import DUMMY_NET
 from tool_call import ROOT, call, call_apart, only_line
@@ -43,3 +46,10 @@ def test_where_the_data_is_not_there_it_is_said_how_to_go_without(tmp_path, tool
     said = only_line(call(tool, tmp_path, "--model", "net.prototxt"), tool)
     assert "gone.txt" in said
     assert said.endswith("to go without the data give its shapes: --shape data=N,C,H,W --shape label=N,C,H,W")
+
+
+def test_who_reads_the_first_line_only_hears_of_no_error(tmp_path):
+    model = ROOT / "prototxt/deconvnet_deploy.prototxt"
+    command = f"{sys.executable} {ROOT}/tools/summary.py --model {model} | head -1"
+    finished = subprocess.run(command, shell=True, capture_output=True, text=True, cwd=tmp_path)
+    assert finished.stdout.startswith("layer ") and finished.stderr == ""
