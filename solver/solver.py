@@ -74,6 +74,7 @@ class Solver:
         self._saved: str | None = None  # the state file that holds what the solver holds
         self._asked = Action.NONE
         self._undo: Callable[[], None] | None = None
+        self._moving = _moving([self.net, *self.test_nets])
         self._progress: Progress | None = None
         self.listeners: list[Callable[[int, dict[str, float]], None]] = []
         self._callbacks: list[tuple[Callable[[], object], Callable[[], object]]] = []
@@ -189,7 +190,7 @@ class Solver:
 
     def _undo_of_iteration(self) -> Callable[[], None]:
         """A function that brings all but the parameters back to where they stand now."""
-        states = _state([self.net, *self.test_nets])
+        states = _state(self._moving)
         policy, losses = vars(self.policy).copy(), list(self.losses)
 
         def undo():
@@ -338,7 +339,7 @@ class Solver:
 
         Asked to stop, it leaves the pass as if it had not begun: a resumed run begins it again.
         """
-        before, watched, self.stopped = _state(self.test_nets), None, False
+        before, watched, self.stopped = _state(_moving(self.test_nets)), None, False
         for number, net in enumerate(self.test_nets):
             logger.info("Iteration %d, Testing net (#%d)", self.iter, number)
             loss, outputs = mean_outputs(net, self.param.test_iter[number], self._until_stopped)
@@ -392,11 +393,15 @@ class Solver:
             net.close()
 
 
-def _state(nets) -> list[tuple[Layer, int | None, list[tuple[Blob, object]]]]:
-    """(layer, position, the blobs that it carries over with copies of their values) of each layer that draws or carries."""
+def _moving(nets) -> list[Layer]:
+    """The layers that draw, or carry something over from pass to pass."""
     layers = (layer for net in nets for layer, *_ in net.connections())
-    moving = (layer for layer in layers if layer.position is not None or layer.carried)
-    return [(layer, layer.position, [(blob, blob.data.copy()) for blob in layer.carried]) for layer in moving]
+    return [layer for layer in layers if layer.position is not None or layer.carried]
+
+
+def _state(layers: list[Layer]) -> list[tuple[Layer, int | None, list[tuple[Blob, object]]]]:
+    """(layer, position, the blobs that it carries over with copies of their values) of each."""
+    return [(layer, layer.position, [(blob, blob.data.copy()) for blob in layer.carried]) for layer in layers]
 
 
 def _put_back(state) -> None:
