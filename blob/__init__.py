@@ -5,7 +5,7 @@ from .files import read_blob, read_list
 from .fillers import fill, require_filler
 from .hdf5_file import PatientFile, create_hdf5
 from .randomness import current_seed, generator, number, set_seed
-from .whole_file import beside, remove_left, replacing
+from .whole_file import beside, remove_left, replacing, runs
 
 __all__ = [
     "Blob",
@@ -24,5 +24,6 @@ __all__ = [
     "replacing",
     "require_filler",
     "require_memory",
+    "runs",
     "set_seed",
 ]

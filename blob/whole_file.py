@@ -13,13 +13,8 @@ _PART = re.compile(r"\.(\d+)\.\d+\.part")
 def beside(path):
     """The path of a file beside `path` to fill, renamed to `path` at the end: a kill or an error leaves no half file of that name.
 
-    An earlier file's permissions stay, and so does a link to it. A device or a pipe, such as /dev/stdout, is given itself, and so is a file
-    that is a part already. Raises OSError (FileNotFoundError where the folder is not there) that names `path`.
+    An earlier file's permissions stay, and so does a link to it. A device or a pipe, such as /dev/stdout, is given itself. Raises OSError (FileNotFoundError where the folder is not there) that names `path`.
     """
-    path = os.fspath(path)
-    if path.endswith(".part"):
-        yield path
-        return
     target = os.path.realpath(path)
     in_place = os.path.exists(target) and not os.path.isfile(target)
     part = target if in_place else f"{target}.{os.getpid()}.{threading.get_ident()}.part"
@@ -46,11 +41,22 @@ def replacing(path):
         yield file
 
 
+def runs(process: int) -> bool:
+    """Whether a process of that number runs on this machine."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        pass  # another user's; no number of a process
+    return True
+
+
 def remove_left(path) -> None:
     """Remove what processes that are no more have left beside a file."""
     folder, name = os.path.split(os.path.realpath(path))
     for entry in os.listdir(folder) if os.path.isdir(folder) else ():
         match = _PART.fullmatch(entry, len(name)) if entry.startswith(name) else None
-        if match and not os.path.exists(f"/proc/{match[1]}"):
+        if match and not runs(int(match[1])):
             with suppress(OSError):
                 os.remove(os.path.join(folder, entry))

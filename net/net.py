@@ -7,12 +7,11 @@ from collections import OrderedDict
 import numpy as np
 
 from .. import kernels
-from ..blob import Blob, HostBlob, beside, current_seed
+from ..blob import Blob, HostBlob, beside, current_seed, remove_left
 from ..layers import Layer, MemoryData
 from ..proto import caffe_pb2, did_you_mean, filter_net, read_net, require_known, takes_part, upgrade_net
 from .append import append_layer
 from .batches import backward_in_batches, forward_in_batches
-from .caffe_hdf5 import write_hdf5
 from .crop_offset import Source
 from .debug_info import log_parameters
 from .errors import NetError, located, locating
@@ -377,14 +376,22 @@ class Net(Hooks, PrivateNames):
         of the only ones whose parameters are written. The file is there whole or not at all.
         Raises NetError for gradients in another form, OSError that names the file.
         """
-        diffs = self._gradients() if gradients else {}
-        chosen = [layer for layer in self._layers if layers is None or layer.name in layers]
-        write_weights(os.fsdecode(path), self._param, _arrays(chosen), diffs, bn_modes(chosen))
+        self._save(os.fsdecode(path), os.fsdecode(path), gradients, layers)
 
     def save_hdf5(self, path, gradients: bool = False) -> None:
         """Write the parameters (and their gradients) in Caffe's HDF5 layout, whatever the suffix."""
-        with beside(os.fsdecode(path)) as part:
-            write_hdf5(part, self.arrays(), self._gradients() if gradients else {}, bn_modes(self._layers))
+        self._save(os.fsdecode(path), ".h5", gradients)
+
+    def _save(self, path: str, form: str, gradients: bool, layers=None) -> None:
+        remove_left(path)
+        with beside(path) as part:
+            self.write(part, form, gradients, layers)
+
+    def write(self, place: str, form: str, gradients: bool = False, layers=None) -> None:
+        """What `save` writes to a file whose name ends like `form`, written at `place`, for who sees to it that the file is whole."""
+        diffs = self._gradients() if gradients else {}
+        chosen = [layer for layer in self._layers if layers is None or layer.name in layers]
+        write_weights(place, form, self._param, _arrays(chosen), diffs, bn_modes(chosen))
 
     def _gradients(self) -> Arrays:
         return {layer.name: [blob.host_diff for blob in layer.blobs] for layer in self._layers if layer.blobs}

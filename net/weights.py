@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..blob import beside, remove_left
 from ..layers import BN
 from ..proto import printable
 from .caffe_hdf5 import open_hdf5, write_hdf5
@@ -89,25 +88,23 @@ def open_weights(path: str, names: Names | None = None):
             yield layers
 
 
-def write_weights(path: str, net, arrays: Arrays, gradients: Arrays, modes: dict[str, str]) -> None:
-    """Write parameters by layer name in the form that the suffix names, a .caffemodel of the NetParameter `net` if it names none.
+def write_weights(place: str, form: str, net, arrays: Arrays, gradients: Arrays, modes: dict[str, str]) -> None:
+    """Write parameters by layer name at `place`, in the form that the end of `form` names, a .caffemodel of the NetParameter `net` else.
 
     gradients: of the same layers, or empty; modes: the BN layers' bn_mode, of which a load into the other one warns.
-    The file is there whole or not at all. Raises NetError for gradients in .npz and .safetensors, OSError that names the file.
+    Raises NetError for gradients in .npz and .safetensors, OSError.
     """
-    if gradients and path.endswith((".npz", ".safetensors")):
-        raise NetError(f"{path}: this form holds no gradients: write a .caffemodel or .h5")
-    remove_left(path)
-    with beside(path) as part:
-        if path.endswith(".h5"):
-            write_hdf5(part, arrays, gradients, modes)
-        elif path.endswith(".npz"):
-            write_npz(part, arrays, modes)
-        elif path.endswith(".safetensors"):
-            write_safetensors(part, arrays, modes)
-        else:
-            with open(part, "wb") as file:
-                write_caffemodel(file, net, arrays, gradients)
+    if gradients and form.endswith((".npz", ".safetensors")):
+        raise NetError(f"{form}: this form holds no gradients: write a .caffemodel or .h5")
+    if form.endswith(".h5"):
+        write_hdf5(place, arrays, gradients, modes)
+    elif form.endswith(".npz"):
+        write_npz(place, arrays, modes)
+    elif form.endswith(".safetensors"):
+        write_safetensors(place, arrays, modes)
+    else:
+        with open(place, "wb") as file:
+            write_caffemodel(file, net, arrays, gradients)
 
 
 def bn_modes(layers) -> dict[str, str]:

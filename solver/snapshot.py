@@ -34,8 +34,7 @@ def save(solver) -> str:
 
     def fill_model(beside):
         logger.info("Snapshotting to %s file %s", kind, model_path)
-        write = solver.net.save_hdf5 if hdf5 else solver.net.save
-        write(beside, gradients=param.snapshot_diff)
+        solver.net.write(beside, model_path, gradients=param.snapshot_diff)
         message.learned_net_bytes = os.path.getsize(beside)
 
     def fill_state(beside):

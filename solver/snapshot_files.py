@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
+from ..blob import runs
 from ..net.weights import open_weights
 from .errors import SolverError
 from .log import logger
@@ -120,7 +121,7 @@ def remove_parts(prefix: str) -> None:
 
 def _is_in_use(process: str | None) -> bool:
     """Whether another process that runs is writing its part. In a container every run may have the same number."""
-    return process not in (None, str(os.getpid())) and os.path.exists(f"/proc/{process}")
+    return process not in (None, str(os.getpid())) and runs(int(process))
 
 
 def keep_newest(prefix: str, iteration: int, count: int) -> None:
