@@ -97,9 +97,9 @@ KERNEL(region_means_backward, const real* __restrict__ dy, const real* __restric
       const Cover across = touched_by(region[1], region[3], scale, i % group, group, width);
       const int rows = max(down.end - down.first, 0), columns = max(across.end - across.first, 0);
       real* __restrict__ plane = dx + ((index)(int)region[0] * outputs * cells + c) * height * width;
+      const real share = dy[(index)r * outputs * cells + c] / max(rows * columns, 1);
       sync_block();
-      for_threads(at, rows * columns)
-        plane[(down.first + at / columns) * width + across.first + at % columns] += dy[(index)r * outputs * cells + c] / (rows * columns);
+      for_threads(at, rows * columns) plane[(down.first + at / columns) * width + across.first + at % columns] += share;
     }
   }
 }

@@ -41,19 +41,8 @@ def region_means(x, regions, scale: float, out) -> None:
     """
     _require_images(regions, x.shape[0])
     count, outputs, group, _ = out.shape
-    launch(
-        "region_means_forward",
-        count * outputs,
-        group * group,
-        x,
-        regions,
-        out,
-        count,
-        outputs,
-        *x.shape[2:],
-        group,
-        scale,
-    )
+    sizes = (count, outputs, *x.shape[2:], group, scale)
+    launch("region_means_forward", count * outputs, group * group, x, regions, out, *sizes)
 
 
 def region_means_backward(dy, regions, scale: float, out) -> None:

@@ -56,21 +56,20 @@ class Dropout(Elementwise):
         ratio, drawn = param.dropout_ratio, self.phase == caffe_pb2.TRAIN or param.sample_weights_test
         if not (0 <= ratio < 1 or ratio == 1 and not drawn):
             raise ValueError(f"dropout_ratio must be at least 0 and below 1, not {ratio:g}")
-        self._drops = ratio > 0 and drawn
-        self._share = ratio if self._drops else 0
+        self._share = ratio if drawn else 0
         self._gain = 1.0
         if drawn and param.scale_train:
             self._gain = 1 / (1 - ratio)
         elif not drawn and not param.scale_train:
             self._gain = 1 - ratio
-        self.only_launches = not self._drops  # each forward draws anew
+        self.only_launches = not self._share  # each forward draws anew
         self._draw = 0
 
     def forward(self, bottom, top):
-        if self._drops:
+        if self._share:
             self._draw = number(self.seed, self.name, self.position)
             self.position += 1
-        if self._drops or self._gain != 1:
+        if self._share or self._gain != 1:
             kernels.dropout(bottom[0].data, self._draw, self._share, top[0].data, self._gain)
         elif top[0] is not bottom[0]:
             top[0].data[...] = bottom[0].data
@@ -78,7 +77,7 @@ class Dropout(Elementwise):
     def backward(self, top, propagate_down, bottom):
         if not propagate_down[0]:
             return
-        if self._drops or self._gain != 1:
+        if self._share or self._gain != 1:
             kernels.dropout(top[0].diff, self._draw, self._share, bottom[0].diff, self._gain)
         elif top[0] is not bottom[0]:
             bottom[0].diff[...] = top[0].diff

@@ -55,7 +55,7 @@ class _Windowed(Layer):
         param = self.param.convolution_param
         given = (("kernel", None if self.axes else 1, 1), ("stride", 1, 1), ("pad", 0, 0), ("dilation", 1, 1))
         sizes = (per_axis(param, name, default, self.axes, fewest) for name, default, fewest in given)
-        # whatever param.engine says: `engine: CAFFE` means that cuDNN is not to be taken, and half of all nets have it
+        # whatever param.engine says: `engine: CAFFE` means that cuDNN is not to be taken, in many nets
         return Geometry(*sizes, param.group, self.precision)
 
     def algorithm(self, bottom, top) -> str:

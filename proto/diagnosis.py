@@ -330,13 +330,17 @@ class _Walk:
         if self.tokens[at].text == ":":
             at += 1
         depth = 0
-        while self.tokens[at].kind != "end":
-            token = self.tokens[at]
-            depth += (token.kind == "mark") * ((token.text in "{<[") - (token.text in "}>]"))
+        while (token := self.tokens[at]).kind != "end":
+            if token.kind == "mark" and token.text in "{<[":
+                depth += 1
+            elif token.kind == "mark" and token.text in "}>]":
+                depth -= 1
             at += 1
-            strings = token.kind == "string" and self.tokens[at].kind == "string"
-            if depth <= 0 and not strings:
-                return at if depth == 0 else None
+            in_string = token.kind == self.tokens[at].kind == "string"  # adjacent strings are one
+            if depth < 0:
+                return None
+            if depth == 0 and not in_string:
+                return at
         return None
 
     def unknown_field(self, name):
