@@ -51,5 +51,5 @@ def test_where_the_data_is_not_there_it_is_said_how_to_go_without(tmp_path, tool
 def test_who_reads_the_first_line_only_hears_of_no_error(tmp_path):
     model = ROOT / "prototxt/deconvnet_deploy.prototxt"
     command = f"{sys.executable} {ROOT}/tools/summary.py --model {model} | head -1"
-    finished = subprocess.run(command, shell=True, capture_output=True, text=True, cwd=tmp_path)
+    finished = subprocess.run(["sh", "-c", command], capture_output=True, text=True, cwd=tmp_path)
     assert finished.stdout.startswith("layer ") and finished.stderr == ""
