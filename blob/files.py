@@ -15,6 +15,8 @@ def read_list(path: str) -> Iterator[tuple[int, str]]:
         with open(path, encoding="utf-8-sig", errors="surrogateescape") as file:
             for number, line in enumerate(file, 1):
                 line = line.strip()
+                if "\0" in line:
+                    raise ValueError(f"{path}:{number}: no text of a list; save it as UTF-8")
                 if line:
                     yield number, line
     except OSError as error:

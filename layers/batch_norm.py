@@ -8,7 +8,7 @@ from .normalization import BatchNorm
 
 EPSILON = 1e-9
 # fields of PSPNet's BN, and of its first version alone
-_RUNNING = ("slope_filler", "bias_filler", "momentum", "eps", "frozen")
+_RUNNING = ("slope_filler", "bias_filler", "momentum", "eps", "frozen", "engine")
 _FIRST_VERSION = ("moving_average", "decay", "var_eps")
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from .. import kernels
 from ..blob import Blob, HostBlob, beside, current_seed, remove_left
 from ..layers import Layer, MemoryData
-from ..proto import caffe_pb2, did_you_mean, filter_net, read_net, require_known, takes_part, upgrade_net
+from ..proto import caffe_pb2, did_you_mean, filter_net, read_net, takes_part, upgrade_net
 from .append import append_layer
 from .batches import backward_in_batches, forward_in_batches
 from .crop_offset import Source
@@ -18,6 +18,7 @@ from .errors import NetError, located, locating
 from .forward_graph import ForwardGraph
 from .hooks import Hooks
 from .input_shapes import with_inputs
+from .known_layers import require_known
 from .needs_backward import Passes, find_passes
 from .parameters import LearnableParameter, share_trained
 from .planner import plan
@@ -102,7 +103,7 @@ class Net(Hooks, PrivateNames):
         left_out = [layer for layer in written.layer if not takes_part(layer, state)]
         if input_shapes:
             filtered = with_inputs(filtered, input_shapes, self.model_file or "net")
-        require_known(filtered.layer)
+        require_known(filtered.layer, self.model_file)
         try:
             self._param = insert_splits(filtered, left_out)
         except MisplacedLayer as error:

@@ -11,7 +11,7 @@ AUTOMATIC = "(automatic)"  # what the name of a top that the net itself gives a 
 
 
 class MisplacedLayer(ValueError):
-    """A layer of unknown type or with a bottom that no layer before it makes; `layer` is its LayerParameter."""
+    """A layer with a bottom that no layer before it makes; `layer` is its LayerParameter."""
 
     def __init__(self, layer, message: str):
         super().__init__(message)
@@ -22,7 +22,7 @@ def insert_splits(net, left_out=()):
     """A NetParameter in which no blob has two readers: Split layers named as Caffe names them stand between.
 
     A top that is a loss and is read too counts as read twice. A loss layer without a top gets one, which is no output of the net.
-    left_out: the layers that take no part under the phase, level and stages at hand, for messages. Raises MisplacedLayer.
+    left_out: the layers that take no part under the phase, level and stages at hand, for messages. Raises MisplacedLayer, and ValueError for an unknown type.
     """
     readers, made_by = _count_readers(net, left_out)
     split = caffe_pb2.NetParameter()
@@ -69,10 +69,6 @@ def _count_readers(net, left_out):
     made_by = []
     for number, layer in enumerate(net.layer):
         sources = []
-        try:
-            layer_type(layer.type)
-        except ValueError as error:
-            raise MisplacedLayer(layer, str(error)) from None
         for bottom in layer.bottom:
             if bottom not in last_maker:
                 hint = _maker_left_out(bottom, left_out) or did_you_mean(bottom, last_maker)

@@ -2,7 +2,7 @@
 
 from . import caffe_pb2
 from .diagnosis import OF_ANOTHER_CAFFE, messages_with, other_syntax
-from .files import find_file, line_of_layer, read_net, read_solver, require_known
+from .files import find_file, line_of_layer, read_net, read_solver
 from .from_python import set_field
 from .layer_types import V1_TYPES
 from .prototxt import MISSPELT, PrototxtError, did_you_mean, nearest, parse, printable, read
@@ -27,7 +27,6 @@ __all__ = [
     "read",
     "read_net",
     "read_solver",
-    "require_known",
     "set_field",
     "takes_part",
     "upgrade_net",

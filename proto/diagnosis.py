@@ -243,8 +243,8 @@ class _Walk:
     def field(self):
         inner, token = self.stack[-1], self.token
         field = inner.descriptor.fields_by_name.get(token.text)
-        if field is None:
-            message, is_foreign = self.unknown_field(token.text)
+        message, is_foreign = self.unknown_field(token.text) if field is None else self.unknown_type(field)
+        if message:
             if not (is_foreign and self.passes_foreign and self.pass_foreign(message)):
                 raise _Problem(token.line, message)
             return
@@ -301,10 +301,10 @@ class _Walk:
         self.take(";", ",")
 
     def value(self, field):
-        token = self.token
+        token, before = self.token, self.tokens[self.at - 1]
         problem = _wrong_value(field, token)
-        if problem:
-            raise _Problem(token.line, problem)
+        if problem:  # behind a colon that ends its line, it is there that the value is missing
+            raise _Problem(before.line if before.text == ":" else token.line, problem)
         if field.name in ("name", "type"):
             self.stack[-1].said[field.name] = token.text.strip("\"'")
         self.at += 1
@@ -356,6 +356,18 @@ class _Walk:
         fields = inner.descriptor.fields
         known = hinted or messages_with(name, fields) or nearest(name, [field.name for field in fields], MISSPELT)
         return unknown_field(name, inner.name, inner.descriptor), not known
+
+    def unknown_type(self, field):
+        """As `unknown_field`, of the type of a layer of V1; (None, False) where it is known, or for another field."""
+        token = self.tokens[min(self.at + 2, len(self.tokens) - 1)]  # behind the field's name and the colon
+        known = field.enum_type.values_by_name if field.enum_type and field.enum_type.name == "LayerType" else ()
+        if not known or token.kind != "name" or token.text in known:
+            return None, False
+        old_name = next((v1 for v1, today in V1_TYPES.items() if today == token.text), None)
+        hint = f"; did you mean '{old_name}'?" if old_name in known else did_you_mean(token.text, known, MISSPELT)
+        layer = self.stack[-1].said.get("name")
+        named = f" of layer '{printable(layer)}'" if layer else ""
+        return f"unknown layer type {_shown(token)}{named}{hint or f'; {OF_ANOTHER_CAFFE}'}", not hint
 
 
 def _unknown_parameters(name, layer):
@@ -413,9 +425,6 @@ def _wrong_enum(field, token):
         return None
     text = token.text.strip("\"'")
     old_name = {today: v1 for v1, today in V1_TYPES.items()}.get(text, text)
-    if field.enum_type.name == "LayerType" and token.kind == "name":
-        hint = f"; did you mean '{old_name}'?" if old_name in known else did_you_mean(text, known, MISSPELT)
-        return f"unknown layer type {_shown(token)}{hint}"
     if token.kind == "string":
         if old_name in known:
             return f"{_shown(token)} where '{field.name}' needs a name without quotes: {old_name}"

@@ -7,13 +7,13 @@ from .diagnosis import field_lines, without_foreign
 from .prototxt import PrototxtError, parse, read, read_text
 from .upgrade import upgrade_net, upgrade_solver
 
-__all__ = ["find_file", "line_of_layer", "read_net", "read_solver", "require_known"]
+__all__ = ["find_file", "line_of_layer", "read_net", "read_solver"]
 
 
 def read_net(path):
     """The net in a prototxt file of any age, as a NetParameter in today's syntax (see upgrade_net).
 
-    What is to be said of fields that may be of another Caffe stands in their layers, for `require_known`.
+    What is to be said of fields that may be of another Caffe stands in their layers (`foreign`), for who builds them.
     Raises FileNotFoundError naming the path, PrototxtError naming file, line and fix.
     """
     return upgrade_net(_read_layers(read_text(path), os.fspath(path))[0], os.fspath(path))
@@ -35,13 +35,6 @@ def _read_layers(text, path):
         syntax, number = place.rstrip("]").split("[")
         getattr(net, syntax)[int(number)].foreign = f"{path}:{line}: {message}"
     return net, known
-
-
-def require_known(layers):
-    """Raise PrototxtError, with file and line, for the first LayerParameter with a field that may be of another Caffe."""
-    for layer in layers:
-        if layer.foreign:
-            raise PrototxtError(layer.foreign)
 
 
 def read_solver(path):

@@ -145,7 +145,10 @@ def load(model, weights, output=None, trace=False, **options):
     net = Net(model, caffe_pb2.TEST, **options)
     if trace:
         command_line.optional("matplotlib", "pip install 'deconvnet[plot]', or go without --trace")
-        net = Net(model, caffe_pb2.TEST, **options, keep=[blob for blob, _ in decoder_stages(net)])
+        stages = [blob for blob, _ in decoder_stages(net)]
+        if not stages:
+            print(f"{model}: has no unpooling, so --trace draws no figure 4", file=sys.stderr)
+        net = Net(model, caffe_pb2.TEST, **options, keep=stages)
     command_line.require_weights(net, weights)
     if len(net.inputs) != 1:
         raise NetError(f"{model}: has {len(net.inputs)} inputs; give a deploy net, fed by one input of images")

@@ -34,6 +34,7 @@ def batch_moments(x):
     [
         ("eps: 1e-3", TRAIN, False, 1e-3),
         ("momentum: 0.95", TEST, True, 1e-5),
+        ("engine: CUDNN", TEST, True, 1e-5),
         ("frozen: true", TRAIN, True, 1e-5),
         ("frozen: true momentum: 0.95", TEST, True, 1e-5),
         ("moving_average: true decay: 0.05", TRAIN, False, 1e-10),

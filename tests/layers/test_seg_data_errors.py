@@ -50,6 +50,7 @@ def test_a_root_folder_without_its_slash_is_pointed_out(data):
     (WindowSegData, ["/1.png /l.png 0 0 1 99999999999"], r"list\.txt:1: `image label x1 y1 x2 y2` is expected"),
     (WindowSegData, ["", "/1.png /l.png 3 0 1 5"], r"list\.txt:2: a window of -1x6 pixels"),
     (WindowSegData, ["/1.png /l.png 0 0 1 40000"], r"list\.txt:1: a window of 2x40001 pixels"),
+    (ImageSegData, ["i\0.\0j\0"], r"list\.txt:1: no text of a list; save it as UTF-8"),
     (ImageSegData, ["", ""], r"list\.txt: the list is empty; lines of the form `image label` are expected"),
 ])  # fmt: skip
 def test_a_list_of_another_form_is_refused_at_once_with_the_line(data, kind, lines, message):

@@ -1,4 +1,4 @@
-"""Fields of other Caffes: told of when their layer is built, not when its file is read."""
+"""Fields and types of other Caffes: told of when their layer is built, not when its file is read."""
 
 import pytest
 
@@ -60,12 +60,31 @@ def test_the_first_of_each_layer_is_told_and_everything_else_is_read(written):
     assert list(net.layer[1].bottom) == ["data"] and list(net.layer[2].top) == ["b"]
 
 
-def test_in_old_syntax_as_well(written):
-    old = 'layers { name: "l" type: POWER bottom: "data" top: "l" zzz { a: 1 } include { phase: TRAIN } }'
+@pytest.mark.parametrize(
+    "foreign, said",
+    [
+        ("type: POWER zzz { a: 1 }", "unknown field 'zzz' in layers"),
+        ("type: MAGIC", "unknown layer type 'MAGIC' of layer 'l'; if it is of another Caffe"),
+    ],
+)
+def test_in_old_syntax_as_well(written, foreign, said):
+    old = f'layers {{ name: "l" {foreign} bottom: "data" top: "l" include {{ phase: TRAIN }} }}'
     path = written('input: "data" input_dim: 1 input_dim: 3 input_dim: 1 input_dim: 1\n', old)
     assert Net(path, caffe_pb2.TEST).outputs == ["data"]
-    with pytest.raises(PrototxtError, match="net.prototxt:2: unknown field 'zzz' in layers"):
+    with pytest.raises(PrototxtError, match=f"net.prototxt:2: {said}"):
         Net(path, caffe_pb2.TRAIN)
+
+
+def test_all_layers_that_are_not_here_are_named_at_once(written):
+    unknown = 'layer { name: "%s" type: "%s" bottom: "data" top: "%s" }\n'
+    layers = [unknown % (name, kind, name) for name, kind in (("a", "Alien"), ("b", "ReLU"), ("c", "Crop2"))]
+    with pytest.raises(
+        ValueError,
+        match=r"net.prototxt:2: layer 'a' \(Alien\): unknown .*; unknown as well: 'c' \(Crop2\), 'mmd' \(MMDLoss\)$",
+    ):
+        Net(written(DATA, *layers, SCORE, FOREIGN % ""), caffe_pb2.TEST)
+    with pytest.raises(PrototxtError, match=SAID + r".*; unknown as well: 'a' \(Alien\), 'c' \(Crop2\)$"):
+        Net(written(DATA, SCORE, FOREIGN % "", *layers), caffe_pb2.TEST)
 
 
 @pytest.mark.parametrize(

@@ -214,6 +214,15 @@ def test_a_trace_draws_the_papers_figures(place):
     assert sorted(p.name for p in (place / "trace").iterdir()) == [f"first_figure{k}.png" for k in (4, 5, 6, 7)]
 
 
+def test_a_trace_of_a_net_without_unpooling_says_that_figure_4_is_left_out(place):
+    ended = segment(
+        place, "--boxes", "boxes", "--trace", "trace", "--model", "fcn.prototxt", "--weights", "fcn.caffemodel"
+    )
+    assert ended.returncode == 0
+    assert "fcn.prototxt: has no unpooling, so --trace draws no figure 4" in ended.stderr
+    assert not (place / "trace/first_figure4.png").exists() and (place / "trace/first_figure7.png").exists()
+
+
 def test_a_trace_that_is_asked_for_later_is_drawn(place):
     one = {"images": ["images/first.png"]}
     segment(place, "--boxes", "boxes", **one)
