@@ -152,8 +152,15 @@ class Solver:
         param = self.param
         if param.max_iter < 1:
             raise SolverError(f"{self.name}: max_iter must be at least 1, not {param.max_iter}")
-        if param.snapshot_after_train:
-            snapshot_files.require_writable(param.snapshot_prefix)
+        if not (param.snapshot or param.snapshot_after_train):
+            self._solve(resume_file)
+            return
+        snapshot_files.require_writable(param.snapshot_prefix)
+        with snapshot_files.claimed(param.snapshot_prefix):
+            self._solve(resume_file)
+
+    def _solve(self, resume_file) -> None:
+        param = self.param
         logger.info("Solving %s", self.net.name)
         logger.info("Learning Rate Policy: %s", param.lr_policy)
         if resume_file is None and not self.iter:
