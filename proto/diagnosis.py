@@ -106,9 +106,14 @@ def unknown_field(name, place, descriptor):
         return (
             f"{problem}; a solver has it: where a net is wanted, give the file that the solver's net or train_net names"
         )
-    near = did_you_mean(name, [field.name for field in descriptor.fields])
+    fields = [field.name for field in descriptor.fields]
+    near = did_you_mean(name, fields)
     inside = messages_with(name, descriptor.fields)
-    return f"{problem}; it belongs in {' or '.join(inside[:3])}" if inside and not near else problem + near
+    if inside and not near:
+        return f"{problem}; it belongs in {' or '.join(inside[:3])}"
+    if descriptor.name == "SolverParameter" and not nearest(name, fields, MISSPELT):
+        near += f"{' If' if near else '; if'} it is of another Caffe, leave it out"
+    return problem + near
 
 
 def other_syntax(name, descriptor):

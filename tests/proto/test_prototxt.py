@@ -110,10 +110,18 @@ def test_error_is_one_line_with_file_line_and_what_was_meant(text, line, words):
     assert "\n" not in message and "caffe." not in message
 
 
-def test_solver_is_called_solver():
-    assert "unknown field 'base_lrr' in solver; did you mean 'base_lr'?" in error(
-        "base_lrr: 1", caffe_pb2.SolverParameter
-    )
+@pytest.mark.parametrize(
+    "text, said",
+    [
+        ("base_lrr: 1", "unknown field 'base_lrr' in solver; did you mean 'base_lr'?"),
+        (
+            "eval_type: 'detection'",
+            "unknown field 'eval_type' in solver; did you mean 'type'? If it is of another Caffe, leave it out",
+        ),
+    ],
+)
+def test_solver_is_called_solver(text, said):
+    assert said in error(text, caffe_pb2.SolverParameter)
 
 
 def test_nearest_ignores_case_and_underscores():
