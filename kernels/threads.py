@@ -1,4 +1,5 @@
-"""How many threads our kernels, BLAS and OpenCV use, decided in one place: OMP_NUM_THREADS, else the processors this process may use.
+"""How many threads our kernels, BLAS and OpenCV use, decided in one place: OMP_NUM_THREADS, else the processors this process may use, at
+most 64.
 
 Where BLAS has as many, kernels run on them, too.
 """
@@ -6,6 +7,9 @@ Where BLAS has as many, kernels run on them, too.
 import os
 
 from . import blas
+
+# that the OpenBLAS of NumPy's wheels has at most: with more, kernels could not run on its threads
+_MOST = 64
 
 
 def count() -> int:
@@ -16,7 +20,8 @@ def count() -> int:
             return max(1, int(setting.split(",")[0]))
         except ValueError:
             raise ValueError(f"OMP_NUM_THREADS is {setting!r}: it must be a number of threads") from None
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(processors, _MOST)
 
 
 def of_blas() -> tuple[int, int] | None:

@@ -104,9 +104,11 @@ def test_omp_num_threads_decides(monkeypatch, setting, count):
     assert threads.count() == count
 
 
-def test_without_a_setting_the_processors_that_may_be_used_count(monkeypatch):
+@pytest.mark.parametrize("processors, count", [(1, 1), (6, 6), (192, 64)])
+def test_without_a_setting_the_processors_that_may_be_used_count_up_to_64(monkeypatch, processors, count):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    assert threads.count() == (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(processors)), raising=False)
+    assert threads.count() == count
 
 
 def test_a_setting_that_is_no_number_is_named(monkeypatch):
