@@ -2,8 +2,10 @@
 # make test         lint, then every test; kernels are compiled for two GPU architectures in it
 # make cuda-check   compile every kernel for ten GPU architectures, no GPU needed, with registers, shared memory and spills of each; then
 #                   the tests of `make gpu` on a machine in the GPU's place that runs the compiled kernels, instruction by instruction
-# make gpu          on a machine with a GPU, no network and its own Python packages: the tests on it, then compute-sanitizer over the kernels
-# make bench-gpu    there: the full net and every kernel beside PyTorch, into benchmarks/results/gpu.json (docs/gpu.md); ONLY=STAGE,... some
+# make gpu          on a machine with a GPU, no network and its own Python packages: the tests on it (gpu-tests, GPU_SECONDS=N at most),
+#                   then compute-sanitizer over the kernels (gpu-sanitized)
+# make bench-gpu    there: the full net and every kernel beside PyTorch, into benchmarks/results/gpu.json (docs/gpu.md) or RESULT=FILE;
+#                   ONLY=STAGE,... some
 # make bench        time the full DeconvNet and well-known nets on the CPU, beside PyTorch where `make bench-peers` has installed it, and
 #                   beside Caffe 1.0 where `make caffe-peer` has; ONLY=deconvnet, ONLY=nets
 # make reproduce    the paper's Table 1 and its ablations in small, in about an hour of processor time; goes on where it was stopped
@@ -17,6 +19,7 @@
 PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3.10 python3; do \
 	$$python -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$python && break; done)
 GPU_PYTHON ?= python3
+GPU_SECONDS ?= 1200
 CAFFE_PYTHON ?= python3.9
 # what a GPU has a part in; the sanitizers of the host and the mutations have none
 GPU_TESTS := tests/kernels tests/layers tests/net tests/solver tests/blob \
@@ -26,7 +29,7 @@ PROCESSES := -n auto --maxprocesses 8 --dist loadfile
 FUZZ_EXAMPLES ?= 10000
 BIN := .venv/bin
 
-.PHONY: demo test cuda-check gpu bench-gpu bench bench-peers against-caffe caffe-peer fuzz reproduce reproduce-voc clean
+.PHONY: demo test cuda-check gpu gpu-tests gpu-sanitized bench-gpu bench bench-peers against-caffe caffe-peer fuzz reproduce reproduce-voc clean
 # an installation that failed half-way is not taken for a finished one
 .DELETE_ON_ERROR:
 
@@ -66,17 +69,27 @@ against-caffe: .venv/installed-test .venv-caffe/installed
 
 caffe-peer: .venv-caffe/installed
 
-# without a GPU device_query.py stops both in one line
-gpu bench-gpu: export PYTHONPATH := $(CURDIR)
 gpu:
+	$(MAKE) gpu-tests
+	$(MAKE) gpu-sanitized
+
+# without a GPU device_query.py stops them in one line
+gpu-tests gpu-sanitized bench-gpu: export PYTHONPATH := $(CURDIR)
+# asked to end, pytest says what failed until then; a kernel that hangs is told by where Python waits for it
+gpu-tests:
 	$(GPU_PYTHON) kernels/host_build.py
 	$(GPU_PYTHON) tools/device_query.py
-	$(GPU_PYTHON) -m pytest -q --maxfail=20 --tb=short --device gpu $(GPU_TESTS); tested=$$?; \
-	$(GPU_PYTHON) tests/sanitized_gpu.py && exit $$tested
+	PYTHONUNBUFFERED=1 timeout --signal INT --kill-after 30 $(GPU_SECONDS) \
+		$(GPU_PYTHON) -m pytest -q --maxfail=20 --tb=short -o faulthandler_timeout=60 --device gpu $(GPU_TESTS)
+
+gpu-sanitized:
+	$(GPU_PYTHON) tools/device_query.py
+	$(GPU_PYTHON) tests/sanitized_gpu.py
 
 bench-gpu:
 	$(GPU_PYTHON) kernels/host_build.py
-	$(GPU_PYTHON) benchmarks/compare_gpu.py --peer $(GPU_PYTHON) $(if $(ONLY),--only "$(ONLY)") $(if $(COMMIT),--commit "$(COMMIT)")
+	$(GPU_PYTHON) benchmarks/compare_gpu.py --peer $(GPU_PYTHON) $(if $(ONLY),--only "$(ONLY)") $(if $(COMMIT),--commit "$(COMMIT)") \
+		$(if $(RESULT),--out "$(RESULT)")
 
 .venv/installed-%: setup.py pyproject.toml | .venv/bin/python
 	@echo "installing deconvnet and what it needs for '$*' into .venv (once)"

@@ -31,7 +31,8 @@ class Gpu:
 
     def __init__(self):
         self._cupy = kernels.array_module()
-        self.l2_bytes = self._cupy.cuda.Device().attributes.get("L2CacheSize", 1 << 26)
+        cuda = self._cupy.cuda
+        self.l2_bytes = cuda.runtime.deviceGetAttribute(cuda.runtime.cudaDevAttrL2CacheSize, cuda.Device().id)
         self._copy: tuple | None = None  # (call, its seconds); whole nets need none and its memory
 
     def event(self):
@@ -147,7 +148,9 @@ def measure_net(device, watch, work: str, batch: int, chosen) -> dict:
         fill_inputs(net)
         found = gpu_timing.time_steps(device, step, chosen.seconds) | memory_row(watch)
     if work == "training" and watch:
-        found["predicted_gb"] = training_need(measured.solver_param(batch, chosen.size), None, batch).peak / 1e9
+        found["predicted_gb"] = (
+            training_need(measured.solver_param(batch, chosen.size), None, batch, **options).peak / 1e9
+        )
     return found
 
 

@@ -17,9 +17,12 @@ def commit() -> str:
     """The commit of this checkout, "-dirty" where more has changed than results; "unknown" outside of a repository."""
 
     def git(*arguments: str) -> str:
-        run = subprocess.run(
-            ["git", *arguments], capture_output=True, text=True, cwd=Path(__file__).parents[1], check=False
-        )
+        try:
+            run = subprocess.run(
+                ["git", *arguments], capture_output=True, text=True, cwd=Path(__file__).parents[1], check=False
+            )
+        except OSError:  # there is no git
+            return ""
         return run.stdout.strip()
 
     changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!benchmarks/results")

@@ -155,7 +155,8 @@ def _maps_as_matrices(geometry: Geometry, x, y) -> bool:
 
 def _matrices(maps):
     """Maps (N, C, H, W) as (N, C, H * W)."""
-    return maps.reshape(*maps.shape[:2], -1)
+    images, channels, height, width = maps.shape
+    return maps.reshape(images, channels, height * width)  # -1 is no size of maps without images
 
 
 def correlate(x, weights, geometry: Geometry, out) -> None:

@@ -4,6 +4,7 @@ import ctypes
 from functools import cache
 
 OPERATION_N, OPERATION_T = 0, 1  # a matrix as it lies, its transpose
+_ALLOC_FAILED = 3  # a status
 
 _P, _INT, _STEP = ctypes.c_void_p, ctypes.c_int, ctypes.c_longlong
 # handle, two operations, three sizes, factor, two matrices, factor, result
@@ -24,7 +25,10 @@ def library(version: int):
 
 
 def call(version: int, name: str, *arguments) -> None:
-    """Call one of its functions; pointers are numbers. Raises RuntimeError where it does not succeed, and OSError as `library`."""
+    """Call one of its functions; pointers are numbers. Raises RuntimeError where it does not succeed, MemoryError
+    where memory is wanting, and OSError as `library`.
+    """
     status = getattr(library(version), f"cublas{name}")(*arguments)
     if status:
-        raise RuntimeError(f"cublas{name} ended with status {status}")
+        kind = MemoryError if status == _ALLOC_FAILED else RuntimeError
+        raise kind(f"cublas{name} ended with status {status}")

@@ -16,6 +16,7 @@ _THREADS_PER_PROCESSOR = (
 _THREADS = 256  # of a block where there are blocks enough for every processor
 _MOST_THREADS = 1024
 _FEW = 2  # rows a processor, below which larger blocks keep it busy
+_OUT_OF_MEMORY = 2  # a status of CUDA's runtime and of its driver; CuPy has a MemoryError of its own for arrays alone
 _SCALARS = {"int": np.int32, "index": np.int64, "unsigned int": np.uint32, "unsigned long long": np.uint64}
 
 
@@ -36,8 +37,11 @@ def _cuda() -> int:
     return cupy.cuda.runtime.runtimeGetVersion() // 1000
 
 
-def _incomplete(what: str, error: Exception) -> DeviceError:
-    """Of CuPy's wheels only those with the extra bring CUDA's libraries."""
+def _unloaded(what: str, error: Exception) -> Exception:
+    """What to raise where something cannot be loaded: of CuPy's wheels only those with the extra bring CUDA's libraries."""
+    status = getattr(error, "status", None)
+    if status is not None:  # they are there; it may be what an earlier kernel did
+        return (MemoryError if status == _OUT_OF_MEMORY else DeviceError)(f"{what} ({error})")
     return DeviceError(
         f"{what} ({error}): where CUDA's libraries and headers are missing, pip install 'deconvnet[cuda{_cuda()}]' brings them"
     )
@@ -60,7 +64,7 @@ class GpuKernel:
             place = f"compute capability {cupy.cuda.Device().compute_capability}"
             raise BuildError(f"{signature.file} does not compile for {place}; the compiler's log:\n{error}") from None
         except (RuntimeError, ImportError) as error:
-            raise _incomplete(f"{signature.file} cannot be compiled or loaded", error) from None
+            raise _unloaded(f"{signature.file} cannot be compiled or loaded", error) from None
         self._pointees = [POINTEES.get(kind, dtype) if kind.endswith("*") else None for kind in signature.kinds]
         self._scalars = [None if kind.endswith("*") else _SCALARS.get(kind, dtype.type) for kind in signature.kinds]
 
@@ -84,7 +88,12 @@ class GpuKernel:
                 )
             else:
                 values.append(argument)
-        self._function(grid, block, tuple(values))
+        try:
+            self._function(grid, block, tuple(values))
+        except RuntimeError as error:
+            if getattr(error, "status", None) == _OUT_OF_MEMORY:
+                raise MemoryError(f"kernel {self.name} ({error})") from None
+            raise
 
     def _shape(self, rows: int, width: int) -> tuple[tuple[int], tuple[int]]:
         """(grid, block): blocks of whole warps, no wider than a row; no more of them than rows or than keep the device busy."""
@@ -120,6 +129,14 @@ def _step(matrix) -> int:
     return matrix.strides[0] // matrix.itemsize if matrix.shape[0] > 1 else 0
 
 
+def _cublas_handle() -> int:
+    """Of CuPy, one for each device and thread. Raises ImportError without cuBLAS, MemoryError where it cannot begin."""
+    try:
+        return cupy.cuda.device.get_cublas_handle()
+    except RuntimeError as error:
+        raise MemoryError(f"cuBLAS cannot begin, mostly for want of memory ({error})") from None
+
+
 def matrix_product(a, b, out, add: bool, scratch) -> None:
     """`device.matrix_product` by cuBLAS, without the copies of views and transposes that CuPy's own takes. Shapes must fit.
 
@@ -130,10 +147,10 @@ def matrix_product(a, b, out, add: bool, scratch) -> None:
     if not out.size or not a.shape[-1]:
         return
     try:
-        handle = cupy.cuda.device.get_cublas_handle()
+        handle = _cublas_handle()
         cublas.call(_cuda(), "SetStream_v2", handle, cupy.cuda.get_current_stream().ptr)
     except (ImportError, OSError) as error:
-        raise _incomplete("cuBLAS cannot be loaded", error) from None
+        raise _unloaded("cuBLAS cannot be loaded", error) from None
     # behind the stream, which takes the library's own again
     cublas.call(_cuda(), "SetWorkspace_v2", handle, scratch.data.ptr, scratch.nbytes)
     letter = {"float32": "S", "float64": "D"}[out.dtype.name]

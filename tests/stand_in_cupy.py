@@ -178,7 +178,11 @@ class CompileException(Exception):
 
 
 class CUDARuntimeError(RuntimeError):
-    """As CuPy's."""
+    """As CuPy's, and as its CUDADriverError. status: CUDA's number of what went wrong."""
+
+    def __init__(self, message: str, status: int = 900):
+        super().__init__(message)
+        self.status = status
 
 
 def make(record: Record, memory: int | None = None, architecture: str | None = None):
@@ -256,7 +260,6 @@ def make(record: Record, memory: int | None = None, architecture: str | None = N
     class Device:
         def __init__(self, number=0):
             self.id = number
-            self.attributes = {"L2CacheSize": L2_BYTES}
             self.compute_capability = "90"
             self.mem_info = (1 << 30, 2 << 30) if memory is None else (memory - record.live, memory)
 
@@ -279,7 +282,8 @@ def make(record: Record, memory: int | None = None, architecture: str | None = N
         runtimeGetVersion=lambda: 12090,
         driverGetVersion=lambda: 13000,
         cudaDevAttrMultiProcessorCount=16,
-        deviceGetAttribute=lambda attribute, device: {16: PROCESSORS}[attribute],
+        cudaDevAttrL2CacheSize=38,
+        deviceGetAttribute=lambda attribute, device: {16: PROCESSORS, 38: L2_BYTES}[attribute],
     )
     record.stream = Stream(record)
     module = types.ModuleType("cupy")

@@ -278,6 +278,18 @@ def test_an_array_of_another_type_or_with_gaps_is_refused_by_name(record, launch
     assert not launches
 
 
+def test_a_1x1_convolution_of_no_image_gives_none(to_gpu):
+    x, y, weights = to_gpu(normal(0, 3, 8, 8)), to_gpu(normal(0, 2, 8, 8)), to_gpu(normal(2, 3, 1, 1))
+    dx, dweights, geometry = (
+        to_gpu(normal(0, 3, 8, 8)),
+        to_gpu(np.zeros((2, 3, 1, 1), np.float32)),
+        kernels.Geometry((1, 1)),
+    )
+    kernels.conv_forward(x, weights, None, geometry, y)
+    kernels.conv_backward(x, weights, y, geometry, dx, dweights, None)
+    assert not dweights.get().any()
+
+
 def test_a_gpu_is_asked_for_by_mode_and_number(launches, monkeypatch):
     monkeypatch.setattr(device, "_mode", "cpu")
     kernels.set_mode("gpu")
