@@ -3,7 +3,7 @@
 import functools
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, MutableSequence
 from pathlib import Path
 
 import numpy as np
@@ -245,19 +245,51 @@ class HostBlob:
         return f"Blob{self.shape}"
 
 
-class BlobVec(list):
-    """A layer's parameters as HostBlobs, as in pycaffe; what `add_blob` adds or `del` deletes here the layer gets or loses, nothing else."""
+class BlobVec(MutableSequence):
+    """A layer's parameters as HostBlobs, as in pycaffe: what is put in, added or deleted here the layer has, gets or loses, nothing else.
+
+    A parameter of another layer put in here is shared from then on: both layers compute with it, and it gathers the gradients of both.
+    """
 
     def __init__(self, blobs: list[Blob], dtype):
-        super().__init__(HostBlob(blob) for blob in blobs)
         self._blobs, self._dtype = blobs, dtype
+
+    def __len__(self) -> int:
+        return len(self._blobs)
+
+    def __getitem__(self, number):
+        found = self._blobs[number]
+        return [HostBlob(blob) for blob in found] if isinstance(number, slice) else HostBlob(found)
+
+    def __setitem__(self, number, value):
+        if isinstance(number, slice):
+            for place, blob in zip(range(len(self))[number], value, strict=True):
+                self[place] = blob
+            return
+        blob, old = self._own(value), self._blobs[number]
+        if blob.shape != old.shape:
+            raise ValueError(f"a parameter of the shape {blob.shape} cannot take the place of one of {old.shape}")
+        self._blobs[number] = blob
+
+    def __delitem__(self, number):
+        del self._blobs[number]
+
+    def insert(self, number: int, value: HostBlob) -> None:
+        """Put a parameter, shared with the layer that has it already, before that one."""
+        self._blobs.insert(number, self._own(value))
 
     def add_blob(self, *shape: int) -> HostBlob:
         """One more parameter of that shape, all zeros, which is saved; it learns only where a Python layer makes it in setup."""
         self._blobs.append(Blob(shape, self._dtype))
-        self.append(HostBlob(self._blobs[-1]))
         return self[-1]
 
-    def __delitem__(self, number):
-        super().__delitem__(number)
-        del self._blobs[number]
+    def _own(self, value) -> Blob:
+        """What lies behind a HostBlob. Raises TypeError for anything else, ValueError for another dtype."""
+        if not isinstance(value, HostBlob):
+            raise TypeError(
+                f"a parameter is a Blob, not {type(value).__name__}: write values into it, .data[...] = values"
+            )
+        blob = value._blob
+        if blob.dtype != self._dtype:
+            raise ValueError(f"a parameter of {blob.dtype} in a net of {self._dtype}")
+        return blob

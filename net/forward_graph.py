@@ -26,7 +26,9 @@ class ForwardGraph:
 
     def run(self, forward) -> None:
         """One forward pass; `forward` runs the layers one by one."""
-        shapes = [self._net.blobs[name].shape for name in self._net.inputs]
+        # another layer's parameters may have taken the place of a layer's own
+        parameters = [blob for layer in self._net._layers for blob in layer.blobs]
+        shapes = [self._net.blobs[name].shape for name in self._net.inputs], parameters
         if shapes != self._shapes:
             forward()
             kernels.warn_of_strays()

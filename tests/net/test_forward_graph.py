@@ -145,6 +145,20 @@ def test_on_a_cpu_nothing_is_recorded(tmp_path, monkeypatch):
     assert not played
 
 
+def test_parameters_that_take_the_place_of_others_are_seen(gpu, tmp_path):
+    path = tmp_path / "net.prototxt"
+    path.write_text(MODEL)
+    nets = [Net(path, caffe_pb2.TEST, seed=seed, cuda_graph=seed == 1) for seed in (1, 2)]
+    kernels.set_mode("gpu")
+    for seed in range(3):
+        nets[0].forward(data=images(seed))
+    for name, parameters in nets[1].params.items():
+        nets[0].params[name][:] = parameters[:]
+    for seed in range(3):
+        found, expected = (net.forward(data=images(seed))["prob"].copy() for net in nets)
+        np.testing.assert_array_equal(found, expected)
+
+
 def test_with_a_hook_no_pass_is_a_graph(gpu, tmp_path, monkeypatch):
     (tmp_path / "net.prototxt").write_text(MODEL)
     net, calls = Net(tmp_path / "net.prototxt", caffe_pb2.TEST, seed=1, cuda_graph=True), []

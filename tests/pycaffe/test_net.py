@@ -19,8 +19,8 @@ DATA = np.random.default_rng(0).random((10, 3), np.float32)
 SLOPES = np.random.default_rng(1).random((10, 2), np.float32)
 
 
-def build(text=NET, seed=1):
-    return Net(parse(text, caffe_pb2.NetParameter()), caffe_pb2.TEST, seed=seed)
+def build(text=NET, seed=1, **options):
+    return Net(parse(text, caffe_pb2.NetParameter()), caffe_pb2.TEST, seed=seed, **options)
 
 
 @pytest.mark.parametrize("count", [1, 4, 10])
@@ -159,6 +159,34 @@ def test_a_parameter_deleted_from_a_layer_is_not_saved_and_one_added_is(tmp_path
     saved = caffe_pb2.NetParameter.FromString((tmp_path / "changed.caffemodel").read_bytes())
     shapes = {layer.name: [tuple(blob.shape.dim) for blob in layer.blobs] for layer in saved.layer}
     assert shapes["ip"] == [(2, 3), (3, 2)] and set(saved.layer[1].blobs[1].data) == {7}
+
+
+def test_a_parameter_put_in_the_place_of_another_is_shared_and_saved(tmp_path, device):
+    net, other = build(), build()
+    other.params["ip"][0].data[...] = np.eye(2, 3)
+    net.params["ip"][0] = other.params["ip"][0]
+    net.params["ip"][1:] = other.params["ip"][1:]
+    np.testing.assert_allclose(net.forward(data=DATA)["score"], np.tanh(DATA[:, :2]), rtol=1e-6)
+    net.params["ip"][0].data[...] *= 2
+    np.testing.assert_array_equal(other.params["ip"][0].data, 2 * np.eye(2, 3))
+    net.save(tmp_path / "changed.caffemodel")
+    assert build(weights=tmp_path / "changed.caffemodel").params["ip"][0].data.tolist() == [[2, 0, 0], [0, 2, 0]]
+
+
+@pytest.mark.parametrize(
+    "place, value, error, said",
+    [
+        (0, lambda net: np.ones((2, 3)), TypeError, r"a parameter is a Blob, not ndarray: write values into it, .data\["),
+        (1, lambda net: net.params["ip"][0], ValueError, r"of the shape \(2, 3\) cannot take the place of one of \(2,\)"),
+        (5, lambda net: net.params["ip"][0], IndexError, "out of range"),
+        (0, lambda net: build(dtype=np.float64).params["ip"][0], ValueError, "of float64 in a net of float32"),
+        (slice(0, 2), lambda net: net.params["ip"][:1], ValueError, "shorter"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_a_parameter_is_refused(place, value, error, said):
+    net = build()
+    with pytest.raises(error, match=said):
+        net.params["ip"][place] = value(net)
 
 
 def test_private_names_that_scripts_use_go_by_number():
