@@ -6,6 +6,16 @@ out = net.forward(data=x)
 """
 
 from . import _caffe, io, layers, net_spec, params, proto, pycaffe
+from ._caffe import (
+    has_nccl,
+    init_log,
+    log,
+    set_multiprocess,
+    set_solver_count,
+    set_solver_rank,
+    solver_count,
+    solver_rank,
+)
 from .classifier import Classifier
 from .core.blob import set_seed as set_random_seed
 from .core.kernels import DeviceError, set_gpu, set_mode
@@ -66,15 +76,23 @@ __all__ = [
     "SolverError",
     "Timer",
     "get_solver",
+    "has_nccl",
+    "init_log",
     "io",
     "layer_type_list",
     "layers",
+    "log",
     "net_spec",
     "params",
     "proto",
     "set_device",
     "set_mode_cpu",
     "set_mode_gpu",
+    "set_multiprocess",
     "set_random_seed",
+    "set_solver_count",
+    "set_solver_rank",
+    "solver_count",
+    "solver_rank",
     "to_proto",
 ]

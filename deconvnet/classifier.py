@@ -10,7 +10,7 @@ class Classifier(ImageNet):
     """A net in TEST over images of any size.
 
     image_dims: (height, width) that images are resized to before they are cropped to the net's input; that of the input by default.
-    mean, input_scale, raw_scale, channel_swap: as io.Transformer's. Raises what Net raises, and ValueError, also for image_dims smaller
+    mean, input_scale, raw_scale, channel_swap: as io.Transformer's; net_options, such as allow_python_layers: as Net's. Raises what Net raises, and ValueError, also for image_dims smaller
     than the input.
     """
 
@@ -23,8 +23,9 @@ class Classifier(ImageNet):
         input_scale=None,
         raw_scale=None,
         channel_swap=None,
+        **net_options,
     ):
-        super().__init__(model_file, pretrained_file, mean, input_scale, raw_scale, channel_swap)
+        super().__init__(model_file, pretrained_file, mean, input_scale, raw_scale, channel_swap, **net_options)
         shape = self.blobs[self.inputs[0]].shape
         self.crop_dims = np.array(shape[2:])
         self.image_dims = tuple(image_dims) if image_dims is not None else shape[2:]

@@ -10,11 +10,11 @@ from .core.proto import caffe_pb2
 class ImageNet(Net):
     """A net in TEST whose first input takes images (N, K, H, W), made by `transformer` from images (H, W, K).
 
-    mean, input_scale, raw_scale, channel_swap: as io.Transformer's. Raises what Net raises, and ValueError.
+    mean, input_scale, raw_scale, channel_swap: as io.Transformer's; net_options: as Net's. Raises what Net raises, and ValueError.
     """
 
-    def __init__(self, model_file, pretrained_file, mean, input_scale, raw_scale, channel_swap):
-        super().__init__(model_file, caffe_pb2.TEST, pretrained_file)
+    def __init__(self, model_file, pretrained_file, mean, input_scale, raw_scale, channel_swap, **net_options):
+        super().__init__(model_file, caffe_pb2.TEST, pretrained_file, **net_options)
         if not self.inputs:
             raise ValueError(
                 f"{model_file}: a {type(self).__name__} is given images, and this net has no input: use its deploy form"

@@ -1,6 +1,7 @@
 """Images and arrays on their way into a net and back (pycaffe's caffe.io). Images are (H, W, K) float32, RGB, from 0 to 1."""
 
 import importlib
+import urllib.request
 
 import cv2
 import numpy as np
@@ -10,15 +11,20 @@ from .core.proto import caffe_pb2
 
 # what skimage, and so pycaffe, takes of red, green and blue for grey
 _GREY = np.array([0.2125, 0.7154, 0.0721], np.float32)
+_WEB = ("http://", "https://", "ftp://", "file://")
 _INTERPOLATIONS = {0: cv2.INTER_NEAREST, 1: cv2.INTER_LINEAR, 3: cv2.INTER_CUBIC}
 
 
 def load_image(filename, color: bool = True) -> np.ndarray:
-    """An image file (a path, or one opened as bytes) as (H, W, 3) float32, RGB, from 0 to 1; with color=False (H, W, 1), grey.
+    """An image file (a path, one opened as bytes, or an address of the web) as (H, W, 3) float32, RGB, from 0 to 1; with color=False
+    (H, W, 1), grey.
 
-    Alpha is dropped. Raises FileNotFoundError; ValueError where the file is no image.
+    Alpha is dropped. Raises FileNotFoundError; OSError for an address that gives nothing; ValueError where the file is no image.
     """
-    stored = filename.read() if hasattr(filename, "read") else read_file(filename)
+    if hasattr(filename, "read"):
+        stored = filename.read()
+    else:
+        stored = _download(filename) if str(filename).startswith(_WEB) else read_file(filename)
     image = decode_image(stored, cv2.IMREAD_UNCHANGED)
     if image is None:
         raise ValueError(f"{filename}: not an image that OpenCV can read")
@@ -28,6 +34,14 @@ def load_image(filename, color: bool = True) -> np.ndarray:
     if color:
         return np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image
     return image if image.shape[2] == 1 else (image @ _GREY)[:, :, np.newaxis]
+
+
+def _download(address: str) -> bytes:
+    try:
+        with urllib.request.urlopen(address) as answer:
+            return answer.read()
+    except OSError as error:
+        raise OSError(f"{address}: cannot be read ({error})") from None
 
 
 def resize_image(im: np.ndarray, new_dims, interp_order: int = 1) -> np.ndarray:
@@ -43,17 +57,24 @@ def resize_image(im: np.ndarray, new_dims, interp_order: int = 1) -> np.ndarray:
 
 
 def resize(image: np.ndarray, output_shape, order: int = 1, preserve_range: bool = False, **_) -> np.ndarray:
-    """What pycaffe has from scikit-image: an image (H, W[, K]) in another size, float64, integers from 0 to 1 unless preserve_range.
+    """What pycaffe has from scikit-image: an image (H, W[, K]), or values (H,), in another size, float64, integers from 0 to 1 unless
+    preserve_range.
 
     As in its versions of pycaffe's time nothing is smoothed first; all other options of it are left aside. Raises ValueError.
     """
-    image, shape = np.asarray(image), tuple(output_shape)
-    if shape[2:] not in ((), image.shape[2:]):
-        raise ValueError(f"an image of shape {image.shape} is resized in height and width alone, not to {shape}")
+    image, shape = np.asarray(image), tuple(int(size) for size in output_shape)
+    shape += image.shape[len(shape) :] if len(shape) == 2 else ()
+    if not image.ndim <= len(shape) <= 3 or (image.ndim == 1) != (len(shape) == 1):
+        raise ValueError(f"an image of shape {image.shape} cannot be resized to {shape}")
     whole = image.dtype.kind in "ui" and not preserve_range
     values = np.divide(image, np.iinfo(image.dtype).max if whole else 1, dtype=np.float64)
-    resized = resize_image(values, shape[:2], order).astype(np.float64)
-    return resized.clip(values.min(), values.max()).reshape(*shape[:2], *image.shape[2:])
+    height, width, channels = shape + (1,) * (3 - len(shape))
+    resized = resize_image(
+        values.reshape(*values.shape[:2], -1) if image.ndim > 1 else values[:, None], (height, width), order
+    )
+    if resized.shape[2] != channels:
+        resized = resize_image(resized.reshape(height * width, -1), (height * width, channels), order)
+    return resized.astype(np.float64).clip(values.min(), values.max()).reshape(shape)
 
 
 def __getattr__(name):

@@ -3,6 +3,7 @@
 What a layer may be told comes from the schema (caffe.proto) and from the registered layer types; nothing of it is listed here.
 """
 
+import warnings
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable
 
@@ -186,13 +187,15 @@ def to_proto(*tops: Top | Function):
 def layer_function(type_name: str) -> Callable[..., Top | tuple[Top, ...] | Function]:
     """L.TypeName: a function of bottoms and parameters that returns a Top, a tuple of them (ntop=2), or the layer (ntop=0).
 
-    Raises AttributeError for a type that nobody knows.
+    A type that nobody here knows is written, for a Caffe that has it or as a place to fill, and warned of; it has no parameters of its own.
+    Raises AttributeError for one that is misspelt, and for what cannot be the name of a type.
     """
     known = known_types()
     if type_name not in known:
-        raise AttributeError(
-            f"unknown layer type '{type_name}'{did_you_mean(type_name, known, MISSPELT)} (known types: {', '.join(known)})"
-        )
+        hint = did_you_mean(type_name, known, MISSPELT)
+        if hint or not type_name[:1].isupper():
+            raise AttributeError(f"unknown layer type '{type_name}'{hint} (known types: {', '.join(known)})")
+        warnings.warn(f"no layer type '{type_name}' is here: it can be written, but no net be made of it", stacklevel=3)
 
     def layer(*bottoms, **params):
         made = Function(type_name, bottoms, params)

@@ -79,6 +79,20 @@ def test_an_unknown_layer_type_is_named_with_the_nearest_and_all_known():
         from deconvnet.layers import Convolutoin  # noqa: F401
 
 
+def test_a_layer_type_of_another_caffe_is_written_with_a_warning(x):
+    """Scripts that write nets for such a Caffe, or that put L.Layer() where data will be."""
+    with pytest.warns(UserWarning, match="no layer type 'AnnotatedData' is here: it can be written"):
+        made = L.AnnotatedData(ntop=2, include={"phase": 0})
+    assert [layer.type for layer in to_proto(*made).layer] == ["AnnotatedData"]
+    with (
+        pytest.warns(UserWarning),
+        pytest.raises(NetError, match="unknown parameter 'num_classes'; it has none of its"),
+    ):
+        L.MultiBoxLoss(x, num_classes=21)
+    with pytest.raises(AttributeError, match="unknown layer type '_repr_html_'"):
+        getattr(L, "_repr_html_")  # noqa: B009
+
+
 @pytest.mark.parametrize(
     "words, message",
     [

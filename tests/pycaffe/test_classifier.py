@@ -74,3 +74,19 @@ def test_the_types_of_layers_are_listed():
 def test_no_image_is_said_so(classifier):
     with pytest.raises(ValueError, match="predict is given no image"):
         classifier.predict([])
+
+
+def test_a_net_with_python_layers_is_allowed_as_any_net(files, monkeypatch, tmp_path):
+    (tmp_path / "mine_for_classifier.py").write_text(
+        "import deconvnet as caffe\nclass Twice(caffe.Layer):\n"
+        "    def setup(self, bottom, top): pass\n    def reshape(self, bottom, top): top[0].reshape(*bottom[0].data.shape)\n"
+        "    def forward(self, bottom, top): top[0].data[...] = 2 * bottom[0].data\n    def backward(self, *_): pass\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    python = 'layer { name: "two" type: "Python" bottom: "prob" top: "two" python_param { module: "mine_for_classifier" layer: "Twice" } }'
+    (tmp_path / "net.prototxt").write_text(NET + python)
+    with pytest.raises(caffe.NetError, match="allow_python_layers=True"):
+        caffe.Classifier(*files)
+    classifier = caffe.Classifier(*files, allow_python_layers=True)
+    np.testing.assert_allclose(classifier.predict(IMAGES).sum(axis=1), 2, rtol=1e-5)
+    assert caffe.Detector(*files, allow_python_layers=True).outputs == ["two"]

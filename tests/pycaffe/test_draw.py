@@ -56,3 +56,9 @@ def test_the_graph_as_text_needs_no_program(net, tmp_path, monkeypatch):
 def test_old_syntax_is_drawn_too(net):
     old = text_format.Parse('layers { name: "relu" type: RELU bottom: "a" top: "b" }', caffe_pb2.NetParameter())
     assert b"relu\\nReLU" in deconvnet.draw.draw_net(old, "LR", ext="dot")
+
+
+def test_a_direction_that_graphviz_does_not_know_is_from_top_to_bottom(net):
+    """DIGITS asks for UD."""
+    picture = deconvnet.draw.draw_net(net, "UD", ext="dot")
+    assert picture == deconvnet.draw.draw_net(net, "TB", ext="dot") != deconvnet.draw.draw_net(net, "LR", ext="dot")

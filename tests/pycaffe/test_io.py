@@ -207,8 +207,34 @@ def test_an_image_is_resized_as_scikit_image_does():
 def test_what_is_resized_stays_in_its_range_and_in_its_channels():
     edge = np.repeat(np.array([[0, 0, 0, 255, 255, 255]], np.uint8), 4, axis=0)
     assert (caffe.io.resize(edge, (9, 17), order=3).min(), caffe.io.resize(edge, (9, 17), order=3).max()) == (0, 1)
-    with pytest.raises(ValueError, match="in height and width alone"):
-        caffe.io.resize(IMAGE, (3, 4, 6))
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 6), (3, 6, 8)])
+def test_channels_are_resized_like_the_other_axes(shape):
+    """Half the channels apart, or axes in another order than their sizes, as a recipe for HDF5 data has it."""
+    found = caffe.io.resize(IMAGE, shape)
+    plane = caffe.io.resize(IMAGE, shape[:2]).reshape(-1, 3)
+    expected = [np.interp((np.arange(shape[2]) + 0.5) * 3 / shape[2] - 0.5, range(3), values) for values in plane]
+    np.testing.assert_allclose(found, np.reshape(expected, shape), atol=1e-6)
+
+
+def test_an_axis_of_one_is_added_and_a_row_of_values_is_resized():
+    grey = IMAGE[:, :, 0]
+    np.testing.assert_array_equal(caffe.io.resize(grey, (3, 4, 1))[:, :, 0], caffe.io.resize(grey, (3, 4)))
+    np.testing.assert_allclose(caffe.io.resize(np.arange(8.0), (4,)), [0.5, 2.5, 4.5, 6.5])
+
+
+@pytest.mark.parametrize("of, to", [((6, 8, 3), (5,)), ((8,), (4, 4)), ((2, 2, 2, 2), (2, 2)), ((6, 8), (3, 4, 1, 1))])
+def test_other_axes_are_refused(of, to):
+    with pytest.raises(ValueError, match="cannot be resized to"):
+        caffe.io.resize(np.zeros(of), to)
+
+
+def test_an_image_is_loaded_from_an_address(saved):
+    path = saved(BYTES)
+    np.testing.assert_array_equal(caffe.io.load_image(f"file://{path}"), caffe.io.load_image(path))
+    with pytest.raises(OSError, match=rf"file://{path}.gone: cannot be read"):
+        caffe.io.load_image(f"file://{path}.gone")
 
 
 def test_pixels_of_a_datum_may_be_written_to():

@@ -1,5 +1,6 @@
 """Where scripts for pycaffe import its names from."""
 
+import re
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -65,3 +66,28 @@ def test_a_stopwatch_measures_milliseconds(monkeypatch):
     timer.start()
     timer.stop()
     assert timer.ms == 250
+
+
+def test_the_log_is_one_line_of_glog_above_the_level_asked_for(capsys):
+    """As VQA's feature extraction and OpenVINO's Python layers call it."""
+    level = caffe._caffe.logger.level
+    try:
+        caffe.init_log(0, True)
+        caffe.log("100 % of one")
+        caffe.init_log(1)
+        caffe._caffe.log("not this")
+    finally:
+        caffe._caffe.logger.setLevel(level)
+    said = capsys.readouterr().err
+    assert re.fullmatch(r"I\d{4} .* test_modules\.py:\d+\] 100 % of one\n", said)
+
+
+def test_one_solver_on_one_gpu_is_what_scripts_for_several_are_told():
+    caffe.set_solver_count(1)
+    caffe.set_solver_rank(0)
+    caffe.set_multiprocess(True)
+    assert (caffe.solver_count(), caffe.solver_rank(), caffe.has_nccl()) == (1, 0, False)
+    with pytest.raises(ValueError, match=r"set_solver_count\(2\): one solver trains a net here"):
+        caffe.set_solver_count(2)
+    with pytest.raises(ValueError, match=r"set_solver_rank\(1\)"):
+        caffe.set_solver_rank(1)
