@@ -194,6 +194,7 @@ def main() -> None:
     result["layers"] = measure_layers(net)
     print(table(result))
     chosen.out.write_text(json.dumps(result, indent=1) + "\n")
+    print(f"\nwritten to {chosen.out}; --render puts the table into {PAGE.name}, which the tests hold to the file")
     if told := crossed(result):
         sys.exit("accuracy_of_layers: beyond its limit: " + "; ".join(told))
 

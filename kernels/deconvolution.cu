@@ -65,7 +65,7 @@ DEVICE void walk_two_taps(const real* __restrict__ x, const real* __restrict__ w
   }
 }
 
-// Of any: `map` and `taps` lead to the next of `in` channels.
+// Of any: a map's size and `taps` lead to the next of `in` channels.
 DEVICE void walk_all_taps(const real* __restrict__ x, const real* __restrict__ weight, real* __restrict__ y, Walk at, int rows, int in, int height,
                           int width, int out_width, int kernel_h, int kernel_w, int stride_h, int stride_w, index taps) {
   NOT_UNROLLED for (int h = 0; h < rows; ++h) {

@@ -1,7 +1,8 @@
 // Max-pooling with switches (paper, 3.2.1): y = the maximum of each window, switches = its flat index h * width + w in the plane.
 // The first maximum in scan order wins a tie; a NaN beats every number, so that it is not lost on the way to the loss.
 // Average pooling divides by the window's size, its padding counted, as Caffe does.
-// Compulsory bytes per plane: forward reads H * W, writes one (max: two) values per window; backward reads those and writes H * W.
+// Compulsory bytes per plane: forward reads H * W, writes one (max: two) values per window; backward reads those and writes H * W
+// (where windows overlap, a switch for each window that reaches a place).
 #include "bands.h"
 #include "maximum.h"
 #include "rows.h"

@@ -1,11 +1,12 @@
-"""How many threads our kernels, BLAS and OpenCV use, decided in one place: OMP_NUM_THREADS, else the processors this process may use, at
-most 64.
+"""How many threads our kernels, BLAS and OpenCV use, decided in one place: OMP_NUM_THREADS, else the processors this process may keep busy,
+at most 64.
 
 Where BLAS has as many, kernels run on them, too.
 """
 
 import os
 
+from .. import processors
 from . import blas
 
 # that the OpenBLAS of NumPy's wheels has at most: with more, kernels could not run on its threads
@@ -20,8 +21,7 @@ def count() -> int:
             return max(1, int(setting.split(",")[0]))
         except ValueError:
             raise ValueError(f"OMP_NUM_THREADS is {setting!r}: it must be a number of threads") from None
-    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(processors, _MOST)
+    return min(processors.count(), _MOST)
 
 
 def of_blas() -> tuple[int, int] | None:

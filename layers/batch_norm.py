@@ -19,7 +19,7 @@ def _fields(param, *names: str) -> list[str]:
 
 @register("BN")
 class BN(Layer):
-    """Normalise each channel by the batch, then scale and shift it (layer of the authors' Caffe; paper, section 4.2.1).
+    """Normalise each channel by the batch, then scale and shift it (layer of the authors' Caffe; paper, section 4.1).
 
     bottom: x (N, C, H, W)
     tops:   y (N, C, H, W); in LEARN optionally the batch's mean and biased variance, (1, C, 1, 1) each, without gradients

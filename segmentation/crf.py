@@ -1,4 +1,4 @@
-"""The fully connected CRF over a net's probabilities (paper, section 4.4; Kraehenbuehl and Koltun, 2011), by pydensecrf."""
+"""The fully connected CRF over a net's probabilities (paper, section 5.1; Kraehenbuehl and Koltun, 2011), by pydensecrf."""
 
 from dataclasses import dataclass
 

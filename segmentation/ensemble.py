@@ -1,4 +1,4 @@
-"""Joining our net with an FCN (paper, section 4.4), as the paper says it and as the authors' release does it."""
+"""Joining our net with an FCN (paper, section 5.2), as the paper says it and as the authors' release does it."""
 
 from .. import kernels
 from .inference import probabilities

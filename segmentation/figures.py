@@ -37,7 +37,7 @@ def decoder_stages(net):
 def strongest_activations(net, score, image, box):
     """Run one box of an image through the net by `score(image, boxes)`: [(caption, map (h, w) float32)] for figure 4.
 
-    Each map is the channel with the largest sum in its blob, as "most representative" is read here (paper, section 4.4
+    Each map is the channel with the largest sum in its blob, as "most representative" is read here (paper, section 3.2.3
     does not define it).
     """
     score(image, np.asarray(box)[None])

@@ -1,4 +1,4 @@
-"""Scoring a whole image with a net that sees one window at a time (paper, section 4.3; the release's inference).
+"""Scoring a whole image with a net that sees one window at a time (paper, section 5.1; the release's inference).
 
 The net is known by its interface only, pycaffe's: blobs with `shape`, `data` and `reshape`, `reshape()`, `forward(data=...)`.
 Where its blobs have `device_data` too, as ours, windows and score maps never leave the device that computes.
@@ -9,7 +9,8 @@ import numpy as np
 from .. import kernels
 from .resampling import for_kernels
 
-BATCH = 50  # windows that go through the net at once: the fastest on a CPU (make bench); fewer take less memory
+# windows that go through the net at once: on a CPU no more are faster (make bench), and fewer take less memory; on a GPU an image's
+BATCH, BATCH_ON_GPU = 10, 50
 
 
 def segment(net, image, boxes, *, aggregate="sum", antialias=True, on_device=False, **options):
@@ -31,8 +32,8 @@ def score_maps(net, image, boxes, **options):
 
     image: (H, W, 3) uint8 BGR; boxes: (n, 4) whole numbers x1 y1 x2 y2, inclusive, free to cross the image's border,
     where the net sees zeros before the mean is subtracted. Each crop is resized to the input blob's (h, w), `mean` (a
-    number or one per channel, 0) is subtracted, the rest multiplied by `scale` (1); `batch` (50) crops go through the net
-    at once, from its blob `input` ("data") to its `output` ("seg-score"). `antialias` (True) widens the kernel where the
+    number or one per channel, 0) is subtracted, the rest multiplied by `scale` (1); `batch` crops (10, on a GPU 50) go through
+    the net at once, from its blob `input` ("data") to its `output` ("seg-score"). `antialias` (True) widens the kernel where the
     crop shrinks, as the release's inference does; without it the resize is plain bilinear. Raises ValueError for a bad
     image, box, option or blob name.
     """
@@ -82,8 +83,9 @@ class _Windows:
     """
 
     def __init__(
-        self, net, image, boxes, *, input="data", output="seg-score", batch=BATCH, mean=0.0, scale=1.0, antialias=True
+        self, net, image, boxes, *, input="data", output="seg-score", batch=None, mean=0.0, scale=1.0, antialias=True
     ):  # fmt: skip
+        batch = (BATCH_ON_GPU if kernels.mode() == "gpu" else BATCH) if batch is None else batch
         self.image, self.boxes = np.ascontiguousarray(image), _checked(boxes)
         if self.image.ndim != 3 or self.image.dtype != np.uint8 or 0 in self.image.shape:
             raise ValueError(f"an image is (H, W, 3) uint8, not {self.image.shape} {self.image.dtype}")

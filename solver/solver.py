@@ -25,7 +25,7 @@ class Solver:
     """What every solver does around its update rule (Caffe's Solver).
 
     solver: path of a solver prototxt, or a SolverParameter
-    weights: .caffemodel or .h5 files to start from instead of the solver's own; an empty list: none
+    weights: files to start from, as Net.copy_from reads them, instead of the solver's own; an empty list: none
     net_options: for the nets, as Net takes them (share, with which the solver's `recompute` counts, allow_python_layers, precision)
     histories: how many arrays the rule keeps for each parameter; history: they, the first of all parameters before the second of any
     net, test_nets: the nets; iter: updates done; losses: the last `average_loss` losses

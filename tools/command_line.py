@@ -65,10 +65,11 @@ def require_weights(net, path: str) -> None:
 
 
 def require_output(output: str, weights: str) -> None:
-    """Raise FileNotFoundError where the folder that --output names a file in is not there, NetError where that file is --weights' own."""
-    folder = os.path.dirname(output) or "."
-    if not os.path.isdir(folder):
-        raise FileNotFoundError(f"no such folder: {folder}, for --output {output}")
+    """Make the folder that --output names a file in. Raises OSError where that cannot be, NetError where the file is --weights' own."""
+    try:
+        os.makedirs(os.path.dirname(output) or ".", exist_ok=True)
+    except OSError as error:
+        raise OSError(f"the folder of --output {output} cannot be made ({error.strerror})") from None
     if os.path.exists(output) and os.path.samefile(output, weights):
         raise NetError(f"--output {output} is the file of --weights, which stays as it is: give another name")
 

@@ -17,7 +17,7 @@ from deconvnet.core.segmentation.voc import DataError, VocFolder, read_ids
 from deconvnet.core.segmentation.whole_images import write_whole_images
 
 STEPS = ("labels", "stage1", "stage2")
-PAPERS_EXAMPLES = {"stage1": "0.2 M", "stage2": "2.7 M"}  # section 4.2
+PAPERS_EXAMPLES = {"stage1": "0.2 M", "stage2": "2.7 M"}  # section 6.1
 
 
 def main():

@@ -101,7 +101,7 @@ def score_system(images, net, fcn):
     return tally.matrices
 
 
-def score_net(images, net, variant, batch=inference.BATCH):
+def score_net(images, net, variant, batch=None):
     """One net over the proposals as the table has it: {variant: confusion matrix}."""
     tally = Tally()
     for _, image, label, proposals in images:

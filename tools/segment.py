@@ -289,7 +289,10 @@ def parse():
     told = "plain bilinear where a window or a score map shrinks"
     option("--no-antialias", dest="antialias", action="store_false", help=told)
     option(
-        "--batch", type=at_least(1), default=inference.BATCH, metavar="N", help="windows at once (default: %(default)s)"
+        "--batch",
+        type=at_least(1),
+        metavar="N",
+        help=f"windows at once (default: {inference.BATCH}, on a GPU {inference.BATCH_ON_GPU})",
     )
     option("--fcn-model", metavar="FILE", help="an FCN for the ensemble")
     option("--fcn-weights", metavar="FILE", help="its weights")

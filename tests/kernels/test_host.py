@@ -1,6 +1,7 @@
 """The host device: kernels through ctypes, any number of blocks, and arrays that do not fit."""
 
 import ctypes
+import math
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from deconvnet.core import kernels
+from deconvnet.core import processors as processors_of_process
 from deconvnet.core.kernels import host, host_build, threads
 
 
@@ -108,7 +110,35 @@ def test_omp_num_threads_decides(monkeypatch, setting, count):
 def test_without_a_setting_the_processors_that_may_be_used_count_up_to_64(monkeypatch, processors, count):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(processors)), raising=False)
+    monkeypatch.setattr(processors_of_process, "granted", lambda: math.inf)
     assert threads.count() == count
+
+
+@pytest.mark.parametrize(
+    "group, files, granted",
+    [
+        ("0::/", {"cpu.max": "250000 100000"}, 2.5),
+        ("0::/", {"cpu.max": "max 100000"}, math.inf),
+        ("0::/", {}, math.inf),
+        ("0::/user/job", {"user/job/cpu.max": "400000 100000", "user/cpu.max": "300000 100000"}, 3),
+        ("0::/not/seen/within", {"cpu.max": "100000 100000"}, 1),
+        ("3:cpuset:/\n4:cpu,cpuacct:/job", {"cpu/job/cpu.cfs_quota_us": "50000", "cpu/job/cpu.cfs_period_us": "100000"}, 0.5),
+        ("1:cpu:/", {"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, math.inf),
+        ("1:cpuset:/", {"cpu/cpu.cfs_quota_us": "50000", "cpu/cpu.cfs_period_us": "100000"}, math.inf),
+    ],
+)  # fmt: skip
+def test_a_containers_share_of_processors_counts(monkeypatch, tmp_path, group, files, granted):
+    for name, text in {
+        "proc/self/cgroup": group,
+        **{f"sys/fs/cgroup/{name}": text for name, text in files.items()},
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text + "\n")
+    assert processors_of_process.granted(tmp_path) == granted
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(6)), raising=False)
+    monkeypatch.setattr(processors_of_process, "granted", lambda: granted)
+    assert threads.count() == {2.5: 3, 0.5: 1}.get(granted, min(granted, 6))
 
 
 def test_a_setting_that_is_no_number_is_named(monkeypatch):
@@ -122,6 +152,7 @@ ON_THREADS = """
 import os
 import numpy as np
 from deconvnet.core import kernels
+from deconvnet.core import processors as processors_of_process
 before = len(os.listdir("/proc/self/task"))
 kernels.scale_add(np.ones(1 << 20), 1.0, y := np.zeros(1 << 20), 0.0)
 print(len(os.listdir("/proc/self/task")) - before, int(y.sum()) == 1 << 20)

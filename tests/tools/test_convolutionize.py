@@ -46,9 +46,11 @@ def write_npz(path, layers, names=None):
 
 
 def converted(folder, *arguments):
-    done = call(TOOL, folder, "--model", "fcn.prototxt", *arguments, "--output", "start.caffemodel")
+    done = call(TOOL, folder, "--model", "fcn.prototxt", *arguments, "--output", "models/start.caffemodel")
     assert done.returncode == 0, done.stderr
-    return Net(parse(FCN, caffe_pb2.NetParameter()), caffe_pb2.TEST, weights=folder / "start.caffemodel"), done.stdout
+    return Net(
+        parse(FCN, caffe_pb2.NetParameter()), caffe_pb2.TEST, weights=folder / "models/start.caffemodel"
+    ), done.stdout
 
 
 def test_the_fcn_computes_what_the_classifier_does(folder):
@@ -146,7 +148,8 @@ def test_what_cannot_be_used_ends_in_one_line(folder):
     assert "no such file" in refused(folder, "--weights", "absent.caffemodel")
     write_npz(folder / "own.npz", classifier())
     assert "this is not torchvision's" in refused(folder, "--weights", "own.npz", "--names", "torchvision")
-    assert "no such folder" in refused(folder, "--weights", "own.npz", "--output", "nowhere/out.npz")
+    under = refused(folder, "--weights", "own.npz", "--output", "own.npz/out.npz")
+    assert "the folder of --output own.npz/out.npz cannot be made (File exists)" in under
     assert "is the file of --weights" in refused(folder, "--weights", "own.npz", "--output", "own.npz")
     small = classifier()
     small["fc6"] = (np.ones((4, 7), np.float32), small["fc6"][1])

@@ -197,7 +197,10 @@ def test_a_full_disk_is_told_with_the_name_of_the_file(trained, suffix):
     "changed, said",
     [
         (["--weights", "gone.caffemodel"], "no such file: gone.caffemodel"),
-        (["--output", "gone/out.caffemodel"], "no such folder: gone"),
+        (
+            ["--output", "w.caffemodel/out.caffemodel"],
+            "the folder of --output w.caffemodel/out.caffemodel cannot be made",
+        ),
     ],
 )
 def test_bad_input_ends_in_one_line(trained, changed, said):
