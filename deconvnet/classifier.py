@@ -10,8 +10,8 @@ class Classifier(ImageNet):
     """A net in TEST over images of any size.
 
     image_dims: (height, width) that images are resized to before they are cropped to the net's input; that of the input by default.
-    mean, input_scale, raw_scale, channel_swap: as io.Transformer's; net_options, such as allow_python_layers: as Net's. Raises what Net raises, and ValueError, also for image_dims smaller
-    than the input.
+    mean, input_scale, raw_scale, channel_swap: as io.Transformer's; net_options, such as allow_python_layers: as Net's.
+    Raises what Net raises, and ValueError, also for image_dims smaller than the input.
     """
 
     def __init__(

@@ -14,7 +14,8 @@ class Detector(ImageNet):
     """A net in TEST over windows (ymin, xmin, ymax, xmax) of images, each brought to the size of the net's input.
 
     mean, input_scale, raw_scale, channel_swap: as io.Transformer's; context_pad: how many pixels of the input around the window show
-    what surrounds it in the image, the mean where the image ends (the input is square then); net_options, such as allow_python_layers: as Net's. Raises what Net raises, and ValueError.
+    what surrounds it in the image, the mean where the image ends (the input is square then); net_options, such as
+    allow_python_layers: as Net's. Raises what Net raises, and ValueError.
     """
 
     def __init__(

@@ -9,8 +9,8 @@ from .core.proto import caffe_pb2, filter_net, upgrade_net
 def draw_net(caffe_net, rankdir: str, ext: str = "png", phase: int | None = None, display_lrm: bool = False) -> bytes:
     """The picture of a net, in the form that `ext` names: png, svg, pdf ..., or dot, the graph as text.
 
-    rankdir: LR, TB, BT or RL, TB where it is another; phase: TRAIN, TEST, or None for the layers of both; display_lrm: write the lr_mult of parameters.
-    Raises NetError where graphviz is not installed.
+    rankdir: LR, TB, BT or RL, TB where it is another; phase: TRAIN, TEST, or None for the layers of both; display_lrm: write the
+    lr_mult of parameters. Raises NetError where graphviz is not installed.
     """
     net = upgrade_net(caffe_net)
     if phase is not None:

@@ -69,9 +69,8 @@ def resize(image: np.ndarray, output_shape, order: int = 1, preserve_range: bool
     whole = image.dtype.kind in "ui" and not preserve_range
     values = np.divide(image, np.iinfo(image.dtype).max if whole else 1, dtype=np.float64)
     height, width, channels = shape + (1,) * (3 - len(shape))
-    resized = resize_image(
-        values.reshape(*values.shape[:2], -1) if image.ndim > 1 else values[:, None], (height, width), order
-    )
+    planes = values.reshape(*image.shape[:2], -1) if image.ndim > 1 else values[:, None]
+    resized = resize_image(planes, (height, width), order)
     if resized.shape[2] != channels:
         resized = resize_image(resized.reshape(height * width, -1), (height * width, channels), order)
     return resized.astype(np.float64).clip(values.min(), values.max()).reshape(shape)

@@ -25,8 +25,8 @@ def library(version: int):
 
 
 def call(version: int, name: str, *arguments) -> None:
-    """Call one of its functions; pointers are numbers. Raises RuntimeError where it does not succeed, MemoryError
-    where memory is wanting, and OSError as `library`.
+    """Call one of its functions; pointers are numbers. Raises RuntimeError where it does not succeed, MemoryError where that is for want
+    of memory, and OSError as `library`.
     """
     status = getattr(library(version), f"cublas{name}")(*arguments)
     if status:

@@ -129,9 +129,12 @@ def lstm(read: Sequences, out, kept=None, precision: str = "FLOAT32"):
 
 
 def lstm_backward(
-    dout, dends, read: Sequences, out, kept, gradients: SequenceGradients, precision: str = "FLOAT32"
+    dout, dends, read: Sequences, out, kept, gradients: SequenceGradients, precision: str = "FLOAT32", bound: float = 0
 ) -> None:
-    """Gradients of `lstm` from dout (T, N, D) and those of h_T and c_T beside it, in the list dends (each or None)."""
+    """Gradients of `lstm` from dout (T, N, D) and those of h_T and c_T beside it, in the list dends (each or None).
+
+    bound: where it is above 0, the gradients of what the gates are taken of are held between -bound and bound at every step.
+    """
     (gates, cells), (steps, streams, size), dbegin = kept, out.shape, gradients.begin
     dgates, dcell = _scratch(out, "gates backward", *gates.shape), _scratch(out, "cell", streams, size)
     dcell[...] = 0 if dends[1] is None else dends[1]
@@ -139,6 +142,8 @@ def lstm_backward(
     for t in reversed(range(steps)):
         states = (gates[t], cells[t - 1] if t else read.begin[1], cells[t], read.cont[t])
         _launch("lstm_step_backward", streams, size, dout[t], later, later_cont, *states, dcell, dgates[t], streams)
+        if bound > 0:
+            neuron("clip", dgates[t], dgates[t], -bound, bound)
         if t or dbegin[0] is not None:
             linear_backward(out[t], read.weights.hidden, dgates[t], product, precision=precision)
             later, later_cont = product, read.cont[t]

@@ -12,7 +12,8 @@ class Pooling(Layer):
     """Maximum or average of windows (Caffe's Pooling).
 
     bottom: x (N, C, H, W)
-    tops:   y (N, C, h, w), sizes rounded as `round_mode` says (default: up); for MAX optionally the switches (N, C, h, w), each maximum's flat index in its plane
+    tops:   y (N, C, h, w), sizes rounded as `round_mode` says (default: up); for MAX optionally the switches (N, C, h, w), each
+            maximum's flat index in its plane
     """
 
     only_launches = True

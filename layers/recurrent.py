@@ -1,7 +1,8 @@
-"""RNN and LSTM: layers whose first axis is time, and LSTMUnit, one step of an LSTM."""
+"""RNN and LSTM: layers whose first axis is time, LSTMUnit, one step of an LSTM, and Lstm of another Caffe."""
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 from .. import kernels
 from ..blob import Blob
@@ -35,20 +36,23 @@ class _Recurrent(Layer):
         self.tops = (1 + self.exposed, 1 + self.exposed)
 
     def setup(self, bottom, top):
-        param = self.param.recurrent_param
+        param = getattr(self.param, self.param_field)
         if param.num_output < 1:
-            raise ValueError("recurrent_param.num_output must be at least 1")
+            raise ValueError(f"{self.param_field}.num_output must be at least 1")
         self.outputs = param.num_output
         rows = self.gates * self.outputs
-        self.has_static = len(bottom) == self.bottoms[1]
+        self.has_static = len(bottom) > 2 + self.exposed
         self.inputs = math.prod(bottom[0].shape[2:])
         self.static_inputs = math.prod(bottom[2].shape[1:]) if self.has_static else 0
-        self.add_parameter((rows, self.inputs), param.weight_filler)
-        self.add_parameter((rows,), param.bias_filler)
-        if self.has_static:
-            self.add_parameter((rows, self.static_inputs), param.weight_filler)
-        self.add_parameter((rows, self.outputs), param.weight_filler)
+        self._add_parameters(rows, param.weight_filler, param.bias_filler)
         self._begin = [] if self.exposed else [Blob(dtype=self.dtype) for _ in range(self.states)]
+
+    def _add_parameters(self, rows: int, weight_filler, bias_filler) -> None:
+        self.add_parameter((rows, self.inputs), weight_filler)
+        self.add_parameter((rows,), bias_filler)
+        if self.has_static:
+            self.add_parameter((rows, self.static_inputs), weight_filler)
+        self.add_parameter((rows, self.outputs), weight_filler)
 
     def reshape(self, bottom, top):
         self._check_shapes(bottom)
@@ -187,6 +191,54 @@ class LSTM(_Recurrent):
         super().reshape(bottom, top)
         self._kept[0].reshape(*top[0].shape[:2], 4 * self.outputs)
         self._kept[1].reshape(*top[0].shape)
+
+
+@register("Lstm")
+class Lstm(LSTM):
+    """The LSTM of caffe-lstm and CTPN's Caffe: Caffe's, but for the order of its parameters, without static input and exposed states.
+
+    bottoms: x (T, N, ...); optionally cont (T, N), without which each pass is one sequence of N streams
+    top:     h (T, N, D), D = num_output
+    blobs:   W_x (4 D, K), W_h (4 D, D), b (4 D,), gates in the order i, f, o, g
+    clipping_threshold: above 0, what gradients of the gates' sums are held within at every step
+    """
+
+    param_field = "lstm_param"
+
+    def __init__(self, param, **settings):
+        super().__init__(param, **settings)
+        self.bottoms, self.tops = (1, 2), (1, 1)
+
+    def setup(self, bottom, top):
+        super().setup(bottom, top)
+        self.backward_pass = partial(kernels.lstm_backward, bound=self.param.lstm_param.clipping_threshold)
+        self._one_sequence = Blob((0, 0), self.dtype)
+
+    def _add_parameters(self, rows, weight_filler, bias_filler):
+        self.add_parameter((rows, self.inputs), weight_filler)
+        self.add_parameter((rows, self.outputs), weight_filler)
+        self.add_parameter((rows,), bias_filler)
+
+    def reshape(self, bottom, top):
+        steps_and_streams = bottom[0].shape[:2]
+        if len(bottom) == 1 and len(steps_and_streams) == 2 and self._one_sequence.shape != steps_and_streams:
+            self._one_sequence.reshape(*steps_and_streams)
+            self._one_sequence.data[...] = 1
+            self._one_sequence.data[:1] = 0
+        super().reshape(self._with_cont(bottom), top)
+
+    def forward(self, bottom, top):
+        super().forward(self._with_cont(bottom), top)
+
+    def backward(self, top, propagate_down, bottom):
+        super().backward(top, [propagate_down[0], False], self._with_cont(bottom))
+
+    def _with_cont(self, bottom) -> list:
+        return [bottom[0], bottom[1] if len(bottom) > 1 else self._one_sequence]
+
+    def _weights(self, array_of):
+        inputs, hidden, bias = map(array_of, range(3))
+        return kernels.RecurrentWeights(inputs, bias, None, hidden)
 
 
 @register("LSTMUnit")

@@ -1,5 +1,6 @@
 """How many processors this process may keep busy. Nothing here imports NumPy, whose BLAS settles its threads when it is loaded."""
 
+import functools
 import math
 import os
 from pathlib import Path
@@ -11,6 +12,7 @@ def count() -> int:
     return max(1, math.ceil(min(allowed, granted())))
 
 
+@functools.cache
 def granted(root: str = "/") -> float:
     """Processors' worth of time that Linux's control groups, of either version, grant this process; infinity where they set no limit.
 

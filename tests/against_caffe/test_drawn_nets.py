@@ -17,7 +17,7 @@ NEWER = ["Clip"]  # than that Caffe
 # of other Caffes
 FORKS = """
 Axpy BN ContinuationIndicator ConvolutionDepthwise DenseImageData DepthwiseConvolution DetectionOutput EltwiseAccuracy ImageSegData Interp L1Loss
-MatWrite Normalize PSROIPooling Permute
+Lstm MatWrite Normalize PSROIPooling Permute
 PriorBox ROIPooling ReLU6 Reverse SegAccuracy ShuffleChannel SmoothL1Loss Transpose Unpooling Upsample
 WindowSegData
 """.split()

@@ -130,6 +130,7 @@ def recurrent_layers(x):
         "RNN, exposed": (f'type: "RNN" {exposed}', [x, np.ones_like(cont), state], 2),
         "LSTM": (f'type: "LSTM" {param}', [x, cont, numbers(streams, 2)], 1),
         "LSTM, exposed": (f'type: "LSTM" {exposed}', [x, np.ones_like(cont), state, -state], 3),
+        "Lstm": (f'type: "Lstm" lstm_param {{ num_output: 3 {FILLERS} }}', [x], 1),
         "LSTMUnit": (
             'type: "LSTMUnit"',
             [numbers(1, steps, 3), numbers(1, steps, 12), cont[:1, :1].repeat(steps, 1)],
@@ -292,7 +293,7 @@ def test_backward_leaves_data_and_the_tops_gradients_alone(device, name):
         np.testing.assert_array_equal(blob.host_data, array)
 
 
-@pytest.mark.parametrize("name", [name for name in EXAMPLES if not name.startswith(("RNN", "LSTM"))])
+@pytest.mark.parametrize("name", [name for name in EXAMPLES if not name.startswith(("RNN", "LSTM", "Lstm"))])
 def test_a_batch_of_no_items_costs_and_teaches_nothing(device, name):
     """A Filter may select none. Recurrent layers refuse it: their first axis is time."""
     case = example(name)
