@@ -59,17 +59,17 @@ FORWARD = ",".join(f"{work}:{batch}" for work, batch in NETS if work == "forward
 COMPILED = "forward:50,training:64,forward:1"
 STAGES = [
     nets("ours", "nets ours float32"),
-    nets("ours", "nets ours graph float32", "--graph", "--nets", FORWARD, seconds=60),
     *(nets("peer", f"nets peer eager {p}", "--precision", p) for p in PRECISIONS),
-    kernels("ours", "float32"),
-    *(kernels("peer", p) for p in PRECISIONS),
-    Stage("memory", "ours", 90, "gpu_ours.py", ("memory",)),
     *(nets("ours", f"nets ours {p}", "--precision", p) for p in PRECISIONS[1:]),
+    nets("ours", "nets ours graph float32", "--graph", "--nets", FORWARD, seconds=60),
+    kernels("ours", "float32"),
+    kernels("peer", "float32"),
+    Stage("memory", "ours", 90, "gpu_ours.py", ("memory",)),
+    *(kernels(side, p) for p in PRECISIONS[1:] for side in ("ours", "peer")),
     *(
         nets("ours", f"nets ours graph {p}", "--graph", "--precision", p, "--nets", FORWARD, seconds=60)
         for p in PRECISIONS[1:]
     ),
-    *(kernels("ours", p) for p in PRECISIONS[1:]),
     Stage("feeding", "ours", 60, "feeding.py"),
     *(nets("peer", f"nets peer channels_last {p}", "--precision", p, "--layout", "channels_last") for p in PRECISIONS),
     *(
