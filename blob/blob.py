@@ -3,7 +3,7 @@
 import functools
 import math
 import os
-from collections.abc import Iterable, MutableSequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -244,11 +244,17 @@ class HostBlob:
     def __repr__(self) -> str:
         return f"Blob{self.shape}"
 
+    def __eq__(self, other) -> bool:
+        return self._blob is other._blob if isinstance(other, HostBlob) else NotImplemented
 
-class BlobVec(MutableSequence):
-    """A layer's parameters as HostBlobs, as in pycaffe: what is put in, added or deleted here the layer has, gets or loses, nothing else.
+    def __hash__(self) -> int:
+        return hash(self._blob)
 
-    A parameter of another layer put in here is shared from then on: both layers compute with it, and it gathers the gradients of both.
+
+class BlobVec(Sequence):
+    """A layer's parameters as HostBlobs, as in pycaffe: what is put in another's place, added or deleted here the layer has, gets or loses.
+
+    A parameter of another layer, or another net's, is shared from then on. A solver moves what it moved before, as Caffe's.
     """
 
     def __init__(self, blobs: list[Blob], dtype):
@@ -262,34 +268,35 @@ class BlobVec(MutableSequence):
         return [HostBlob(blob) for blob in found] if isinstance(number, slice) else HostBlob(found)
 
     def __setitem__(self, number, value):
+        old = self._blobs[number]
         if isinstance(number, slice):
-            for place, blob in zip(range(len(self))[number], value, strict=True):
-                self[place] = blob
-            return
-        blob, old = self._own(value), self._blobs[number]
-        if blob.shape != old.shape:
-            raise ValueError(f"a parameter of the shape {blob.shape} cannot take the place of one of {old.shape}")
-        self._blobs[number] = blob
+            values = list(value)
+            if len(values) != len(old):
+                raise ValueError(f"{len(values)} parameters cannot take the place of {len(old)}")
+            self._blobs[number] = [self._fitting(*pair) for pair in zip(values, old, strict=True)]
+        else:
+            self._blobs[number] = self._fitting(value, old)
 
     def __delitem__(self, number):
         del self._blobs[number]
 
-    def insert(self, number: int, value: HostBlob) -> None:
-        """Put a parameter, shared with the layer that has it already, before that one."""
-        self._blobs.insert(number, self._own(value))
+    def __repr__(self) -> str:
+        return repr(self[:])
 
     def add_blob(self, *shape: int) -> HostBlob:
         """One more parameter of that shape, all zeros, which is saved; it learns only where a Python layer makes it in setup."""
         self._blobs.append(Blob(shape, self._dtype))
         return self[-1]
 
-    def _own(self, value) -> Blob:
-        """What lies behind a HostBlob. Raises TypeError for anything else, ValueError for another dtype."""
+    def _fitting(self, value, old: Blob) -> Blob:
+        """What lies behind a HostBlob. Raises TypeError for anything else, ValueError for another shape or dtype than the old one's."""
         if not isinstance(value, HostBlob):
             raise TypeError(
                 f"a parameter is a Blob, not {type(value).__name__}: write values into it, .data[...] = values"
             )
         blob = value._blob
-        if blob.dtype != self._dtype:
-            raise ValueError(f"a parameter of {blob.dtype} in a net of {self._dtype}")
+        if (blob.shape, blob.dtype) != (old.shape, old.dtype):
+            raise ValueError(
+                f"a parameter {blob.shape} of {blob.dtype} cannot take the place of one {old.shape} of {old.dtype}"
+            )
         return blob

@@ -2,6 +2,7 @@
 
 import importlib
 import urllib.request
+from http.client import HTTPException
 
 import cv2
 import numpy as np
@@ -11,7 +12,9 @@ from .core.proto import caffe_pb2
 
 # what skimage, and so pycaffe, takes of red, green and blue for grey
 _GREY = np.array([0.2125, 0.7154, 0.0721], np.float32)
+_PATIENCE = 60  # seconds
 _WEB = ("http://", "https://", "ftp://", "file://")
+_CHANNELS = 128  # that OpenCV resizes at once
 _INTERPOLATIONS = {0: cv2.INTER_NEAREST, 1: cv2.INTER_LINEAR, 3: cv2.INTER_CUBIC}
 
 
@@ -38,9 +41,9 @@ def load_image(filename, color: bool = True) -> np.ndarray:
 
 def _download(address: str) -> bytes:
     try:
-        with urllib.request.urlopen(address) as answer:
+        with urllib.request.urlopen(address, timeout=_PATIENCE) as answer:
             return answer.read()
-    except OSError as error:
+    except (OSError, ValueError, HTTPException) as error:
         raise OSError(f"{address}: cannot be read ({error})") from None
 
 
@@ -53,7 +56,10 @@ def resize_image(im: np.ndarray, new_dims, interp_order: int = 1) -> np.ndarray:
         raise ValueError(f"interp_order is 0 (nearest), 1 (linear) or 3 (cubic), not {interp_order}")
     height, width = (int(size) for size in new_dims)
     image = np.ascontiguousarray(im, np.float32)
-    return cv2.resize(image, (width, height), interpolation=_INTERPOLATIONS[interp_order]).reshape(height, width, -1)
+    image = image.reshape(*image.shape[:2], -1)
+    parts = [image[:, :, first : first + _CHANNELS] for first in range(0, image.shape[2], _CHANNELS)]
+    resized = [cv2.resize(part, (width, height), interpolation=_INTERPOLATIONS[interp_order]) for part in parts]
+    return np.concatenate([part.reshape(height, width, -1) for part in resized], axis=2)
 
 
 def resize(image: np.ndarray, output_shape, order: int = 1, preserve_range: bool = False, **_) -> np.ndarray:

@@ -16,7 +16,11 @@ _THREADS_PER_PROCESSOR = (
 _THREADS = 256  # of a block where there are blocks enough for every processor
 _MOST_THREADS = 1024
 _FEW = 2  # rows a processor, below which larger blocks keep it busy
-_OUT_OF_MEMORY = 2  # a status of CUDA's runtime and of its driver; CuPy has a MemoryError of its own for arrays alone
+# how errors of CUDA's driver and runtime and of cuBLAS begin where memory is wanting; CuPy has a MemoryError for arrays alone
+_WANTS_MEMORY = (
+    *("CUDA_ERROR_OUT_OF_MEMORY", "cudaErrorMemoryAllocation"),
+    *("CUBLAS_STATUS_NOT_INITIALIZED", "CUBLAS_STATUS_ALLOC_FAILED"),  # the former of a handle that is not made
+)
 _SCALARS = {"int": np.int32, "index": np.int64, "unsigned int": np.uint32, "unsigned long long": np.uint64}
 
 
@@ -39,9 +43,8 @@ def _cuda() -> int:
 
 def _unloaded(what: str, error: Exception) -> Exception:
     """What to raise where something cannot be loaded: of CuPy's wheels only those with the extra bring CUDA's libraries."""
-    status = getattr(error, "status", None)
-    if status is not None:  # they are there; it may be what an earlier kernel did
-        return (MemoryError if status == _OUT_OF_MEMORY else DeviceError)(f"{what} ({error})")
+    if hasattr(error, "status"):  # they are there, and an error of theirs is told; it may be what an earlier kernel did
+        return (MemoryError if str(error).startswith(_WANTS_MEMORY) else DeviceError)(f"{what} ({error})")
     return DeviceError(
         f"{what} ({error}): where CUDA's libraries and headers are missing, pip install 'deconvnet[cuda{_cuda()}]' brings them"
     )
@@ -91,7 +94,7 @@ class GpuKernel:
         try:
             self._function(grid, block, tuple(values))
         except RuntimeError as error:
-            if getattr(error, "status", None) == _OUT_OF_MEMORY:
+            if str(error).startswith(_WANTS_MEMORY):
                 raise MemoryError(f"kernel {self.name} ({error})") from None
             raise
 
@@ -129,14 +132,6 @@ def _step(matrix) -> int:
     return matrix.strides[0] // matrix.itemsize if matrix.shape[0] > 1 else 0
 
 
-def _cublas_handle() -> int:
-    """Of CuPy, one for each device and thread. Raises ImportError without cuBLAS, MemoryError where it cannot begin."""
-    try:
-        return cupy.cuda.device.get_cublas_handle()
-    except RuntimeError as error:
-        raise MemoryError(f"cuBLAS cannot begin, mostly for want of memory ({error})") from None
-
-
 def matrix_product(a, b, out, add: bool, scratch) -> None:
     """`device.matrix_product` by cuBLAS, without the copies of views and transposes that CuPy's own takes. Shapes must fit.
 
@@ -147,9 +142,12 @@ def matrix_product(a, b, out, add: bool, scratch) -> None:
     if not out.size or not a.shape[-1]:
         return
     try:
-        handle = _cublas_handle()
+        handle = cupy.cuda.device.get_cublas_handle()
+    except (RuntimeError, ImportError) as error:
+        raise _unloaded("cuBLAS cannot be loaded", error) from None
+    try:
         cublas.call(_cuda(), "SetStream_v2", handle, cupy.cuda.get_current_stream().ptr)
-    except (ImportError, OSError) as error:
+    except OSError as error:
         raise _unloaded("cuBLAS cannot be loaded", error) from None
     # behind the stream, which takes the library's own again
     cublas.call(_cuda(), "SetWorkspace_v2", handle, scratch.data.ptr, scratch.nbytes)

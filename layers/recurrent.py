@@ -207,7 +207,7 @@ class Lstm(LSTM):
 
     def __init__(self, param, **settings):
         super().__init__(param, **settings)
-        self.bottoms, self.tops = (1, 2), (1, 1)
+        self.exposed, self.bottoms, self.tops = 0, (1, 2), (1, 1)
 
     def setup(self, bottom, top):
         super().setup(bottom, top)

@@ -14,7 +14,11 @@ def require_known(layers, model_file: str | None) -> None:
     if not strange:
         return
     first, *others = strange
-    more = {f"'{layer.name}' ({layer.type})" if layer.type else f"'{layer.name}'": None for layer in others}
+    more = {
+        f"'{layer.name}'{f' ({layer.type})' if layer.type else ''}": None
+        for layer in others
+        if layer.name or layer.type
+    }
     also = f"; unknown as well: {', '.join(more)}" if more else ""
     if first.foreign:
         raise PrototxtError(first.foreign + also)

@@ -364,9 +364,9 @@ class _Walk:
 
     def unknown_type(self, field):
         """As `unknown_field`, of the type of a layer of V1; (None, False) where it is known, or for another field."""
-        token = self.tokens[min(self.at + 2, len(self.tokens) - 1)]  # behind the field's name and the colon
+        colon, token = (self.tokens[min(self.at + n, len(self.tokens) - 1)] for n in (1, 2))
         known = field.enum_type.values_by_name if field.enum_type and field.enum_type.name == "LayerType" else ()
-        if not known or token.kind != "name" or token.text in known:
+        if not known or colon.text != ":" or token.kind != "name" or token.text in known:
             return None, False
         old_name = next((v1 for v1, today in V1_TYPES.items() if today == token.text), None)
         hint = f"; did you mean '{old_name}'?" if old_name in known else did_you_mean(token.text, known, MISSPELT)

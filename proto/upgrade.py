@@ -114,7 +114,7 @@ def _add_old_layer(upgraded, old, name):
         new.loss_param.CopyFrom(old.softmaxloss_param)
     _add_param_specs(new, old)
     if old.HasField("layer"):
-        mixed = [field.name for field, _ in old.ListFields() if field.name not in ("layer", "bottom", "top")]
+        mixed = [field.name for field, _ in old.ListFields() if field.name not in ("layer", "bottom", "top", "foreign")]
         if mixed:
             raise PrototxtError(
                 f"{name}: layer '{_name(old)}' has '{mixed[0]}' outside of the V0 layer {{ }} inside it"

@@ -1,10 +1,8 @@
 """The files of snapshots: their names, the newest whole pair of them, those that are one too many, and what a kill left."""
 
-import fcntl
 import os
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from typing import NamedTuple
 
 from ..blob import runs
@@ -112,34 +110,6 @@ def require_writable(prefix: str) -> None:
         os.remove(probe)
     except OSError as error:
         raise SolverError(f"snapshots cannot be written to snapshot_prefix '{prefix}': {error.strerror}") from None
-
-
-@contextmanager
-def claimed(prefix: str) -> Iterator[None]:
-    """Keep other trainings from writing snapshots of that prefix meanwhile, by a lock that goes with the process, however it ends.
-
-    Raises SolverError where another one writes them already.
-    """
-    path = f"{prefix}.lock"
-    with open(path, "ab+", buffering=0) as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            raise SolverError(
-                f"another training (process {file.read().decode()}) writes snapshots of snapshot_prefix '{prefix}' at this moment: give each "
-                "training a prefix of its own"
-            ) from None
-        except OSError:
-            pass  # a file system without locks
-        with suppress(OSError):  # the number is for the message alone
-            file.truncate(0)
-            file.write(str(os.getpid()).encode())
-        try:
-            yield
-        finally:
-            with suppress(OSError):
-                os.remove(path)
 
 
 def remove_parts(prefix: str) -> None:

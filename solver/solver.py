@@ -19,6 +19,7 @@ from .nets import find_test_nets, find_train_net, weights_to_load
 from .outputs import accuracy_name, mean_outputs, named_values, outputs_of, test_name
 from .policies import Plateau, make_policy
 from .signals import Action
+from .snapshot_lock import claimed
 
 
 class Solver:
@@ -156,7 +157,7 @@ class Solver:
             self._solve(resume_file)
             return
         snapshot_files.require_writable(param.snapshot_prefix)
-        with snapshot_files.claimed(param.snapshot_prefix):
+        with claimed(param.snapshot_prefix):
             self._solve(resume_file)
 
     def _solve(self, resume_file) -> None:
@@ -349,6 +350,7 @@ class Solver:
         before, watched, self.stopped = _state(_moving(self.test_nets)), None, False
         for number, net in enumerate(self.test_nets):
             logger.info("Iteration %d, Testing net (#%d)", self.iter, number)
+            net.share_with(self.net)  # whose parameters a script may have replaced
             loss, outputs = mean_outputs(net, self.param.test_iter[number], self._until_stopped)
             if self.stopped:
                 _put_back(before)

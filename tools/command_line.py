@@ -65,7 +65,11 @@ def require_weights(net, path: str) -> None:
 
 
 def require_output(output: str, weights: str) -> None:
-    """Make the folder that --output names a file in. Raises OSError where that cannot be, NetError where the file is --weights' own."""
+    """Make the folder that --output names a file in. Raises OSError where that cannot be, NetError where the file is --weights' own or
+    a folder.
+    """
+    if os.path.isdir(output) or not os.path.basename(output):
+        raise NetError(f"--output {output} is a folder: name the file to write")
     try:
         os.makedirs(os.path.dirname(output) or ".", exist_ok=True)
     except OSError as error:

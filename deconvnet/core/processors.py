@@ -19,16 +19,17 @@ def granted(root: str = "/") -> float:
     root: where proc/self/cgroup and sys/fs/cgroup lie.
     """
     try:
-        lines = Path(root, "proc/self/cgroup").read_text().splitlines()
+        lines = Path(root, "proc/self/cgroup").read_text(errors="surrogateescape").splitlines()
     except OSError:
         return math.inf
     least = math.inf
     for line in lines:
-        _, controllers, path = line.split(":", 2)
+        _, controllers, path = (*line.split(":", 2), "", "")[:3]
         if controllers and "cpu" not in controllers.split(","):
             continue
         top = Path(root, "sys/fs/cgroup", "cpu" if controllers else "")
-        own = top / path.lstrip("/")  # within a container its parents may not be seen, and it itself lies at the top
+        # within a container its parents, and its own name, may not be seen: then it lies at the top
+        own = top if ".." in path else top / path.lstrip("/")
         least = min(least, *(_limit(group) for group in (own, *own.parents) if group == top or top in group.parents))
     return least
 
@@ -38,6 +39,6 @@ def _limit(group: Path) -> float:
         try:
             quota, period = " ".join((group / file).read_text() for file in files).split()
             return int(quota) / int(period) if int(quota) > 0 else math.inf
-        except (OSError, ValueError):  # no such file; "max"
+        except (OSError, ValueError, ZeroDivisionError):  # no such file; "max"
             continue
     return math.inf

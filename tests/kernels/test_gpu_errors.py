@@ -38,6 +38,7 @@ def refusing(error):
     [
         (FULL, MemoryError, r"activation.cu cannot be compiled or loaded \(CUDA_ERROR_OUT_OF_MEMORY: out of memory\)$"),
         (EARLIER, kernels.DeviceError, r"activation.cu cannot be compiled or loaded \(CUDA_ERROR_ILLEGAL_ADDRESS: .*\)$"),
+        (CUDARuntimeError("NVRTC_ERROR_PROGRAM_CREATION_FAILURE", 2), kernels.DeviceError, r"CREATION_FAILURE\)$"),
         (RuntimeError("Failed to find CUDA headers"), kernels.DeviceError, r"headers\): .* pip install 'deconvnet"),
     ],
 )  # fmt: skip
@@ -65,7 +66,16 @@ def test_a_product_that_ends_with_a_status(cupy, monkeypatch, status, kind):
         kernels.matrix_product(cupy.values, cupy.values, cupy.values)
 
 
-def test_a_cublas_that_cannot_begin(cupy, monkeypatch):
-    monkeypatch.setattr(cupy.cuda.device, "get_cublas_handle", refusing(RuntimeError("CUBLAS_STATUS_NOT_INITIALIZED")))
-    with pytest.raises(MemoryError, match=r"cuBLAS cannot begin, .* memory \(CUBLAS_STATUS_NOT_INITIALIZED\)"):
+@pytest.mark.parametrize(
+    "error, kind",
+    [
+        (CUDARuntimeError("CUBLAS_STATUS_NOT_INITIALIZED", 1), MemoryError),
+        (CUDARuntimeError("CUBLAS_STATUS_ALLOC_FAILED", 3), MemoryError),
+        (CUDARuntimeError("CUBLAS_STATUS_ARCH_MISMATCH", 8), kernels.DeviceError),
+        (EARLIER, kernels.DeviceError),
+    ],
+)
+def test_a_cublas_that_cannot_begin(cupy, monkeypatch, error, kind):
+    monkeypatch.setattr(cupy.cuda.device, "get_cublas_handle", refusing(error))
+    with pytest.raises(kind, match=rf"cuBLAS cannot be loaded \({error}\)"):
         kernels.matrix_product(cupy.values, cupy.values, cupy.values)

@@ -121,6 +121,8 @@ def test_without_a_setting_the_processors_that_may_be_used_count_up_to_64(monkey
         ("0::/", {"cpu.max": "max 100000"}, math.inf),
         ("0::/", {}, math.inf),
         ("0::/user/job", {"user/job/cpu.max": "400000 100000", "user/cpu.max": "300000 100000"}, 3),
+        ("0::/../../other", {"cpu.max": "200000 100000", "other/cpu.max": "100000 100000"}, 2),
+        ("0::/\udcff\nstrange\n", {"cpu.max": "100000 0"}, math.inf),
         ("0::/not/seen/within", {"cpu.max": "100000 100000"}, 1),
         ("3:cpuset:/\n4:cpu,cpuacct:/job", {"cpu/job/cpu.cfs_quota_us": "50000", "cpu/job/cpu.cfs_period_us": "100000"}, 0.5),
         ("1:cpu:/", {"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, math.inf),
@@ -133,12 +135,30 @@ def test_a_containers_share_of_processors_counts(monkeypatch, tmp_path, group, f
         **{f"sys/fs/cgroup/{name}": text for name, text in files.items()},
     }.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text + "\n")
+        (tmp_path / name).write_text(text + "\n", errors="surrogateescape")
     assert processors_of_process.granted(tmp_path) == granted
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(6)), raising=False)
     monkeypatch.setattr(processors_of_process, "granted", lambda: granted)
     assert threads.count() == {2.5: 3, 0.5: 1}.get(granted, min(granted, 6))
+
+
+# prints BLAS's setting and how many threads kernels take where a control group grants the time of one processor
+GRANTED_ONE = """
+import os, pathlib
+plain, files = pathlib.Path.read_text, {"/proc/self/cgroup": "0::/", "/sys/fs/cgroup/cpu.max": "100000 100000"}
+pathlib.Path.read_text = lambda path, *how, **more: files[str(path)] if str(path) in files else plain(path, *how, **more)
+import deconvnet
+from deconvnet.core.kernels import threads
+print(os.environ.get("OPENBLAS_NUM_THREADS"), threads.count())
+"""
+
+
+@pytest.mark.parametrize("setting, said", [({}, "1 1"), ({"OMP_NUM_THREADS": "2"}, "None 2")])
+def test_blas_takes_no_more_threads_than_a_container_is_granted(setting, said):
+    kept = {name: value for name, value in os.environ.items() if "NUM_THREADS" not in name}
+    done = subprocess.run([sys.executable, "-c", GRANTED_ONE], env=kept | setting, capture_output=True, text=True)
+    assert (done.stdout.strip(), done.stderr) == (said, "")
 
 
 def test_a_setting_that_is_no_number_is_named(monkeypatch):
@@ -152,7 +172,6 @@ ON_THREADS = """
 import os
 import numpy as np
 from deconvnet.core import kernels
-from deconvnet.core import processors as processors_of_process
 before = len(os.listdir("/proc/self/task"))
 kernels.scale_add(np.ones(1 << 20), 1.0, y := np.zeros(1 << 20), 0.0)
 print(len(os.listdir("/proc/self/task")) - before, int(y.sum()) == 1 << 20)

@@ -67,6 +67,7 @@ def test_every_form_of_text_format_is_read():
         ("layer { type: 'Pooling' pooling_param { }\n pool_param { } }", 2, "'pool_param' in layer (Pooling): no layer type here has it"),
         ("layers { type: MAGIC name: 'm'\n magic_param { } }", 1, "unknown layer type 'MAGIC'; if it is of another Caffe"),
         ("layers { name: 'm'\n type: MAGIC }", 2, "unknown layer type 'MAGIC' of layer 'm'; if it is of another Caffe"),
+        ("layers { type RELU bottom: 'a' }", 1, "'RELU' where ':' is expected behind 'type'"),
         ("layers { type: SoftmaxWithLoss }", 1, "did you mean 'SOFTMAX_LOSS'?"),
         ("layers { type: 'InnerProduct' }", 1, "'InnerProduct' where 'type' needs a name without quotes: INNER_PRODUCT"),
         ("layer { type: RELU }", 1, "'RELU' where 'type' needs a text in quotes: \"ReLU\""),

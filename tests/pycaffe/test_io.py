@@ -1,6 +1,7 @@
 """caffe.io: images and arrays on their way into a net and back."""
 
 import io
+import re
 import sys
 
 import cv2
@@ -209,7 +210,7 @@ def test_what_is_resized_stays_in_its_range_and_in_its_channels():
     assert (caffe.io.resize(edge, (9, 17), order=3).min(), caffe.io.resize(edge, (9, 17), order=3).max()) == (0, 1)
 
 
-@pytest.mark.parametrize("shape", [(3, 4, 6), (3, 6, 8)])
+@pytest.mark.parametrize("shape", [(3, 4, 6), (3, 6, 8), (3, 4, 300)])
 def test_channels_are_resized_like_the_other_axes(shape):
     """Half the channels apart, or axes in another order than their sizes, as a recipe for HDF5 data has it."""
     found = caffe.io.resize(IMAGE, shape)
@@ -233,8 +234,15 @@ def test_other_axes_are_refused(of, to):
 def test_an_image_is_loaded_from_an_address(saved):
     path = saved(BYTES)
     np.testing.assert_array_equal(caffe.io.load_image(f"file://{path}"), caffe.io.load_image(path))
-    with pytest.raises(OSError, match=rf"file://{path}.gone: cannot be read"):
-        caffe.io.load_image(f"file://{path}.gone")
+    for wrong in (f"file://{path}.gone", "http://127.0.0.1:abc/a.png", "http://127.0.0.1/a b.png", "http://[bad/a.png"):
+        with pytest.raises(OSError, match=re.escape(f"{wrong}: cannot be read (")):
+            caffe.io.load_image(wrong)
+
+
+def test_any_number_of_channels_is_resized():
+    many = np.repeat(IMAGE[:, :, :1], 300, axis=2)
+    found = caffe.io.resize_image(many, (3, 4))
+    np.testing.assert_allclose(found, np.repeat(caffe.io.resize_image(IMAGE[:, :, :1], (3, 4)), 300, axis=2), rtol=1e-6)
 
 
 def test_pixels_of_a_datum_may_be_written_to():

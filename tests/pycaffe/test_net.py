@@ -177,16 +177,27 @@ def test_a_parameter_put_in_the_place_of_another_is_shared_and_saved(tmp_path, d
     "place, value, error, said",
     [
         (0, lambda net: np.ones((2, 3)), TypeError, r"a parameter is a Blob, not ndarray: write values into it, .data\["),
-        (1, lambda net: net.params["ip"][0], ValueError, r"of the shape \(2, 3\) cannot take the place of one of \(2,\)"),
+        (1, lambda net: net.params["ip"][0], ValueError, r"\(2, 3\) of float32 cannot take the place of one \(2,\) of float32"),
         (5, lambda net: net.params["ip"][0], IndexError, "out of range"),
-        (0, lambda net: build(dtype=np.float64).params["ip"][0], ValueError, "of float64 in a net of float32"),
-        (slice(0, 2), lambda net: net.params["ip"][:1], ValueError, "shorter"),
+        (0, lambda net: build(dtype=np.float64).params["ip"][0], ValueError, "of float64 cannot take the place"),
+        (slice(0, 2), lambda net: build().params["ip"][:1], ValueError, "1 parameters cannot take the place of 2"),
+        (slice(0, 2), lambda net: build().params["ip"][::-1], ValueError, "cannot take the place"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_a_parameter_is_refused(place, value, error, said):
     net = build()
+    before = net.params["ip"][:]
     with pytest.raises(error, match=said):
         net.params["ip"][place] = value(net)
+    assert net.params["ip"][:] == before
+
+
+def test_parameters_are_told_apart_by_what_they_are():
+    net, other = build(), build()
+    weights, bias = net.params["ip"]
+    assert weights in net.params["ip"] and other.params["ip"][0] not in net.params["ip"] and weights != "weights"
+    assert (net.params["ip"].index(bias), len({*net.params["ip"], *net.params["ip"]})) == (1, 2)
+    assert repr(net.params["ip"]) == "[Blob(2, 3), Blob(2,)]"
 
 
 def test_private_names_that_scripts_use_go_by_number():

@@ -25,6 +25,15 @@ def test_a_test_net_runs_on_from_the_middle_on_the_batch_it_read_before_the_step
     np.testing.assert_allclose(test.blobs["ip"].data, expected, rtol=1e-4, atol=1e-6)
 
 
+def test_a_test_pass_sees_a_parameter_that_was_put_into_the_train_net():
+    """As Caffe's, whose test nets take the train net's parameters anew before each pass."""
+    trained, other = solver("test_iter: 1 test_interval: 100 test_initialization: false"), solver()
+    other.net.params["ip"][0].data[...] = 7
+    trained.net.params["ip"][0] = other.net.params["ip"][0]
+    trained.test()
+    assert (trained.test_nets[0].params["ip"][0].data == 7).all()
+
+
 def test_callbacks_stand_before_the_passes_and_before_the_update():
     trained, calls = solver("display: 0 iter_size: 2"), []
     trained.net.before_forward(lambda number: number == 0 and calls.append("pass"))

@@ -70,6 +70,17 @@ def test_a_gpu_scores_an_image_as_any_net_of_pycaffe_does(gpu, net, aggregate, b
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("mode, batches", [("cpu", [10, 10, 10, 5]), ("gpu", [35])])
+def test_without_a_batch_given_few_windows_go_at_once_on_a_cpu(monkeypatch, net, mode, batches):
+    stand_in_cupy.install(monkeypatch)
+    kernels.set_mode(mode)
+    forward, seen = net.forward_loss, []
+    monkeypatch.setattr(net, "forward_loss", lambda: (seen.append(net.blobs["data"].shape[0]), forward()))
+    segment(net, IMAGE, BOXES * 5, **SEEN)
+    assert seen == batches
+    kernels.set_mode("cpu")
+
+
 def test_score_maps_stay_on_the_gpu_and_are_merged_there(gpu, net):
     expected = score_maps(foreign(net), IMAGE, BOXES, batch=4, **SEEN)
     kernels.set_mode("gpu")

@@ -273,25 +273,6 @@ def test_a_new_run_that_will_overwrite_an_earlier_ones_snapshots_says_so(tmp_pat
     assert "earlier run" not in capsys.readouterr().err
 
 
-def test_a_prefix_that_another_training_writes_to_is_refused(tmp_path):
-    inner, outer, refused = solver_in(tmp_path, "max_iter: 1"), solver_in(tmp_path, "max_iter: 1"), []
-
-    def start_another():
-        with pytest.raises(SolverError, match=rf"another training \(process {os.getpid()}\) .* '{tmp_path}/x' at this"):
-            inner.solve()
-        refused.append(inner.iter)
-
-    outer.add_callback(start_another, lambda: None)
-    outer.solve()
-    assert refused == [0] and files(tmp_path) == pairs(1)
-
-
-def test_a_prefix_whose_training_was_killed_is_free(tmp_path):
-    (tmp_path / "x.lock").write_text("1")
-    solver_in(tmp_path, "max_iter: 1").solve()
-    assert files(tmp_path) == pairs(1)
-
-
 def cut(path, share):
     path.write_bytes(path.read_bytes()[: int(len(path.read_bytes()) * share)])
 

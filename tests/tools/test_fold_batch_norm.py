@@ -197,6 +197,8 @@ def test_a_full_disk_is_told_with_the_name_of_the_file(trained, suffix):
     "changed, said",
     [
         (["--weights", "gone.caffemodel"], "no such file: gone.caffemodel"),
+        (["--output", "prototxt"], "--output prototxt is a folder: name the file to write"),
+        (["--output", "new/"], "--output new/ is a folder: name the file to write"),
         (
             ["--output", "w.caffemodel/out.caffemodel"],
             "the folder of --output w.caffemodel/out.caffemodel cannot be made",
