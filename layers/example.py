@@ -5,6 +5,7 @@ step images are (H, W, C) uint8, BGR or grey, and labels (H, W) uint8.
 """
 
 import threading
+import warnings
 from collections import OrderedDict
 from typing import NamedTuple
 
@@ -12,6 +13,9 @@ import cv2
 import numpy as np
 
 from ..proto import caffe_pb2
+
+_DARK = 32  # of 255: an image without brighter pixels is looked at again
+_has_warned = False
 
 
 class Example(NamedTuple):
@@ -28,10 +32,26 @@ def read_image(path: str, color: bool = True, stored: bytes | None = None) -> np
     stored: the file's bytes, where they were read before. Raises FileNotFoundError; ValueError where the file is no image.
     """
     flags = (cv2.IMREAD_COLOR if color else cv2.IMREAD_GRAYSCALE) | cv2.IMREAD_IGNORE_ORIENTATION
-    image = decode_image(read_file(path) if stored is None else stored, flags)
+    stored = read_file(path) if stored is None else stored
+    image = decode_image(stored, flags)
     if image is None:
         raise ValueError(f"{path}: not an image that OpenCV can read")
+    if image.max(initial=0) < _DARK:
+        _warn_of_16_bits(path, stored)
     return image
+
+
+def _warn_of_16_bits(path: str, stored: bytes) -> None:
+    """Say once that sensors' values of some bits in 16 are read as nearly black."""
+    global _has_warned
+    deep = None if _has_warned else decode_image(stored, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION)
+    if deep is not None and deep.dtype == np.uint16 and deep.any():
+        _has_warned = True
+        warnings.warn(
+            f"{path}: has 16 bits a pixel and no value above {deep.max()}, of 65535, so that it is read as nearly black: spread its values, "
+            "or save it in 8 bits",
+            stacklevel=3,
+        )
 
 
 def decode_image(stored: bytes, flags: int) -> np.ndarray | None:
@@ -46,7 +66,7 @@ def decode_image(stored: bytes, flags: int) -> np.ndarray | None:
 # what else than indices of 8 bits an image may hold, by Pillow's names
 _OTHER_MODES = {
     "1": "has 1 bit a pixel",
-    "I;16": "has 16 bits a pixel",
+    "I;16": "has 16 bits a pixel, of which 8 are read: save it in 8",
     "I": "has 32 bits a pixel",
     "LA": "has transparency",
 }
@@ -68,11 +88,13 @@ def read_label(path: str) -> np.ndarray:
 
     try:
         with Image.open(path) as image:
-            mode, label = image.mode, np.array(image)
+            form, mode, label = image.format, image.mode, np.array(image)
     except FileNotFoundError:
         raise FileNotFoundError(f"no such file: {path}") from None
     except pillow_errors() as error:
         raise ValueError(f"{path}: not a label image that Pillow can read ({error})") from None
+    if form == "JPEG":
+        raise ValueError(f"{path}: a label image in a JPEG, which changes the numbers of classes: save it as a PNG")
     if mode not in ("P", "L"):
         held = _OTHER_MODES.get(mode, "holds colours")
         raise ValueError(

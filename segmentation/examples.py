@@ -19,6 +19,7 @@ from .voc import (
     read_image,
     read_label,
     require_one_size,
+    up_to_date,
     write_image,
     write_label,
 )
@@ -36,9 +37,9 @@ def write_stage1(
 
     A crop is the object's tight box, `context` times as large, of image and label: the centre object keeps its class,
     void stays void (255), everything else is background; outside the image lie black pixels with void labels. The
-    crops go to `root/crops`, in VOC layout; with `keep`, those that are there are not made again. With `balance`, rare
-    classes' lines are repeated (see balanced, also for `count`). So many `workers` threads read and write images.
-    Raises DataError, FileNotFoundError, OSError.
+    crops go to `root/crops`, in VOC layout; with `keep`, those that are there, and no older than image and labels, are not
+    made again. With `balance`, rare classes' lines are repeated (see balanced, also for `count`). So many `workers` threads read and
+    write images. Raises DataError, FileNotFoundError, OSError.
     """
     source, target = VocFolder(Path(root)), VocFolder(Path(root) / crops)
     target.image("").parent.mkdir(parents=True, exist_ok=True)
@@ -200,7 +201,9 @@ def _write_crops(source, target, image_id, context, keep):
         if not kind:
             continue
         kinds.append((name, kind))
-        if keep and target.image(name).exists() and target.classes(name).exists():
+        labels = source.classes(image_id), source.objects(image_id)
+        made = up_to_date(target.image(name), source.image(image_id)) and up_to_date(target.classes(name), *labels)
+        if keep and made:
             continue
         if image is None:
             image = read_image(source.image(image_id))

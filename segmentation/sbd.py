@@ -23,6 +23,7 @@ from .voc import (
     read_label,
     require_one_size,
     size_of_whole_image,
+    up_to_date,
     write_ids,
     write_label,
 )
@@ -138,7 +139,7 @@ def merge(voc, sbd, out, skip_damaged=False, workers=1, progress=iter):
     """Put the labelled images of VOC and SBD (a SbdFolder, or None) into the VocFolder `out`, and write its lists.
 
     Photographs are hard links where the file system has them, else symbolic links, else copies; labels are palette
-    PNGs. What is there already is not made again. A photograph is read to its end, and labels must be of its size and
+    PNGs. What is there already, and no older than what it is made from, is not made again. A photograph is read to its end, and labels must be of its size and
     hold VOC's classes; where that fails the merge stops, or, with `skip_damaged`, leaves the image out of the lists.
     Returns {image id: what is wrong with it}.
     Raises DataError, FileNotFoundError, OSError.
@@ -169,30 +170,30 @@ def merge(voc, sbd, out, skip_damaged=False, workers=1, progress=iter):
 
 def _place(image_id, voc, sbd, out):
     """Put one image into the VocFolder `out`, with VOC's labels, or SBD's where an SbdFolder is given."""
-    if all(path.exists() for path in (out.image(image_id), out.classes(image_id), out.objects(image_id))):
-        return
     labelled, read = (voc, (read_label, read_label)) if sbd is None else (sbd, (read_classes, read_objects))
     photograph = voc.image(image_id)
     if sbd is not None and not photograph.is_file():
         photograph = sbd.image(image_id)
-    size = size_of_whole_image(photograph)
     paths = labelled.classes(image_id), labelled.objects(image_id)
+    places = out.classes(image_id), out.objects(image_id)
+    if up_to_date(out.image(image_id), photograph) and all(map(up_to_date, places, paths)):
+        return
+    size = size_of_whole_image(photograph)
     labels = [read_one(path) for read_one, path in zip(read, paths, strict=True)]
     for path, label in zip(paths, labels, strict=True):
         require_one_size(path, label.shape, photograph, size)
     require_classes(paths[0], labels[0])
-    for path, label in zip((out.classes(image_id), out.objects(image_id)), labels, strict=True):
-        if not path.exists():
+    for path, source, label in zip(places, paths, labels, strict=True):
+        if not up_to_date(path, source):
             write_label(path, label)
     _link(photograph, out.image(image_id))
 
 
 def _link(source, target):
     """Make `target` the file `source`: a hard link, else a symbolic one, else a copy."""
-    if target.exists():
+    if up_to_date(target, source):
         return
-    if target.is_symlink():  # to a file that has gone
-        target.unlink()
+    target.unlink(missing_ok=True)  # an earlier photograph, or a link to a file that has gone
     source = source.resolve()
     for link in (os.link, os.symlink):
         try:

@@ -76,6 +76,14 @@ def write_ids(path, ids):
         file.writelines(f"{image_id}\n".encode() for image_id in ids)
 
 
+def up_to_date(made, *sources):
+    """Whether a file is there and no older than those of the files that it was made from that are there. Paths are Path objects."""
+    if not made.exists():
+        return False
+    then = made.stat().st_mtime_ns
+    return all(source.stat().st_mtime_ns <= then for source in sources if source.exists())
+
+
 def read_image(path):
     """An image file as (H, W, 3) uint8, BGR: grey is repeated, 16 bits become 8, transparency is dropped.
 

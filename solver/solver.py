@@ -169,6 +169,8 @@ class Solver:
         if resume_file is not None:
             logger.info("Restoring previous solver status from %s", os.fspath(resume_file))
             self.restore(resume_file)
+        if self.iter >= param.max_iter:
+            logger.info("Nothing is left to do: iteration %d is reached, max_iter is %d", self.iter, param.max_iter)
         with Progress(param.max_iter, self.iter, self._examples()) as self._progress:
             try:
                 self.step(param.max_iter - self.iter)

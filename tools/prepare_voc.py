@@ -1,6 +1,6 @@
 """Turn PASCAL VOC 2012, with SBD or without, into the folder and lists that the paper's two-stage training reads.
 
-What is there already is not made again: a call that was stopped goes on. docs/data.md says what is written.
+What is there already, and no older than what it is made from, is not made again: a call that was stopped goes on. docs/data.md says what is written.
 """
 
 import argparse
@@ -9,14 +9,16 @@ from functools import partial
 from pathlib import Path
 
 import command_line
+import numpy as np
 from tqdm import tqdm
 
 from deconvnet.core.segmentation import examples, sbd
 from deconvnet.core.segmentation.proposals import Proposals, StoredBoxes
-from deconvnet.core.segmentation.voc import DataError, VocFolder, read_ids
+from deconvnet.core.segmentation.voc import DataError, VocFolder, read_ids, read_label
 from deconvnet.core.segmentation.whole_images import write_whole_images
 
 STEPS = ("labels", "stage1", "stage2")
+COUNTED = 500  # images at most whose labels' pixels are counted
 PAPERS_EXAMPLES = {"stage1": "0.2 M", "stage2": "2.7 M"}  # section 6.1
 
 
@@ -29,6 +31,8 @@ def main():
     folder = VocFolder(Path(arguments.out))
     damaged, count = merge(folder, arguments)
     for split, name in splits(folder, arguments.train):
+        if name == "train":
+            tell_classes(folder, split)
         write_whole_images(folder.root, split, folder.root / f"fcn_{name}.txt")
     until = STEPS.index(arguments.until)
     if until >= 1:
@@ -55,6 +59,19 @@ def merge(folder, arguments):
     for name in lists:
         print(f"{name:14}{len(read_ids(folder.split(name))):8}{sbd.IMAGES[name]:10}", flush=True)
     return damaged, max(map(len, lists.values()))
+
+
+def tell_classes(folder, split):
+    """Print how the labels' pixels are shared by classes: labels that mean something else show here first."""
+    ids = read_ids(folder.split(split))
+    if not ids:
+        return
+    ids = ids[:: -(-len(ids) // COUNTED)]
+    pixels = sum(np.bincount(read_label(folder.classes(image_id)).ravel(), minlength=256) for image_id in ids)
+    shares = [f"{number} {pixels[number] / pixels.sum():.1%}" for number in np.flatnonzero(pixels)]
+    print(f"classes of the pixels of {len(ids)} images of {split}: {', '.join(shares)}", flush=True)
+    if not pixels[0]:
+        print(f"{split}: no pixel is of class 0, the background: are the classes numbered from 1?", file=sys.stderr)
 
 
 def splits(folder, train):

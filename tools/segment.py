@@ -31,9 +31,12 @@ from deconvnet.core.segmentation.overlay import overlay
 from deconvnet.core.segmentation.proposals import Proposals, StoredBoxes
 from deconvnet.core.segmentation.segmenter import MAX_SIDE, Segmenter, grown_classes
 from deconvnet.core.segmentation.trace import trace
+from deconvnet.core.segmentation.windows import multi_scale_windows
 
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 MEAN = (104.00698793, 116.66876762, 122.67891434)  # BGR, of the authors' release
+MOST_PROPOSALS = 2000  # found for each image, of which --count are taken
+LITTLE = 0.5  # of an image's area, below which it is told how little the net sees
 
 
 def main():
@@ -47,23 +50,21 @@ def main():
     segmenter, net, classes = build(arguments)
     names = class_names(arguments.classes, classes)
     begin(out, settings, arguments)  # only here: a call with a wrong name leaves earlier results as they are
-    waiting = {image_id: path for image_id, path in images.items() if not is_done(out, image_id, arguments)}
+    waiting = {image_id: path for image_id, path in images.items() if not is_done(out, image_id, path, arguments)}
     if len(waiting) < len(images):
         print(f"{len(images) - len(waiting)} of {len(images)} images are done already", file=sys.stderr)
-    failed, unseen = 0, []
+    failed, seen = 0, {}
     bar = tqdm(waiting.items(), "segment", unit="image", disable=not sys.stderr.isatty())
     for image_id, path in bar:
         try:
             image = voc.read_image(path)
             if arguments.trace:
                 draw_trace(segmenter, net, image_id, image, names, arguments)
-            if not segment_image(segmenter, image_id, image, out, names, arguments.probabilities):
-                unseen.append(image_id)
+            seen[image_id] = segment_image(segmenter, image_id, image, out, names, arguments.probabilities)
         except (voc.DataError, FileNotFoundError) as error:
             failed += 1
             bar.write(f"{error}; left out", file=sys.stderr)
-    if unseen:
-        tell_unseen(unseen, arguments.min_side)
+    tell_unseen(seen, arguments.min_side)
     print(f"{len(waiting) - failed} images segmented into {out}" + (f", {failed} failed" * bool(failed)))
     if failed:
         sys.exit(1)
@@ -72,7 +73,7 @@ def main():
 def segment_image(segmenter, image_id, image, out, names, with_probabilities):
     """Segment one image and write what is asked for; the label comes last, as the mark that the image is done.
 
-    Returns whether its nets saw anything of it: False where our net takes part and no proposal is left.
+    Returns how much of it the nets saw, as a share of its area: where our net takes part, what its windows cover.
     """
     boxes = segmenter.boxes(image_id, image) if segmenter.score else None
     found = segmenter.probabilities(image_id, image, on_device=True, boxes=boxes)
@@ -83,14 +84,32 @@ def segment_image(segmenter, image_id, image, out, names, with_probabilities):
     with replacing(out / "overlays" / f"{image_id}.jpg") as file:
         Image.fromarray(overlay(image, label, names)).save(file, "JPEG", quality=92)
     voc.write_label(label_of(out, image_id), label)
-    return boxes is None or len(boxes) > 0
+    return 1.0 if boxes is None else covered(boxes, *found.shape[1:])
 
 
-def tell_unseen(ids, min_side):
-    """Say on stderr which images no proposal was left of."""
-    some = ", ".join(ids[:5]) + (" ..." if len(ids) > 5 else "")
-    said = f"{len(ids)} images have no proposal with a shorter side of --min-side {min_side} pixels"
-    print(f"{said}, so the net sees nothing but background in them: {some}", file=sys.stderr)
+def covered(boxes, height, width):
+    """The share of an image's area that lies in boxes (n, 4)."""
+    inside = np.zeros((height, width), bool)
+    for x1, y1, x2, y2 in np.maximum(boxes, 0):
+        inside[y1 : y2 + 1, x1 : x2 + 1] = True
+    return inside.mean()
+
+
+def tell_unseen(seen, min_side):
+    """Say on stderr of which images {id: share} the net saw nothing, or little."""
+    unseen = [image_id for image_id, share in seen.items() if not share]
+    little = [f"{image_id} {share:.0%}" for image_id, share in seen.items() if 0 < share < LITTLE]
+    if unseen:
+        said = f"{len(unseen)} images have no proposal with a shorter side of --min-side {min_side} pixels"
+        print(f"{said}, so the net sees nothing but background in them: {some(unseen)}", file=sys.stderr)
+    if little:
+        said = f"of {len(little)} images the windows cover less than {LITTLE:.0%}, and what lies outside is background"
+        print(f"{said}: {some(little)}; --grid SIDE covers all, --count takes more", file=sys.stderr)
+
+
+def some(names, most=5):
+    """The first of them, for a message."""
+    return ", ".join(names[:most]) + (" ..." if len(names) > most else "")
 
 
 def draw_trace(segmenter, net, image_id, image, names, arguments):
@@ -124,15 +143,27 @@ def build(arguments):
         command_line.optional(
             "pydensecrf.densecrf", "pip install 'deconvnet[crf]' (Python 3.12 at most), or go without --crf"
         )
-    if arguments.boxes:
-        propose = StoredBoxes(arguments.boxes)
-    else:
-        propose = Proposals(cache=arguments.cache, model=arguments.edge_model)
     segmenter = Segmenter(
-        score=score, propose=propose, count=arguments.count, min_side=arguments.min_side, context=arguments.context,
-        fcn=fcn, how=arguments.ensemble, crf=DenseCrf() if arguments.crf else None, max_side=arguments.max_side or None,
+        score=score, propose=propose(arguments), **chosen_windows(arguments), fcn=fcn, how=arguments.ensemble, crf=DenseCrf() if arguments.crf else None, max_side=arguments.max_side or None,
     )  # fmt: skip
     return segmenter, net, classes
+
+
+def propose(arguments):
+    """Where the windows come from: a grid, files, or edge boxes."""
+    if arguments.grid:
+        return lambda _, image: multi_scale_windows(*image.shape[:2], arguments.grid)
+    if arguments.boxes:
+        return StoredBoxes(arguments.boxes)
+    count = max(arguments.count, MOST_PROPOSALS)
+    return Proposals(count=count, cache=arguments.cache, model=arguments.edge_model)
+
+
+def chosen_windows(arguments):
+    """Which of them are taken, and how much larger they are made: of a grid all, as they are."""
+    if arguments.grid:
+        return {"count": sys.maxsize, "min_side": 1, "context": 1.0}
+    return {"count": arguments.count, "min_side": arguments.min_side, "context": arguments.context}
 
 
 def load(model, weights, output=None, trace=False, **options):
@@ -238,14 +269,14 @@ def begin(out, settings, arguments):
         file.write(json.dumps(settings, indent=1).encode())
 
 
-def is_done(out, image_id, arguments):
-    """Whether all that is asked for of an image is there: its label, and its probabilities and trace if they are."""
+def is_done(out, image_id, path, arguments):
+    """Whether all that is asked for of an image is there and no older than it: its label, and its probabilities and trace if they are."""
     files = [label_of(out, image_id)]
     if arguments.probabilities:
         files.append(out / "probabilities" / f"{image_id}.npz")
     if arguments.trace:
         files.append(Path(arguments.trace) / f"{image_id}_figure7.png")  # the last that trace draws
-    return all(file.exists() for file in files)
+    return all(voc.up_to_date(file, Path(path)) for file in files)
 
 
 def label_of(out, image_id):
@@ -281,6 +312,8 @@ def parse():
     told = "the shorter side that a proposal with its context must have (default: %(default)s pixels)"
     option("--min-side", type=at_least(1), default=112, metavar="N", help=told)
     option("--context", type=factor, default=1.2, metavar="F", help="enlarges a proposal (default: %(default)s)")
+    told = "windows of these sides at every half of a side, in pixels, in the place of proposals"
+    option("--grid", type=sides, metavar="SIDE[,SIDE...]", help=told)
     option("--boxes", metavar="DIR", help="boxes made elsewhere, a file an image (.npy, .mat, .txt)")
     option("--edge-model", metavar="FILE", help="OpenCV's structured forest for the edges, of your own")
     option("--cache", metavar="DIR", help="keeps proposals for the next call")
@@ -319,9 +352,16 @@ def parse():
         parser.error("--weights, --fcn-weights or both are needed")
     if len(arguments.mean) not in (1, 3):
         parser.error(f"--mean is one number, or three for blue, green and red, not {len(arguments.mean)}")
+    if arguments.grid and (arguments.boxes or arguments.edge_model or arguments.cache):
+        parser.error("--grid takes the place of proposals: go without --boxes, --edge-model and --cache")
     if arguments.trace and not arguments.weights:
         parser.error("--trace shows our net: give --weights")
     return arguments
+
+
+def sides(text):
+    """Whole numbers from 1 on with commas between them. Raises ValueError."""
+    return [command_line.at_least(1)(part) for part in text.split(",")]
 
 
 def factor(text):

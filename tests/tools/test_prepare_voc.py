@@ -1,6 +1,8 @@
 """tools/prepare_voc.py on a small VOC and SBD: from their files to lists that the data layers read."""
 
+import os
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -112,6 +114,41 @@ def test_a_second_call_makes_nothing_again_and_writes_the_same_lists(folder):
     first = state()
     assert call(TOOL, folder, *ALL).returncode == 0
     assert state() == first
+
+
+def test_what_is_newer_than_what_was_made_of_it_is_made_again(folder):
+    call(TOOL, folder, *ALL, "--until", "stage1")
+    source = voc.VocFolder(folder / "VOCdevkit/VOC2012")
+    corrected = voc.read_label(source.classes("2007_000032"))
+    corrected[corrected == PERSON] = DOG
+    photograph = np.full((*corrected.shape, 3), 200, np.uint8)
+    later = time.time() + 10
+    source.image("2007_000032").unlink()  # a file of another program takes its place
+    voc.write_label(source.classes("2007_000032"), corrected)
+    voc.write_image(source.image("2007_000032"), photograph)
+    for path in (source.classes("2007_000032"), source.image("2007_000032")):
+        os.utime(path, (later, later))
+    assert call(TOOL, folder, *ALL, "--until", "stage1").returncode == 0
+    made, crops = voc.VocFolder(folder / "data/voc"), voc.VocFolder(folder / "data/voc/stage1")
+    np.testing.assert_array_equal(voc.read_label(made.classes("2007_000032")), corrected)
+    assert (voc.read_image(made.image("2007_000032")) > 190).all()
+    assert DOG in voc.read_label(crops.classes("2007_000032_2"))
+    assert np.median(voc.read_image(crops.image("2007_000032_2"))) > 190
+
+
+def test_the_labels_pixels_are_counted_by_class(folder):
+    said = call(TOOL, folder, *SOURCES, "--until", "labels")
+    line = next(line for line in said.stdout.splitlines() if line.startswith("classes of the pixels of 4 images"))
+    assert [part.split()[0] for part in line.partition("trainaug: ")[2].split(", ")] == ["0", "1", "12", "15", "255"]
+    assert said.stderr == ""
+
+
+def test_labels_without_background_are_told(folder):
+    for image_id in voc_files.TRAIN + voc_files.VAL:
+        path = folder / f"VOCdevkit/VOC2012/SegmentationClass/{image_id}.png"
+        voc.write_label(path, np.minimum(voc.read_label(path), 19) + 1)
+    said = call(TOOL, folder, "--voc", "VOCdevkit", "--workers", 2, "--until", "labels")
+    assert "train: no pixel is of class 0, the background: are the classes numbered from 1?" in said.stderr
 
 
 def test_it_stops_after_the_step_that_is_asked_for(folder):

@@ -1,8 +1,11 @@
 """tools/segment.py with a net that tells a pixel's class from its colour: background, blue or red."""
 
+import importlib
 import json
 import os
 import sys
+import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -67,6 +70,38 @@ def test_labels_and_overlays_are_written_for_a_folder_of_images(place):
 def test_proposals_are_computed_where_none_are_given(place):
     assert segment(place).returncode == 0
     assert set(np.unique(read_label(place / "out/labels/first.png"))) <= {0, 1}
+
+
+def test_a_grid_of_windows_covers_an_image_and_takes_the_place_of_proposals(place):
+    assert segment(place, "--grid", "16,30").returncode == 0
+    label = read_label(place / "out/labels/first.png")
+    assert label[20, 25] == 1 and 0.8 * 600 < (label == 1).sum() < 1.2 * 600
+    refused = segment(place, "--grid", "16", "--boxes", "boxes", out="other")
+    assert refused.returncode == 2 and "--grid takes the place of proposals: go without --boxes" in refused.stderr
+    assert "argument --grid: 'x' is no whole number from 1 on" in segment(place, "--grid", "16,x").stderr
+
+
+def test_images_of_which_the_windows_cover_little_are_named(place):
+    np.save(place / "boxes/first.npy", np.array([[0, 0, 19, 19]]))
+    said = segment(place, "--boxes", "boxes", "--context", "1").stderr
+    assert "of 1 images the windows cover less than 50%, and what lies outside is background: first 20%; --grid" in said
+    assert "windows cover" not in segment(place, "--grid", "16", out="other").stderr
+
+
+@pytest.mark.parametrize("count, found", [(5, 2000), (3000, 3000)])
+def test_as_many_proposals_are_found_as_are_taken(count, found):
+    asked = SimpleNamespace(grid=None, boxes=None, cache=None, edge_model=None, count=count)
+    assert importlib.import_module("segment").propose(asked).count == found
+
+
+def test_an_image_that_has_changed_is_segmented_again(place):
+    one = {"images": ["images/first.png"]}
+    segment(place, "--boxes", "boxes", **one)
+    Image.new("RGB", (30, 20)).save(place / "images/first.png")
+    later = time.time() + 10
+    os.utime(place / "images/first.png", (later, later))
+    assert "1 images segmented" in segment(place, "--boxes", "boxes", **one).stdout
+    assert read_label(place / "out/labels/first.png").shape == (20, 30)
 
 
 def test_files_and_lists_can_be_given_too(place):
