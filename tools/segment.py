@@ -144,7 +144,8 @@ def build(arguments):
             "pydensecrf.densecrf", "pip install 'deconvnet[crf]' (Python 3.12 at most), or go without --crf"
         )
     segmenter = Segmenter(
-        score=score, propose=propose(arguments), **chosen_windows(arguments), fcn=fcn, how=arguments.ensemble, crf=DenseCrf() if arguments.crf else None, max_side=arguments.max_side or None,
+        score=score, propose=propose(arguments), **chosen_windows(arguments), fcn=fcn, how=arguments.ensemble,
+        crf=DenseCrf() if arguments.crf else None, max_side=arguments.max_side or None,
     )  # fmt: skip
     return segmenter, net, classes
 
