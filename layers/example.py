@@ -16,6 +16,7 @@ from ..proto import caffe_pb2
 
 _DARK = 32  # of 255: an image without brighter pixels is looked at again
 _has_warned = False
+_JPEG = b"\xff\xd8"  # what such a file begins with: it has 8 bits
 
 
 class Example(NamedTuple):
@@ -36,15 +37,15 @@ def read_image(path: str, color: bool = True, stored: bytes | None = None) -> np
     image = decode_image(stored, flags)
     if image is None:
         raise ValueError(f"{path}: not an image that OpenCV can read")
-    if image.max(initial=0) < _DARK:
-        _warn_of_16_bits(path, stored)
+    if not _has_warned and not stored.startswith(_JPEG) and image.max(initial=0) < _DARK:
+        _warn_of_16_bits(path, stored, flags)
     return image
 
 
-def _warn_of_16_bits(path: str, stored: bytes) -> None:
+def _warn_of_16_bits(path: str, stored: bytes, flags: int) -> None:
     """Say once that sensors' values of some bits in 16 are read as nearly black."""
     global _has_warned
-    deep = None if _has_warned else decode_image(stored, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION)
+    deep = decode_image(stored, flags | cv2.IMREAD_ANYDEPTH)
     if deep is not None and deep.dtype == np.uint16 and deep.any():
         _has_warned = True
         warnings.warn(
@@ -62,6 +63,8 @@ def decode_image(stored: bytes, flags: int) -> np.ndarray | None:
         image = None
     return None if image is None else image.reshape(*image.shape[:2], -1)  # OpenCV drops the axis of a single channel
 
+
+_LOSSY = ("JPEG", "MPO", "JPEG2000")  # Pillow's names of what may not give back the numbers that were put in
 
 # what else than indices of 8 bits an image may hold, by Pillow's names
 _OTHER_MODES = {
@@ -88,12 +91,13 @@ def read_label(path: str) -> np.ndarray:
 
     try:
         with Image.open(path) as image:
-            form, mode, label = image.format, image.mode, np.array(image)
+            mode, label = image.mode, np.array(image)
+            lossy = image.format in _LOSSY or image.info.get("compression") == "jpeg"
     except FileNotFoundError:
         raise FileNotFoundError(f"no such file: {path}") from None
     except pillow_errors() as error:
         raise ValueError(f"{path}: not a label image that Pillow can read ({error})") from None
-    if form == "JPEG":
+    if lossy:
         raise ValueError(f"{path}: a label image in a JPEG, which changes the numbers of classes: save it as a PNG")
     if mode not in ("P", "L"):
         held = _OTHER_MODES.get(mode, "holds colours")

@@ -183,9 +183,9 @@ def _place(image_id, voc, sbd, out):
     for path, label in zip(paths, labels, strict=True):
         require_one_size(path, label.shape, photograph, size)
     require_classes(paths[0], labels[0])
-    for path, source, label in zip(places, paths, labels, strict=True):
-        if not up_to_date(path, source):
-            write_label(path, label)
+    # both, and before the photograph, whose link has a date of its own: crops are older than they then, and made again
+    for path, label in zip(places, labels, strict=True):
+        write_label(path, label)
     _link(photograph, out.image(image_id))
 
 

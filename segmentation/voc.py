@@ -3,6 +3,7 @@
 A label image is a palette PNG: a pixel's palette index is its class (0 background, 255 void), its colour is for the eye only.
 """
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,11 +78,14 @@ def write_ids(path, ids):
 
 
 def up_to_date(made, *sources):
-    """Whether a file is there and no older than those of the files that it was made from that are there. Paths are Path objects."""
+    """Whether a file is there and no older than those of the files that it was made from that are there. Paths are Path objects.
+
+    A date in the future says nothing, or what is made of such a file would be made again for ever.
+    """
     if not made.exists():
         return False
-    then = made.stat().st_mtime_ns
-    return all(source.stat().st_mtime_ns <= then for source in sources if source.exists())
+    then, now = made.stat().st_mtime_ns, time.time_ns()
+    return not any(then < source.stat().st_mtime_ns <= now for source in sources if source.exists())
 
 
 def read_image(path):
@@ -122,7 +126,7 @@ def read_label(path):
 
 
 def write_label(path, label):
-    """Write (H, W) class indices from 0 to 255 as a PNG with VOC's palette.
+    """Write (H, W) class indices from 0 to 255 as a PNG with VOC's palette, with the folders it needs.
 
     Raises DataError for anything else, OSError where it cannot be written.
     """
@@ -131,6 +135,7 @@ def write_label(path, label):
         raise DataError(f"{path}: a label is (H, W) whole numbers from 0 to 255, not {label.dtype} {label.shape}")
     image = Image.fromarray(np.ascontiguousarray(label, np.uint8))
     image.putpalette(palette().tobytes())
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as file:
         image.save(file, format="PNG")
 

@@ -31,5 +31,5 @@ def _starts(length, side, stride):
     """Where windows of `side` begin along an axis of `length` pixels."""
     if side >= length:
         return [-((side - length) // 2)]
-    count = math.ceil((length - side) / (side * stride)) + 1
+    count = math.ceil((length - side) / max(side * stride, 1)) + 1
     return [round(k * (length - side) / (count - 1)) for k in range(count)]

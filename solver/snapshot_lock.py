@@ -14,7 +14,8 @@ except ImportError:  # on Windows: there nothing is locked
 
 @contextmanager
 def claimed(prefix: str) -> Iterator[None]:
-    """Keep other trainings from writing snapshots of that prefix meanwhile, by a lock that goes with the process, however it ends.
+    """Keep other trainings from writing snapshots of that prefix meanwhile, by a lock that goes with the process and those that it forks, however
+    they end.
 
     Raises SolverError where another one writes them already, or where the file of the lock cannot be opened.
     """
@@ -37,7 +38,8 @@ def claimed(prefix: str) -> Iterator[None]:
             yield
         finally:
             with suppress(OSError):
-                os.remove(path)
+                if _is_at(file, path):
+                    os.remove(path)
 
 
 def _locked(path: str):
@@ -56,6 +58,11 @@ def _locked(path: str):
             return file
         # whoever held it before may have removed the file since it was opened here
         with suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
+            if _is_at(file, path):
                 return file
         file.close()
+
+
+def _is_at(file, path: str) -> bool:
+    """Whether an open file is the one of that path. Raises FileNotFoundError."""
+    return os.path.samestat(os.fstat(file.fileno()), os.stat(path))

@@ -70,7 +70,7 @@ def tell_classes(folder, split):
     pixels = sum(np.bincount(read_label(folder.classes(image_id)).ravel(), minlength=256) for image_id in ids)
     shares = [f"{number} {pixels[number] / pixels.sum():.1%}" for number in np.flatnonzero(pixels)]
     print(f"classes of the pixels of {len(ids)} images of {split}: {', '.join(shares)}", flush=True)
-    if not pixels[0]:
+    if not pixels[0] and pixels[1:255].any():
         print(f"{split}: no pixel is of class 0, the background: are the classes numbered from 1?", file=sys.stderr)
 
 

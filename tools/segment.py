@@ -36,6 +36,7 @@ from deconvnet.core.segmentation.windows import multi_scale_windows
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 MEAN = (104.00698793, 116.66876762, 122.67891434)  # BGR, of the authors' release
 MOST_PROPOSALS = 2000  # found for each image, of which --count are taken
+LARGEST = 2**31 - 1  # number that OpenCV takes
 LITTLE = 0.5  # of an image's area, below which it is told how little the net sees
 
 
@@ -73,7 +74,7 @@ def main():
 def segment_image(segmenter, image_id, image, out, names, with_probabilities):
     """Segment one image and write what is asked for; the label comes last, as the mark that the image is done.
 
-    Returns how much of it the nets saw, as a share of its area: where our net takes part, what its windows cover.
+    Returns how much of it the nets saw, as a share of its area: where our net is alone, what its windows cover.
     """
     boxes = segmenter.boxes(image_id, image) if segmenter.score else None
     found = segmenter.probabilities(image_id, image, on_device=True, boxes=boxes)
@@ -84,14 +85,16 @@ def segment_image(segmenter, image_id, image, out, names, with_probabilities):
     with replacing(out / "overlays" / f"{image_id}.jpg") as file:
         Image.fromarray(overlay(image, label, names)).save(file, "JPEG", quality=92)
     voc.write_label(label_of(out, image_id), label)
-    return 1.0 if boxes is None else covered(boxes, *found.shape[1:])
+    if boxes is None or (len(boxes) and segmenter.fcn):
+        return 1.0
+    return covered(boxes, *found.shape[1:])
 
 
 def covered(boxes, height, width):
     """The share of an image's area that lies in boxes (n, 4)."""
     inside = np.zeros((height, width), bool)
-    for x1, y1, x2, y2 in np.maximum(boxes, 0):
-        inside[y1 : y2 + 1, x1 : x2 + 1] = True
+    for x1, y1, x2, y2 in np.maximum(np.add(boxes, [0, 0, 1, 1]), 0):
+        inside[y1:y2, x1:x2] = True
     return inside.mean()
 
 
@@ -156,7 +159,7 @@ def propose(arguments):
         return lambda _, image: multi_scale_windows(*image.shape[:2], arguments.grid)
     if arguments.boxes:
         return StoredBoxes(arguments.boxes)
-    count = max(arguments.count, MOST_PROPOSALS)
+    count = min(max(arguments.count, MOST_PROPOSALS), LARGEST)
     return Proposals(count=count, cache=arguments.cache, model=arguments.edge_model)
 
 
@@ -313,7 +316,7 @@ def parse():
     told = "the shorter side that a proposal with its context must have (default: %(default)s pixels)"
     option("--min-side", type=at_least(1), default=112, metavar="N", help=told)
     option("--context", type=factor, default=1.2, metavar="F", help="enlarges a proposal (default: %(default)s)")
-    told = "windows of these sides at every half of a side, in pixels, in the place of proposals"
+    told = "windows of these sides at every half of a side, in pixels, in the place of proposals, whatever --count, --min-side and --context"
     option("--grid", type=sides, metavar="SIDE[,SIDE...]", help=told)
     option("--boxes", metavar="DIR", help="boxes made elsewhere, a file an image (.npy, .mat, .txt)")
     option("--edge-model", metavar="FILE", help="OpenCV's structured forest for the edges, of your own")
@@ -355,6 +358,8 @@ def parse():
         parser.error(f"--mean is one number, or three for blue, green and red, not {len(arguments.mean)}")
     if arguments.grid and (arguments.boxes or arguments.edge_model or arguments.cache):
         parser.error("--grid takes the place of proposals: go without --boxes, --edge-model and --cache")
+    if arguments.grid and arguments.trace:
+        parser.error("--trace shows proposals: go without --grid")
     if arguments.trace and not arguments.weights:
         parser.error("--trace shows our net: give --weights")
     return arguments

@@ -29,7 +29,7 @@ def granted(root: str = "/") -> float:
             continue
         top = Path(root, "sys/fs/cgroup", "cpu" if controllers else "")
         # within a container its parents, and its own name, may not be seen: then it lies at the top
-        own = top if ".." in path else top / path.lstrip("/")
+        own = top if ".." in path.split("/") else top / path.lstrip("/")
         least = min(least, *(_limit(group) for group in (own, *own.parents) if group == top or top in group.parents))
     return least
 

@@ -272,16 +272,22 @@ def test_a_label_of_another_kind_is_refused(tmp_path, mode):
 
 
 def test_a_label_in_a_jpeg_is_refused(tmp_path):
-    Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "x.png", "JPEG")
-    with pytest.raises(ValueError, match=r"x\.png: a label image in a JPEG, which changes the numbers of classes"):
-        read_label(str(tmp_path / "x.png"))
+    label = Image.fromarray(np.zeros((8, 8), np.uint8))
+    for form, more in (
+        ("JPEG", {}),
+        ("MPO", {"append_images": [label], "save_all": True}),
+        ("TIFF", {"compression": "jpeg"}),
+    ):
+        label.save(tmp_path / "x.png", form, **more)
+        with pytest.raises(ValueError, match=r"x\.png: a label image in a JPEG, which changes the numbers of classes"):
+            read_label(str(tmp_path / "x.png"))
 
 
 @pytest.mark.parametrize("form", ["png", "tif"])
 def test_sensors_values_of_12_bits_in_16_are_warned_of_once(tmp_path, monkeypatch, form):
     monkeypatch.setattr("deconvnet.core.layers.example._has_warned", False)
     path = str(tmp_path / f"x.{form}")
-    cv2.imwrite(path, np.full((4, 4, 3), 4000, np.uint16))
+    cv2.imwrite(path, np.full((4, 4, 3), [4000, 0, 7], np.uint16))
     with pytest.warns(UserWarning, match=rf"x\.{form}: has 16 bits a pixel and no value above 4000, of 65535"):
         assert read_image(path).max() <= 16
     with warnings.catch_warnings():

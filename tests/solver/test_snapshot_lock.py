@@ -41,6 +41,17 @@ def test_a_prefix_is_free_behind_a_training_that_failed(tmp_path):
         assert (tmp_path / "x.lock").read_text() == str(os.getpid())
 
 
+def test_a_lock_that_was_removed_by_hand_is_not_taken_from_who_came_after(tmp_path):
+    first = claimed(str(tmp_path / "x"))
+    with first:
+        (tmp_path / "x.lock").unlink()
+        second = claimed(str(tmp_path / "x"))
+        second.__enter__()
+    assert (tmp_path / "x.lock").exists()
+    second.__exit__(None, None, None)
+    assert not (tmp_path / "x.lock").exists()
+
+
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"not a number"])
 def test_what_else_a_lock_holds_is_not_shown(tmp_path, content):
     with claimed(str(tmp_path / "x")):

@@ -2,7 +2,6 @@
 
 import os
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -116,23 +115,26 @@ def test_a_second_call_makes_nothing_again_and_writes_the_same_lists(folder):
     assert state() == first
 
 
-def test_what_is_newer_than_what_was_made_of_it_is_made_again(folder):
-    call(TOOL, folder, *ALL, "--until", "stage1")
+@pytest.mark.parametrize("corrects", [True, False])
+def test_what_is_newer_than_what_was_made_of_it_is_made_again(folder, corrects):
     source = voc.VocFolder(folder / "VOCdevkit/VOC2012")
+    os.utime(source.image("2007_000032"), (1.3e9, 1.3e9))
+    call(TOOL, folder, *ALL, "--until", "stage1")
     corrected = voc.read_label(source.classes("2007_000032"))
     corrected[corrected == PERSON] = DOG
     photograph = np.full((*corrected.shape, 3), 200, np.uint8)
-    later = time.time() + 10
-    source.image("2007_000032").unlink()  # a file of another program takes its place
-    voc.write_label(source.classes("2007_000032"), corrected)
+    for path in (*(folder / "data/voc").rglob("*.png"), *(folder / "data/voc/stage1").rglob("*.jpg")):
+        os.utime(path, (1.5e9, 1.5e9))
+    source.image("2007_000032").unlink()  # a file of another program takes its place, of a date between
+    if corrects:
+        voc.write_label(source.classes("2007_000032"), corrected)
     voc.write_image(source.image("2007_000032"), photograph)
-    for path in (source.classes("2007_000032"), source.image("2007_000032")):
-        os.utime(path, (later, later))
+    os.utime(source.image("2007_000032"), (1.4e9, 1.4e9))
     assert call(TOOL, folder, *ALL, "--until", "stage1").returncode == 0
     made, crops = voc.VocFolder(folder / "data/voc"), voc.VocFolder(folder / "data/voc/stage1")
-    np.testing.assert_array_equal(voc.read_label(made.classes("2007_000032")), corrected)
+    np.testing.assert_array_equal(voc.read_label(made.classes("2007_000032")) == DOG, (corrected == DOG) & corrects)
     assert (voc.read_image(made.image("2007_000032")) > 190).all()
-    assert DOG in voc.read_label(crops.classes("2007_000032_2"))
+    assert (DOG in voc.read_label(crops.classes("2007_000032_2"))) == corrects
     assert np.median(voc.read_image(crops.image("2007_000032_2"))) > 190
 
 

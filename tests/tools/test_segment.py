@@ -4,7 +4,6 @@ import importlib
 import json
 import os
 import sys
-import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -86,9 +85,13 @@ def test_images_of_which_the_windows_cover_little_are_named(place):
     said = segment(place, "--boxes", "boxes", "--context", "1").stderr
     assert "of 1 images the windows cover less than 50%, and what lies outside is background: first 20%; --grid" in said
     assert "windows cover" not in segment(place, "--grid", "16", out="other").stderr
+    np.save(place / "boxes/first.npy", np.array([[-50, 5, -5, 30]]))
+    assert "have no proposal" in segment(place, "--boxes", "boxes", "--context", "1", out="outside").stderr
+    fcn = ["--fcn-model", "fcn.prototxt", "--fcn-weights", "fcn.caffemodel"]
+    assert "windows cover" not in segment(place, "--boxes", "boxes", "--context", "1", *fcn, out="joined").stderr
 
 
-@pytest.mark.parametrize("count, found", [(5, 2000), (3000, 3000)])
+@pytest.mark.parametrize("count, found", [(5, 2000), (3000, 3000), (3 * 10**9, 2**31 - 1)])
 def test_as_many_proposals_are_found_as_are_taken(count, found):
     asked = SimpleNamespace(grid=None, boxes=None, cache=None, edge_model=None, count=count)
     assert importlib.import_module("segment").propose(asked).count == found
@@ -98,8 +101,7 @@ def test_an_image_that_has_changed_is_segmented_again(place):
     one = {"images": ["images/first.png"]}
     segment(place, "--boxes", "boxes", **one)
     Image.new("RGB", (30, 20)).save(place / "images/first.png")
-    later = time.time() + 10
-    os.utime(place / "images/first.png", (later, later))
+    os.utime(place / "out/labels/first.png", (1.5e9, 1.5e9))
     assert "1 images segmented" in segment(place, "--boxes", "boxes", **one).stdout
     assert read_label(place / "out/labels/first.png").shape == (20, 30)
 
