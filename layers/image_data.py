@@ -11,10 +11,14 @@ class ClassList(ExampleList):
 
     def _split(self, number, line, paths):
         image, *rest = paths.rsplit(None, 1)
+        if not rest:
+            raise self._wrong_form(number, line)
         try:
             return image, int(rest[0])
-        except (IndexError, ValueError):
-            raise self._wrong_form(number, line) from None
+        except ValueError:
+            raise ValueError(
+                f"{self.path}:{number}: the label must be a whole number, the image's class, not `{rest[0]}`"
+            ) from None
 
 
 class ClassExamples(Examples):

@@ -226,8 +226,9 @@ def _find(path, places, needed, source):
     root = next((root for root in roots if (root / needed[0]).exists()), roots[0])
     missing = [name for name in needed if not (root / name).exists()]
     if missing:
+        own = " (docs/data.md says how to make it for data of one's own)" if missing[0] == "SegmentationObject" else ""
         raise FileNotFoundError(
-            f"{root}: {missing[0]} is missing; unpack {source} so that {', '.join(map(str, roots[:-1]))} or {roots[-1]} "
+            f"{root}: {missing[0]} is missing{own}; unpack {source} so that {', '.join(map(str, roots[:-1]))} or {roots[-1]} "
             f"holds {', '.join(needed)}"
         )
     return root

@@ -158,8 +158,9 @@ def require_one_size(path, size, image_path, image_size):
     """Raise DataError, naming both files, where a label of (height, width) `size` is not as large as its image."""
     if size != image_size:
         (height, width), (image_height, image_width) = size, image_size
+        turned = "; EXIF rotation is not applied: save the image as it is shown" if image_size == size[::-1] else ""
         raise DataError(
-            f"{path}: the label is {height}x{width} (height x width), but {image_path} is {image_height}x{image_width}"
+            f"{path}: the label is {height}x{width} (height x width), but {image_path} is {image_height}x{image_width}{turned}"
         )
 
 

@@ -107,8 +107,8 @@ def test_images_of_several_sizes_make_no_batch(device, layer_of, folder):
     "lines, said",
     [
         ("a.png\n", r"list\.txt:1: `image label` is expected, not `a\.png`"),
-        ("a.png 1\nb.png x\n", r"list\.txt:2: `image label` is expected, not `b\.png x`"),
-        ("a.png 1.5\n", r"list\.txt:1: `image label` is expected"),
+        ("a.png 1\nb.png x\n", r"list\.txt:2: the label must be a whole number, the image's class, not `x`"),
+        ("a.png 1.5\n", r"list\.txt:1: the label must be a whole number, the image's class, not `1\.5`"),
         ("\n", "the list is empty"),
     ],
 )

@@ -254,5 +254,7 @@ def test_missing_data_is_named_with_its_page_and_its_place(tmp_path):
 
 def test_a_voc_without_its_labels_says_which_folder_is_missing(sources, tmp_path):
     (sources[0].root / "SegmentationObject").rename(tmp_path / "elsewhere")
-    with pytest.raises(FileNotFoundError, match=r"VOC2012: SegmentationObject is missing; unpack VOCtrainval"):
+    with pytest.raises(
+        FileNotFoundError, match=r"SegmentationObject is missing \(docs/data.md says .* own\); unpack VOCtrainval"
+    ):
         sbd.find_voc(tmp_path)

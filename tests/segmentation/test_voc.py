@@ -152,7 +152,11 @@ def test_labels_of_other_kinds_than_palette_and_grey_are_refused(tmp_path, mode)
 
 def test_a_label_of_another_size_is_an_error_that_names_both_files():
     voc.require_one_size("x.png", (2, 3), "x.jpg", (2, 3))
-    with pytest.raises(voc.DataError, match=r"^x\.png: the label is 3x2 \(height x width\), but x\.jpg is 2x3$"):
+    with pytest.raises(voc.DataError, match=r"^x\.png: the label is 3x3 \(height x width\), but x\.jpg is 2x3$"):
+        voc.require_one_size("x.png", (3, 3), "x.jpg", (2, 3))
+    with pytest.raises(
+        voc.DataError, match=r"x\.jpg is 2x3; EXIF rotation is not applied: save the image as it is shown$"
+    ):
         voc.require_one_size("x.png", (3, 2), "x.jpg", (2, 3))
 
 
