@@ -22,7 +22,8 @@ def insert_splits(net, left_out=()):
     """A NetParameter in which no blob has two readers: Split layers named as Caffe names them stand between.
 
     A top that is a loss and is read too counts as read twice. A loss layer without a top gets one, which is no output of the net.
-    left_out: the layers that take no part under the phase, level and stages at hand, for messages. Raises MisplacedLayer, and ValueError for an unknown type.
+    left_out: the layers that take no part under the phase, level and stages at hand, for messages. All types must be known. Raises
+    MisplacedLayer.
     """
     readers, made_by = _count_readers(net, left_out)
     split = caffe_pb2.NetParameter()

@@ -140,7 +140,8 @@ def merge(voc, sbd, out, skip_damaged=False, workers=1, progress=iter):
 
     Photographs are hard links where the file system has them, else symbolic links, else copies; labels are palette
     PNGs. What is there already, and no older than what it is made from, is not made again. A photograph is read to its
-    end, and labels must be of its size and hold VOC's classes; where that fails the merge stops, or, with `skip_damaged`, leaves the image out of the lists.
+    end, and labels must be of its size and hold VOC's classes; where that fails the merge stops, or, with `skip_damaged`,
+    leaves the image out of the lists.
     Returns {image id: what is wrong with it}.
     Raises DataError, FileNotFoundError, OSError.
     """

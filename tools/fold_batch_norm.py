@@ -18,13 +18,8 @@ from deconvnet.core.net.fold import average_statistics, fold_batch_norm, mean_ac
 from deconvnet.core.proto import caffe_pb2, find_file
 
 RULES = ("unbiased", "release")
-READERS = (
-    "Data",
-    "DenseImageData",
-    "ImageData",
-    "ImageSegData",
-    "WindowSegData",
-)  # the layers of images, with a transform_param
+# the layers of images, with a transform_param
+READERS = ("Data", "DenseImageData", "ImageData", "ImageSegData", "WindowSegData")
 
 
 def main():

@@ -1,6 +1,7 @@
 """Turn PASCAL VOC 2012, with SBD or without, into the folder and lists that the paper's two-stage training reads.
 
-What is there already, and no older than what it is made from, is not made again: a call that was stopped goes on. docs/data.md says what is written.
+What is there already, and no older than what it is made from, is not made again: a call that was stopped goes on.
+docs/data.md says what is written.
 """
 
 import argparse

@@ -1,7 +1,9 @@
 """Folding batch norm: the statistics, the folded net, and tools/fold_batch_norm.py as users call it."""
 
+import importlib
 import os
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -171,6 +173,13 @@ def test_the_tool_says_which_mean_and_scale_segmenting_needs(trained):
     three = "mean_value: 1 mean_value: 2.5 mean_value: 3"
     assert fold_with(trained, three) == f"{SEGMENT_OPTIONS}--mean 1 2.5 3"
     assert fold_with(trained, "") == f"{SEGMENT_OPTIONS}--mean 0"
+
+
+@pytest.mark.parametrize("kind", ["Data", "DenseImageData", "ImageData", "ImageSegData", "WindowSegData"])
+def test_it_knows_every_layer_that_reads_images(kind):
+    param = parse("transform_param { mean_value: 9 scale: 0.5 }", caffe_pb2.LayerParameter())
+    net = SimpleNamespace(layer_dict={"data": SimpleNamespace(type=kind, param=param)})
+    assert importlib.import_module(TOOL).options_for_segment(net) == "--mean 9 --scale 0.5"
 
 
 def test_the_tool_says_nothing_of_mean_and_scale_where_segmentings_defaults_are_right(trained):
