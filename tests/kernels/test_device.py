@@ -102,7 +102,5 @@ def test_every_kernel_gives_on_the_device_what_it_gives_on_the_host(device):
     kernels.set_mode("cpu")
     expected, _ = kernel_calls.run()
     for name, values in expected.items():
-        # a tensor core cuts the digits of its sums off, where the host rounds (Fasi et al. 2021)
-        single = 2e-5 if device == "gpu" and "tensor_product" in name else 2e-6
-        tolerance = (single if "float32" in name else 1e-13) * max(1, np.abs(values).max(initial=0))
+        tolerance = (2e-6 if "float32" in name else 1e-13) * max(1, np.abs(values).max(initial=0))
         np.testing.assert_allclose(found[name], values, rtol=0, atol=tolerance, err_msg=name)

@@ -182,8 +182,8 @@ def test_twenty_steps_of_the_release_are_followed_in_float64(device):
 
 
 def test_the_training_curve_of_the_release_is_followed(device):
-    """To the last digits at first. Later two roundings part where a switch or the sign of a ReLU is a near tie, in some orders of summing
-    between step 11 and step 20, and batch norm over four values makes that large: 1 % of a parameter. The same in float64 is held above.
+    """To the last digits at first. Later two roundings part where a switch or the sign of a ReLU is a near tie, on some processors within
+    twenty steps, and batch norm over four values makes that large.
     """
     with open_case("release", "noh_training_curve") as case:
         solver, theirs = solver_of(case), case["loss"][()]
@@ -191,7 +191,7 @@ def test_the_training_curve_of_the_release_is_followed(device):
         for step, loss in enumerate(curve(case, solver, len(theirs)), 1):
             losses.append(loss)
             if step == 20:
-                assert worst(solver, case["step_20"]) <= 2e-2
-        np.testing.assert_allclose(losses[:10], theirs[:10], rtol=1e-5)
+                assert worst(solver, case["step_20"]) <= 1e-2
+        np.testing.assert_allclose(losses[:15], theirs[:15], rtol=1e-5)
         np.testing.assert_allclose(losses[:20], theirs[:20], rtol=1e-3)
         assert np.mean(losses[-20:]) == pytest.approx(theirs[-20:].mean(), rel=0.1)
