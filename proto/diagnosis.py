@@ -26,6 +26,7 @@ MISSPELT = 0.85  # of two names: a letter or two; layer types of other Caffes sh
 OF_ANOTHER_CAFFE = "if it is of another Caffe, its layer has to be written anew (docs/write_a_layer.md)"
 _BOOLEANS = {"true", "false", "True", "False", "t", "f", "0", "1"}
 _LAYERS = ("LayerParameter", "V1LayerParameter")
+_V1_NAMES = {today: v1 for v1, today in V1_TYPES.items()}
 _CLOSED_BY = {"{": "}", "<": ">"}
 _RANGES = {
     F.CPPTYPE_INT32: ("a whole number", -(2**31), 2**31),
@@ -368,7 +369,7 @@ class _Walk:
         known = field.enum_type.values_by_name if field.enum_type and field.enum_type.name == "LayerType" else ()
         if not known or colon.text != ":" or token.kind != "name" or token.text in known:
             return None, False
-        old_name = next((v1 for v1, today in V1_TYPES.items() if today == token.text), None)
+        old_name = _V1_NAMES.get(token.text)
         hint = f"; did you mean '{old_name}'?" if old_name in known else did_you_mean(token.text, known, MISSPELT)
         layer = self.stack[-1].said.get("name")
         named = f" of layer '{printable(layer)}'" if layer else ""
@@ -429,7 +430,7 @@ def _wrong_enum(field, token):
     if token.kind in ("name", "number") and (token.text in known or _integer(token.text) in numbers):
         return None
     text = token.text.strip("\"'")
-    old_name = {today: v1 for v1, today in V1_TYPES.items()}.get(text, text)
+    old_name = _V1_NAMES.get(text, text)
     if token.kind == "string":
         if old_name in known:
             return f"{_shown(token)} where '{field.name}' needs a name without quotes: {old_name}"

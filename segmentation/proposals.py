@@ -38,10 +38,11 @@ SMALLEST_IMAGE = 8  # pixels; nothing is looked for where a side is shorter
 _MOST_ENLARGED = 4
 _SMALLEST_BOX = 64  # pixels at the working size; with smaller ones OpenCV divides by zero
 _OURS = ("long_side", "median", "sigma", "min_area")  # parameters that OpenCV's search does not know
+COUNT = 2000  # boxes found for an image where nothing else is asked for
 _METHOD = 1  # part of the cache's key: raise it when the same parameters come to give other boxes
 
 
-def edge_boxes(image, count=2000, *, model=None, **parameters):
+def edge_boxes(image, count=COUNT, *, model=None, **parameters):
     """The edge boxes of an image (H, W, 3) uint8, BGR: at most `count` boxes (n, 4) int32 and scores (n,) float32.
 
     Boxes lie inside the image, none twice, in descending order of score; an image with a side under SMALLEST_IMAGE has
@@ -108,7 +109,7 @@ class Proposals:
     processes may share a cache. Raises what edge_boxes raises, and OSError where the cache cannot be written.
     """
 
-    def __init__(self, count=2000, model=None, cache=None, **parameters):
+    def __init__(self, count=COUNT, model=None, cache=None, **parameters):
         self.count, self.parameters = count, parameters
         self.forest = None if model is None else load_forest(model)
         self.cache = None if cache is None else Path(cache)

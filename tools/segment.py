@@ -28,14 +28,13 @@ from deconvnet.core.segmentation.crf import DenseCrf
 from deconvnet.core.segmentation.fcn import fcn_scores
 from deconvnet.core.segmentation.figures import decoder_stages
 from deconvnet.core.segmentation.overlay import overlay
-from deconvnet.core.segmentation.proposals import Proposals, StoredBoxes
+from deconvnet.core.segmentation.proposals import COUNT, Proposals, StoredBoxes
 from deconvnet.core.segmentation.segmenter import MAX_SIDE, Segmenter, grown_classes
 from deconvnet.core.segmentation.trace import trace
 from deconvnet.core.segmentation.windows import multi_scale_windows
 
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 MEAN = (104.00698793, 116.66876762, 122.67891434)  # BGR, of the authors' release
-MOST_PROPOSALS = 2000  # found for each image, of which --count are taken
 LARGEST = 2**31 - 1  # number that OpenCV takes
 LITTLE = 0.5  # of an image's area, below which it is told how little the net sees
 
@@ -159,7 +158,7 @@ def propose(arguments):
         return lambda _, image: multi_scale_windows(*image.shape[:2], arguments.grid)
     if arguments.boxes:
         return StoredBoxes(arguments.boxes)
-    count = min(max(arguments.count, MOST_PROPOSALS), LARGEST)
+    count = min(max(arguments.count, COUNT), LARGEST)
     return Proposals(count=count, cache=arguments.cache, model=arguments.edge_model)
 
 
