@@ -216,11 +216,29 @@ KERNEL(average_pool_forward, const real* __restrict__ x, real* __restrict__ y, i
   }
 }
 
+// y = x divided by the size of its window; y may be x
+KERNEL(average_pool_shares, const real* x, real* y, int planes, int height, int width, int out_height, int out_width, int kernel_h, int kernel_w,
+       int stride_h, int stride_w, int pad_h, int pad_w) {
+  for_blocks(r, planes * out_height) {
+    const int from_h = r % out_height * stride_h - pad_h, rows = max(0, min(kernel_h, height + pad_h - from_h));
+    for_threads(ow, out_width) {
+      const int size = rows * max(0, min(kernel_w, width + pad_w - (ow * stride_w - pad_w)));
+      y[(index)r * out_width + ow] = size ? x[(index)r * out_width + ow] / size : 0;
+    }
+  }
+}
+
 KERNEL(average_pool_backward, const real* __restrict__ dy, real* __restrict__ dx, int planes, int height, int width, int out_height,
        int out_width, int kernel_h, int kernel_w, int stride_h, int stride_w, int pad_h, int pad_w) {
+  const bool global = out_height == 1 && out_width == 1 && kernel_h - pad_h >= height && kernel_w - pad_w >= width;
   for_blocks(r, planes * height) {
     const int h = r % height;
     const real* __restrict__ windows = dy + (index)(r / height) * out_height * out_width;
+    if (global) {
+      const real share = windows[0] / (min(kernel_h, height + 2 * pad_h) * min(kernel_w, width + 2 * pad_w));
+      for_threads(w, width) dx[(index)r * width + w] = share;
+      continue;
+    }
     const int first_h = max(0, (h + pad_h - kernel_h + stride_h) / stride_h), last_h = min(out_height - 1, (h + pad_h) / stride_h);
     for_threads(w, width) {
       const int first_w = max(0, (w + pad_w - kernel_w + stride_w) / stride_w), last_w = min(out_width - 1, (w + pad_w) / stride_w);

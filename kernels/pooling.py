@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import bands
+from . import bands, gather
+from .convolution import Geometry
 from .device import launch, on_gpu, workspace
 
 MOST_SWITCHES = 1 << 24  # the integers that float32 holds exactly
@@ -104,36 +105,56 @@ def max_pool_backward(dy, switches, window: Window, out, in_cells: bool | None =
         _unpool_cells(dy, switches, window, out, workspace(dy, _runs(dy), "outside", np.int32))
 
 
-def average_pool(x, window: Window, out) -> None:
-    """out (N, C, h, w) = the mean of each window of x (N, C, H, W), padding counted as zeros."""
-    sizes = (x.shape[0] * x.shape[1], *x.shape[2:], *out.shape[2:])
-    launch(
-        "average_pool_forward",
-        out.size // out.shape[3],
-        out.shape[3],
-        x,
-        out,
-        *sizes,
-        *window.kernel,
-        *window.stride,
-        *window.pad,
-    )
+def average_pool(x, window: Window, out, order: str | None = None) -> None:
+    """out (N, C, h, w) = the mean of each window of x (N, C, H, W), padding counted as zeros.
+
+    order: "bands" of windows (bands.h), which several of a plane take on a CPU, or "rows"; None for that; results are the same but for rounding.
+    """
+    band = bands.of_windows(out.shape[2:], window.kernel, window.stride, (1, 1), x.itemsize)
+    if not _in_bands(order, x, window, out, band):
+        _average_windows("average_pool_forward", x, out, window, x.shape, out.shape)
+        return
+    gather.correlate(_planes(x), _ones(x, window), Geometry(*window), _planes(out), order="bands")
+    _average_windows("average_pool_shares", out, out, window, x.shape, out.shape)
 
 
-def average_pool_backward(dy, window: Window, out) -> None:
+def average_pool_backward(dy, window: Window, out, order: str | None = None) -> None:
     """out (N, C, H, W) = the gradient of `average_pool` from dy (N, C, h, w)."""
-    sizes = (out.shape[0] * out.shape[1], *out.shape[2:], *dy.shape[2:])
-    launch(
-        "average_pool_backward",
-        out.size // out.shape[3],
-        out.shape[3],
-        dy,
-        out,
-        *sizes,
-        *window.kernel,
-        *window.stride,
-        *window.pad,
-    )
+    band = bands.of_places(out.shape[2:], window.kernel, window.stride, window.pad, (1, 1), dy.itemsize)
+    if not _in_bands(order, dy, window, dy, band):
+        _average_windows("average_pool_backward", dy, out, window, out.shape, dy.shape)
+        return
+    shares = workspace(dy, dy.size, "shares").reshape(dy.shape)
+    _average_windows("average_pool_shares", dy, shares, window, out.shape, dy.shape)
+    gather.correlate_backward_data(_planes(shares), _ones(dy, window), Geometry(*window), _planes(out), order="bands")
+
+
+def _in_bands(order: str | None, like, window: Window, windows, band) -> bool:
+    """Whether averages of so many `windows` (N, C, h, w) go by bands; `band` is None where there are none."""
+    if order is None:
+        return not on_gpu(like) and band is not None and windows.shape[2:] != (1, 1)
+    return order == "bands"
+
+
+def _average_windows(
+    name: str, source, result, window: Window, whole: tuple[int, ...], windows: tuple[int, ...]
+) -> None:
+    """Launch a kernel of average pooling of maps `whole` (N, C, H, W) over `windows` (N, C, h, w)."""
+    sizes = (whole[0] * whole[1], *whole[2:], *windows[2:])
+    rows, width = result.size // result.shape[3], result.shape[3]
+    launch(name, rows, width, source, result, *sizes, *window.kernel, *window.stride, *window.pad)
+
+
+def _planes(maps):
+    """Maps (N, C, H, W) as (N * C, 1, H, W)."""
+    return maps.reshape(maps.shape[0] * maps.shape[1], 1, *maps.shape[2:])
+
+
+def _ones(like, window: Window):
+    """Weights (1, 1, kh, kw) by which a convolution sums its windows."""
+    ones = workspace(like, window.kernel[0] * window.kernel[1], "ones").reshape(1, 1, *window.kernel)
+    ones[...] = 1
+    return ones
 
 
 def unpool(

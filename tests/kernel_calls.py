@@ -169,13 +169,15 @@ def _average_pools(dtype):
         ((3, 3), (2, 2), (1, 1), (5, WIDE)),
         ((2, 2), (3, 3), (1, 1), (4, 5)),
         ((1, 1), (1, 3), (0, 0), (2, 5)),
+        ((4, 5), (1, 1), (0, 0), (4, 5)),
     ]:
         window = _window(kernel, stride, pad)
         out = (1, 2, *window.output_size(*size))
-        y, dx = empty(*out, dtype=dtype), empty(1, 2, *size, dtype=dtype)
-        kernels.average_pool(_numbers(dtype, 1, 2, *size), window, y)
-        kernels.average_pool_backward(_numbers(dtype, *out), window, dx)
-        results += [y, dx]
+        for order in ("rows", "bands"):
+            y, dx = empty(*out, dtype=dtype), empty(1, 2, *size, dtype=dtype)
+            kernels.average_pool(_numbers(dtype, 1, 2, *size), window, y, order=order)
+            kernels.average_pool_backward(_numbers(dtype, *out), window, dx, order=order)
+            results += [y, dx]
     return results
 
 
@@ -291,6 +293,7 @@ CALLS = {
     "max_pool_backward_overlapping": _max_pools,
     "average_pool_forward": _average_pools,
     "average_pool_backward": _average_pools,
+    "average_pool_shares": _average_pools,
     "unpool_forward": _unpool,
     "unpool_forward_last_wins": _unpool_last_wins,
     "unpool_backward": _unpool,

@@ -168,6 +168,33 @@ def test_any_window_forward_and_backward(device, chosen, ties):
     )
 
 
+@pytest.mark.parametrize("order", ["rows", "bands"])
+@given(chosen=any_windows(), larger=st.sampled_from([(0, 0), (30, 60)]))
+def test_the_average_in_either_order_of_work(device, order, chosen, larger):
+    """Maps of some bands, too; a NaN stays in its own plane's windows."""
+    shape, window = chosen
+    shape = (*shape[:2], *map(sum, zip(shape[2:], larger, strict=True)))
+    at = kernels.Window(**window)
+    size = at.output_size(*shape[2:])
+    if min(size) < 1:
+        return
+    x, dy = numbers(*shape), numbers(*shape[:2], *size, seed=1)
+    x[0, 0, -1, -1] = np.nan
+    y, dx = empty(*dy.shape), empty(*shape)
+    kernels.average_pool(put(x), at, y, order=order)
+    kernels.average_pool_backward(put(dy), at, dx, order=order)
+    np.testing.assert_allclose(host(y), reference.average_pool(x, **window), rtol=0, atol=1e-14)
+    np.testing.assert_allclose(host(dx), reference.average_pool_backward(dy, shape, **window), rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("order", ["rows", "bands"])
+def test_the_only_average_gives_nothing_to_what_it_does_not_hold(device, order):
+    """A window of two over a map of three, its number rounded down."""
+    dx = empty(1, 1, 2, 3)
+    kernels.average_pool_backward(put(np.ones((1, 1, 1, 1))), kernels.Window((2, 2), (2, 2)), dx, order=order)
+    np.testing.assert_array_equal(host(dx)[0, 0], [[0.25, 0.25, 0], [0.25, 0.25, 0]])
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_of_equal_values_the_first_in_scan_order_wins(device, dtype):
     layer = layer_of("MAX", np.zeros((1, 1, 4, 5)), kernel=(2, 2), stride=(2, 2), tops=2, dtype=dtype)
