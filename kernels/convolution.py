@@ -270,10 +270,14 @@ def algorithm(
         return "gather"
     if asked == "product" or geometry.dilation != (1, 1):
         return "product"
-    otherwise = "product" if gpu or of_weights or not direct.pays(geometry, top, transposed) else "direct"
+    whole, single = (top, bottom) if transposed else (bottom, top)
+    if of_weights:
+        serves = direct.pays_for_weights(geometry, whole[1] // geometry.group, single)
+    else:
+        serves = direct.pays(geometry, bottom[1], top, transposed)
+    otherwise = "direct" if serves and not gpu else "product"
     if geometry.group != 1:
         return otherwise
-    whole, single = (top, bottom) if transposed else (bottom, top)
     if single[2:] == (1, 1) and geometry.kernel == whole[2:] and geometry.pad == (0, 0) and top[0] <= _DENSE_IMAGES:
         large = whole[1] * whole[2] * whole[3] * single[1] >= _DENSE_WEIGHTS
         return "dense" if large and not gpu else "product"
@@ -330,7 +334,7 @@ def _adjoint(chosen: str, dy, weights, bias, geometry: Geometry, dx, after: Afte
     if chosen == "winograd":
         _tiles(dy).correlate(dy, weights, geometry.pad, dx, bias, transposed=True, after=after)
         return
-    if chosen == "direct" and direct.pays(geometry, dx.shape, transposed=True):
+    if chosen == "direct" and direct.pays(geometry, dy.shape[1], dx.shape, transposed=True):
         direct.correlate_backward_data(dy, weights, geometry, dx, bias, after)
         return
     if chosen == "tensor":
@@ -357,6 +361,8 @@ def _weights_gradient(chosen: str, x, dy, geometry: Geometry, dweights) -> None:
         gather.correlate_backward_weights(x, dy, geometry, dweights)
     elif chosen == "dense":
         dense.correlate_backward_weights(x, dy, dweights)
+    elif chosen == "direct":
+        direct.correlate_backward_weights(x, dy, geometry, dweights)
     elif chosen == "slices":
         slices.correlate_backward_weights(conv_backward, x, dy, geometry, dweights)
     else:

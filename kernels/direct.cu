@@ -144,3 +144,92 @@ KERNEL(direct_correlate, const real* __restrict__ x, const real* __restrict__ pa
     }
   }
 }
+
+#define TAPS_TOGETHER 24  // taps of a group's channels, whose runs stay in the first cache while the gradients of all outputs go by
+
+// The places of a band, in several images at once: the sums over a vector's lanes are then made seldom. last: which lanes of the last vector exist.
+struct Places { int images, count; index seen_image, y_image, y_plane; const real* end; lanes last; };
+
+// dweights += the products of what W taps see with the gradients of the `existing` outputs from dy on; rows of dweights are `step` apart
+template <int W>
+DEVICE void direct_weights_product(const Places& places, const real* const* seen, const real* __restrict__ dy, int existing,
+                                   real* __restrict__ dweights, index step) {
+  lanes sums[TALL][W] = {};
+  for (int image = 0; image < places.images; ++image) {
+    const real *left[TALL], *right[W];
+    for (int o = 0; o < TALL; ++o) left[o] = dy + image * places.y_image + min(o, existing - 1) * places.y_plane;
+    for (int w = 0; w < W; ++w) right[w] = seen[w] + image * places.seen_image;
+    auto add = [&](int q, auto read) {
+      lanes factors[W];
+      for (int w = 0; w < W; ++w) factors[w] = in_register(at(right[w] + q));
+      for (int o = 0; o < TALL; ++o) {
+        const lanes gradient = read(left[o] + q);
+        for (int w = 0; w < W; ++w) sums[o][w] += gradient * factors[w];
+      }
+    };
+    int q = 0;
+    for (; q + LANES <= places.count; q += LANES) add(q, [](const real* p) { return in_register(at(p)); });
+    if (q < places.count)
+      add(q, [&](const real* p) {
+        lanes rest = {};
+        if (p + LANES <= places.end) return places.last > 0 ? at(p) : rest;
+        copy_few((real*)&rest, p, places.count - q);
+        return rest;
+      });
+  }
+  for (int o = 0; o < TALL; ++o) {
+    if (o >= existing) break;
+    for (int w = 0; w < W; ++w) dweights[o * step + w] += sum_of(sums[o][w]);
+  }
+}
+
+// dweights (groups * outputs, depth, kernel_h, kernel_w) += its gradient, `rows` rows of windows of `together` images at a time. The channels go
+// in c_parts, the outputs of each group in o_parts; seen: so many parts of each other's product.
+KERNEL(direct_weights, const real* __restrict__ x, const real* __restrict__ dy, real* __restrict__ dweights, real* __restrict__ seen, int c_parts,
+       int o_parts, int images, int together, int groups, int depth, int outputs, int height, int width, int out_height, int out_width,
+       int kernel_h, int kernel_w, int stride_h, int stride_w, int pad_h, int pad_w, int rows, index plane) {
+  const Slide down = {height, kernel_h, stride_h, pad_h, 1, 0, 0}, across = {width, kernel_w, stride_w, pad_w, 1, 0, 0};
+  const int apart = phases(down), channels = groups * depth, taps = kernel_h * kernel_w;
+  const index y_plane = (index)out_height * out_width, y_image = groups * outputs * y_plane, step = (index)depth * taps;
+  const index seen_image = (index)((channels + c_parts - 1) / c_parts) * apart * kernel_w * plane;
+  for_blocks(p, c_parts * o_parts) {
+    real* own = seen + p * together * seen_image;
+    const int c = channels * (p / o_parts) / c_parts, c_end = channels * (p / o_parts + 1) / c_parts;
+    const int o = outputs * (p % o_parts) / o_parts, existing = outputs * (p % o_parts + 1) / o_parts - o, steps = (existing + TALL - 1) / TALL;
+    for (int image = 0; image < images; image += together)
+      for (int first = 0; first < out_height; first += rows) {
+        const int count = min(rows, out_height - first), seen_rows = count + reach(down);
+        Places places = {min(together, images - image), count * out_width, seen_image, y_image, y_plane, dy + images * y_image, {}};
+        for (int l = 0; l < LANES; ++l) lane(places.last, l) = l < places.count % LANES;
+        sync_block();
+        for (int m = 0; m < places.images; ++m) {
+          real* to = own + m * seen_image;
+          see(x + ((index)(image + m) * channels + c) * height * width, to, c_end - c, down, across, first, seen_rows, out_width, plane);
+          for (int r = 0; r < (c_end - c) * apart * kernel_w; ++r) put(to + r * plane + (index)seen_rows * out_width, LANES, 0);
+        }
+        sync_block();
+        for (int group = c / depth; group * depth < c_end; ++group) {
+          const int begin = max(c - group * depth, 0) * taps, end = min(c_end - group * depth, depth) * taps;
+          for_threads(n, (end - begin + TAPS_TOGETHER - 1) / TAPS_TOGETHER * steps) {
+            const int start = begin + n / steps * TAPS_TOGETHER, tall = n % steps * TALL;
+            const index row = group * outputs + o + tall;
+            const real* from = dy + image * y_image + row * y_plane + (index)first * out_width;
+            for (int t = start; t < min(end, start + TAPS_TOGETHER); t += WIDE) {
+              const int wide = min(WIDE, end - t);
+              const real* found[WIDE];
+              for (int w = 0; w < wide; ++w) {
+                const int i = (t + w) % taps / kernel_w, j = (t + w) % kernel_w, channel = group * depth + (t + w) / taps - c;
+                const index at_plane = ((index)channel * apart + remainder_of(i, stride_h)) * kernel_w + j;
+                found[w] = own + at_plane * plane + divided(i, stride_h) * out_width;
+              }
+              switch (wide) {
+                case 1: direct_weights_product<1>(places, found, from, min(TALL, existing - tall), dweights + row * step + t, step); break;
+                case 2: direct_weights_product<2>(places, found, from, min(TALL, existing - tall), dweights + row * step + t, step); break;
+                default: direct_weights_product<WIDE>(places, found, from, min(TALL, existing - tall), dweights + row * step + t, step);
+              }
+            }
+          }
+        }
+      }
+  }
+}

@@ -103,16 +103,16 @@ def _batched_tiles(dtype):
 
 def _direct_products(dtype):
     """Panels and vectors that are not full, and outputs that fill them, strides and groups; whole images together, and single rows."""
-    plain, results = (direct._PLACES, direct._SEEN_BYTES), []
+    plain, results = (direct._PLACES, direct._SEEN_BYTES, direct._WEIGHTS_SEEN_BYTES), []
     direct._PLACES = 0
     try:
-        for direct._SEEN_BYTES in (plain[1], 0):
+        for direct._SEEN_BYTES, direct._WEIGHTS_SEEN_BYTES in (plain[1:], (0, 0)):
             results += _convolutions(dtype, (2, 3, 6, 9), 19, kernels.Geometry((3, 4), (2, 1), (1, 2)))
             results += _convolutions(dtype, (1, 10, 3, WIDE // 2), 10, kernels.Geometry((2, 3), pad=(1, 0), group=2))
             results += _convolutions(dtype, (1, 2, 4, 6), 16, kernels.Geometry((2, 3), pad=(1, 0)))
         return results
     finally:
-        direct._PLACES, direct._SEEN_BYTES = plain
+        direct._PLACES, direct._SEEN_BYTES, direct._WEIGHTS_SEEN_BYTES = plain
 
 
 def _whole_maps(dtype):
@@ -182,6 +182,7 @@ CALLS = {
     "winograd_batched_weights": _batched_tiles,
     "direct_panels": _direct_products,
     "direct_correlate": _direct_products,
+    "direct_weights": _direct_products,
     "dense_rows": _whole_maps,
     "dense_columns": _whole_maps,
     "dense_outer": _whole_maps,

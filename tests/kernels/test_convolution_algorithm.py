@@ -32,6 +32,7 @@ def test_the_papers_layers_take_winograd(channels, outputs, size):
         (Geometry((3, 3), pad=(3, 1)), (1, 64, 56, 56), (1, 64, 60, 56)),
         (Geometry((7, 7), (2, 2), (3, 3)), (1, 3, 224, 224), (1, 64, 112, 112)),
         (Geometry((5, 5), pad=(2, 2)), (8, 32, 14, 14), (8, 96, 14, 14)),
+        (Geometry((5, 5), pad=(2, 2)), (8, 32, 4, 4), (8, 64, 4, 4)),  # small maps of several images
     ],
 )
 def test_what_winograd_does_not_fit_or_pay_takes_the_direct_product_on_a_cpu(geometry, bottom, top):
@@ -49,6 +50,7 @@ def test_what_winograd_does_not_fit_or_pay_takes_the_direct_product_on_a_cpu(geo
         (Geometry((1, 1)), (1, 64, 56, 56), (1, 64, 56, 56)),
         (Geometry((1, 1), (2, 2)), (1, 64, 56, 56), (1, 64, 28, 28)),  # every place is seen at most once
         (Geometry((16, 16), (16, 16)), (1, 3, 224, 224), (1, 768, 14, 14)),
+        (Geometry((5, 5), pad=(2, 2)), (8, 256, 14, 14), (8, 256, 14, 14)),  # so many terms that columns do not show
     ],
 )
 def test_what_neither_fits_takes_the_product(geometry, bottom, top):
@@ -75,6 +77,24 @@ def test_the_adjoint_is_computed_directly_at_stride_one_alone():
         kernels.algorithm(Geometry((4, 4), (2, 2), (1, 1)), (1, 32, 14, 14), (1, 16, 28, 28), transposed=True)
         == "product"
     )
+
+
+@pytest.mark.parametrize(
+    "kernel, channels, outputs, chosen",
+    [
+        (5, 32, 32, "direct"),
+        (5, 32, 64, "product"),  # so many outputs repay the columns,
+        (3, 3, 64, "direct"),  # unless there are few taps
+        (7, 3, 128, "direct"),
+        (11, 3, 96, "product"),
+    ],
+)
+def test_a_small_gradient_of_the_weights_needs_no_columns_on_a_cpu(kernel, channels, outputs, chosen):
+    geometry = Geometry((kernel, kernel), pad=(kernel // 2, kernel // 2))
+    shapes = (8, channels, 32, 32), (8, outputs, 32, 32)
+    assert kernels.algorithm(geometry, *shapes, of_weights=True) == chosen
+    assert kernels.algorithm(geometry, *shapes[::-1], transposed=True, of_weights=True) == chosen
+    assert kernels.algorithm(geometry, *shapes, gpu=True, of_weights=True) == "product"
 
 
 def test_a_window_over_the_whole_map_takes_one_pass_for_some_images():

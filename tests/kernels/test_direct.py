@@ -7,6 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from deconvnet.core.kernels import After, Geometry, convolution, direct
+from deconvnet.core.kernels.device import workspace
 
 SIDES = st.integers(1, 40)
 WINDOWS = st.tuples(st.integers(1, 6), st.integers(1, 6))
@@ -45,6 +46,39 @@ def test_it_is_the_product_of_columns(geometry, images, height, width, depth, ou
             direct.correlate_backward_data(found, weights, geometry, back)
             convolution.correlate_backward_data(found, weights, geometry, expected)
             np.testing.assert_allclose(back, expected, rtol=0, atol=1e-10)
+
+
+@given(geometries(), st.integers(1, 5), SIDES, SIDES, st.integers(1, 4), st.integers(1, 20), SEEN, st.integers(1, 3))
+@example(Geometry((3, 3), pad=(1, 1), group=2), 2, 13, 17, 2, 17, 1 << 20, 2)
+@example(Geometry((5, 5), pad=(2, 2)), 5, 7, 7, 16, 9, 20_000, 2)
+def test_the_gradient_of_the_weights_is_that_of_columns(
+    geometry, images, height, width, depth, outputs, seen_bytes, parts
+):
+    """Whatever is computed together and by however many threads; it is added to what was there."""
+    size = geometry.output_size(height, width)
+    if min(size) < 1:
+        return
+    x = numbers(images, geometry.group * depth, height, width)
+    dy = numbers(images, geometry.group * outputs, *size, seed=1)
+    found = numbers(geometry.group * outputs, depth, *geometry.kernel, seed=2)
+    expected = found.copy()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(direct, "_WEIGHTS_SEEN_BYTES", seen_bytes)
+        patch.setattr(direct.threads, "count", lambda: parts)
+        direct.correlate_backward_weights(x, dy, geometry, found)
+    convolution.correlate_backward_weights(x, dy, geometry, expected)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-10)
+
+
+def test_what_lies_behind_a_row_of_gradients_does_not_count():
+    """The last vector of places reaches into the next output's, of which the last has none behind it, and beyond what windows see."""
+    x, dy = numbers(1, 1, 1, 9), numbers(1, 4, 1, 9, seed=1)
+    dy[0, 1, 0, 0] = np.nan
+    workspace(x, 4096, "seen")[:] = np.nan  # as another layer may have left it
+    dweights = np.zeros((4, 1, 1, 7))
+    direct.correlate_backward_weights(x, dy, Geometry((1, 7), pad=(0, 3)), dweights)
+    assert np.isnan(dweights[1]).any()
+    assert np.isfinite(dweights[[0, 2, 3]]).all()
 
 
 @pytest.mark.parametrize("dtype, tolerance", [(np.float32, 1e-5), (np.float64, 1e-12)])
