@@ -4,7 +4,6 @@ from .activation import dropout, relu, relu_backward
 from .bias import add_bias, bias_backward
 from .columns import col2im, im2col
 from .convolution import (
-    Geometry,
     algorithm,
     conv_backward,
     conv_forward,
@@ -32,6 +31,7 @@ from .device import (
 )
 from .elementwise import divide_multiply, maximum, maximum_backward, multiply, scale_add, weighted_sum
 from .embed import embed, embed_backward
+from .geometry import Geometry
 from .graph import Graph
 from .host import aligned_zeros
 from .host_build import BuildError

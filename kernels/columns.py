@@ -1,6 +1,6 @@
 """The columns of a convolution as an array of their own."""
 
-from .convolution import Geometry
+from .geometry import Geometry
 from .taps import add_columns, to_columns
 
 

@@ -1,5 +1,5 @@
-"""Convolution and transposed convolution: Winograd's tiles, a product that needs no columns, im2col + GEMM, one pass over the weights, a
-gather, or tensor cores.
+"""Convolution and transposed convolution: Winograd's tiles, dilated by phases, a product that needs no columns, im2col + GEMM, one pass
+over the weights, a gather, or tensor cores.
 
 `algorithm` chooses. All of them are for two spatial axes: maps of fewer get axes of one place (`_planes`), those of more are taken apart
 (slices.py).
@@ -11,9 +11,10 @@ a deconvolution is the same map with forward and backward-data exchanged.
 import os
 from typing import NamedTuple
 
-from . import dense, direct, gather, slices, tensor_product, winograd, winograd_batched
+from . import dense, direct, gather, phases, slices, tensor_product, winograd, winograd_batched
 from .bias import add_bias, bias_backward
 from .device import launch, matrix_product, on_gpu, workspace
+from .geometry import Geometry
 from .normalization import channel_affine_forward, compose_affine
 from .taps import add_columns, to_columns
 from .winograd import After
@@ -29,51 +30,6 @@ _WINOGRAD_SUMS = 18  # and as transforming their gradient back
 _GPU_WINOGRAD_FILTERS = 16  # both, not measured yet
 _DENSE_IMAGES = 32  # beyond them a general product is as fast
 _DENSE_WEIGHTS = 1 << 20  # fewer stay in the cache, where a second pass over them costs nothing
-
-
-class Geometry(NamedTuple):
-    """How a window moves: a number for each spatial axis, mostly (vertical, horizontal), and the number of groups.
-
-    precision: what operands are rounded to where the group is 1, one of PRECISIONS
-    """
-
-    kernel: tuple[int, ...]
-    stride: tuple[int, ...] = (1, 1)
-    pad: tuple[int, ...] = (0, 0)
-    dilation: tuple[int, ...] = (1, 1)
-    group: int = 1
-    precision: str = "FLOAT32"
-
-    def output_size(self, *size: int) -> tuple[int, ...]:
-        """Of a convolution over a map of that size; not positive where the window does not fit."""
-        return tuple(
-            (n + 2 * p - d * (k - 1) - 1) // s + 1
-            for n, k, s, p, d in zip(size, self.kernel, self.stride, self.pad, self.dilation, strict=True)
-        )
-
-    def transposed_size(self, *size: int) -> tuple[int, ...]:
-        """Of a deconvolution over a map of that size."""
-        return tuple(
-            s * (n - 1) + d * (k - 1) + 1 - 2 * p
-            for n, k, s, p, d in zip(size, self.kernel, self.stride, self.pad, self.dilation, strict=True)
-        )
-
-    @property
-    def taps(self) -> tuple[int, ...]:
-        """The window as the kernels take it."""
-        return (*self.kernel, *self.stride, *self.pad, *self.dilation)
-
-    @property
-    def pointwise(self) -> bool:
-        """Whether the columns are the image itself."""
-        return self.kernel == (1, 1) and self.stride == (1, 1) and self.pad == (0, 0)
-
-    @property
-    def of_planes(self) -> "Geometry":
-        """The same with two axes at least: along those before its own there is one place."""
-        missing = 2 - len(self.kernel)
-        kernel, stride, dilation = ((1,) * missing + sizes for sizes in (self.kernel, self.stride, self.dilation))
-        return self._replace(kernel=kernel, stride=stride, pad=(0,) * missing + self.pad, dilation=dilation)
 
 
 class _Chunk(NamedTuple):
@@ -249,7 +205,8 @@ def algorithm(
 ) -> str:
     """How a convolution (a deconvolution if transposed) from `bottom` (N, C, H, W) to `top` (N, O, H', W') is computed.
 
-    of_weights: or its gradient with respect to the weights. "gather", "tensor", "dense", "winograd", "direct" or "product".
+    of_weights: or its gradient with respect to the weights. "gather", "tensor", "dense", "winograd", "direct", "product", or "phases" where
+    Winograd's tiles serve what a dilated one falls into.
     A precision other than FLOAT32 takes "tensor" (tensor_product.serves). Else the environment's
     DECONVNET_CONVOLUTION, product or winograd, overrules what was measured to be faster; what cannot be computed that way takes
     what it would take without. "slices" for more than two spatial axes: each of the convolutions that they are taken apart into
@@ -268,9 +225,13 @@ def algorithm(
         raise ValueError(f"DECONVNET_CONVOLUTION is {asked!r}: it must be product or winograd, or not be set")
     if asked != "product" and prefers_gather(geometry, bottom[1], top[1]):
         return "gather"
+    whole, single = (top, bottom) if transposed else (bottom, top)
+    if phases.pays(geometry, bottom, top, of_weights):
+        of_phases = (phases.shape(geometry, maps) for maps in (bottom, top))
+        near = algorithm(phases.near(geometry), *of_phases, transposed, gpu, of_weights)
+        return "phases" if near == "winograd" else "product"
     if asked == "product" or geometry.dilation != (1, 1):
         return "product"
-    whole, single = (top, bottom) if transposed else (bottom, top)
     if of_weights:
         serves = direct.pays_for_weights(geometry, whole[1] // geometry.group, single)
     else:
@@ -315,6 +276,9 @@ def _forward(chosen: str, x, weights, bias, geometry: Geometry, out, after: Afte
     if chosen == "direct":
         direct.correlate(x, weights, geometry, out, bias, after)
         return
+    if chosen == "phases":
+        phases.convolve(conv_forward, x, weights, bias, geometry, out, after)
+        return
     if chosen == "tensor":
         tensor_product.correlate(x, weights, geometry, out, bias, after)
         return
@@ -336,6 +300,9 @@ def _adjoint(chosen: str, dy, weights, bias, geometry: Geometry, dx, after: Afte
         return
     if chosen == "direct" and direct.pays(geometry, dy.shape[1], dx.shape, transposed=True):
         direct.correlate_backward_data(dy, weights, geometry, dx, bias, after)
+        return
+    if chosen == "phases":
+        phases.convolve(deconv_forward, dy, weights, bias, geometry, dx, after)
         return
     if chosen == "tensor":
         tensor_product.correlate_backward_data(dy, weights, geometry, dx, bias, after)
@@ -363,6 +330,8 @@ def _weights_gradient(chosen: str, x, dy, geometry: Geometry, dweights) -> None:
         dense.correlate_backward_weights(x, dy, dweights)
     elif chosen == "direct":
         direct.correlate_backward_weights(x, dy, geometry, dweights)
+    elif chosen == "phases":
+        phases.backward_weights(conv_backward, x, dy, geometry, dweights)
     elif chosen == "slices":
         slices.correlate_backward_weights(conv_backward, x, dy, geometry, dweights)
     else:

@@ -1,8 +1,9 @@
 """x W^T + b, the product of fully connected and recurrent layers: by the library, or on tensor cores where its operands are rounded."""
 
 from .bias import add_bias, bias_backward
-from .convolution import Geometry, conv_backward, conv_forward, deconv_backward, deconv_forward
+from .convolution import conv_backward, conv_forward, deconv_backward, deconv_forward
 from .device import matrix_product
+from .geometry import Geometry
 
 
 def _maps(array):

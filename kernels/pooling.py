@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from . import bands, gather
-from .convolution import Geometry
 from .device import launch, on_gpu, workspace
+from .geometry import Geometry
 
 MOST_SWITCHES = 1 << 24  # the integers that float32 holds exactly
 _STRAYS_KEPT = 32  # calls of unpool whose counts may wait

@@ -6,7 +6,7 @@ import numpy as np
 from arrays import empty, numbers, put
 
 from deconvnet.core import kernels
-from deconvnet.core.kernels import convolution, direct, gather, winograd, winograd_batched
+from deconvnet.core.kernels import convolution, direct, gather, phases, winograd, winograd_batched
 
 # more values a row than the largest block of the sanitizer builds has threads
 WIDE = 70
@@ -115,6 +115,19 @@ def _direct_products(dtype):
         direct._PLACES, direct._SEEN_BYTES, direct._WEIGHTS_SEEN_BYTES = plain
 
 
+def _phases(dtype):
+    """Maps that the dilation does not divide, both ways."""
+    geometry, results = kernels.Geometry((3, 2), pad=(2, 3), dilation=(2, 3)), []
+    weights = _numbers(dtype, 2, 3, 3, 2, seed=1)
+    for below, channels, outputs in ((kernels.conv_forward, 3, 2), (kernels.deconv_forward, 2, 3)):
+        forward = below is kernels.conv_forward
+        size = (geometry.output_size if forward else geometry.transposed_size)(5, 7)
+        y = empty(1, outputs, *size, dtype=dtype)
+        phases.convolve(below, _numbers(dtype, 1, channels, 5, 7), weights, None, geometry, y, None)
+        results.append(y)
+    return results
+
+
 def _whole_maps(dtype):
     """A window as large as the map, for one image and for four, two and one at once; as if the weights were too large for the cache."""
     plain, convolution._DENSE_WEIGHTS = convolution._DENSE_WEIGHTS, 0
@@ -183,6 +196,8 @@ CALLS = {
     "direct_panels": _direct_products,
     "direct_correlate": _direct_products,
     "direct_weights": _direct_products,
+    "split_phases": _phases,
+    "join_phases": _phases,
     "dense_rows": _whole_maps,
     "dense_columns": _whole_maps,
     "dense_outer": _whole_maps,

@@ -46,7 +46,7 @@ def test_what_winograd_does_not_fit_or_pay_takes_the_direct_product_on_a_cpu(geo
         (PAPER, (1, 512, 6, 6), (1, 512, 6, 6)),  # 36 places do not repay four tiles and the filters, nor the panels
         (PAPER, (32, 64, 1, 1), (32, 64, 1, 1)),  # one place in sixteen of a tile is wanted
         (PAPER, (1, 64, 224, 224), (1, 3, 224, 224)),  # a panel for three outputs
-        (Geometry((3, 3), pad=(2, 2), dilation=(2, 2)), (1, 64, 56, 56), (1, 64, 56, 56)),
+        (Geometry((5, 5), pad=(4, 4), dilation=(2, 2)), (1, 64, 56, 56), (1, 64, 56, 56)),
         (Geometry((1, 1)), (1, 64, 56, 56), (1, 64, 56, 56)),
         (Geometry((1, 1), (2, 2)), (1, 64, 56, 56), (1, 64, 28, 28)),  # every place is seen at most once
         (Geometry((16, 16), (16, 16)), (1, 3, 224, 224), (1, 768, 14, 14)),
