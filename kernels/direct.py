@@ -15,7 +15,8 @@ _OUTPUTS = 4  # of a group: fewer leave most of a panel empty
 _MOST_PLANES = 700  # that windows see: a product of so many terms repays its columns
 _WEIGHTS_OUTPUTS = 32  # of a group: more repay the columns for the weights' gradient, too,
 _WEIGHTS_TAPS = 200  # unless it has no more taps than that
-_WEIGHTS_SEEN_BYTES = 3 << 18  # what the windows of some images see there, for a thread
+_WEIGHTS_SEEN_BYTES = 3 << 18  # what the windows of some images see there, of a thread's channels
+_WEIGHTS_ROWS = 8  # of a band there, or more: sums over lanes are to be few
 
 
 def pays(geometry, channels: int, out, transposed: bool = False) -> bool:
@@ -62,17 +63,22 @@ def correlate_backward_weights(x, dy, geometry, dweights) -> None:
     (images, channels, *size), (_, outputs, height, width) = x.shape, dy.shape
     kernel_h, stride_h, group = geometry.kernel[0], geometry.stride[0], geometry.group
     parts = threads.count()
-    # all channels are seen once where they go in equal parts, and few are by all threads
-    c_parts = parts if channels % parts == 0 or channels >= 8 * parts else 1
-    planes, reach = -(-channels // c_parts) * _planes(geometry), (kernel_h - 1) // stride_h
+    reach = (kernel_h - 1) // stride_h
+    # each channel is seen once where all go in about equal parts, as many as leave a band some rows; few are seen by every thread
+    most = max(
+        1, _WEIGHTS_SEEN_BYTES // (x.itemsize * _planes(geometry) * _plane(min(height, _WEIGHTS_ROWS) + reach, width))
+    )
+    c_parts = parts * -(-channels // (parts * most)) if channels % parts == 0 or channels >= 4 * parts else 1
+    o_parts = 1 if c_parts > 1 else parts
+    planes = -(-channels // c_parts) * _planes(geometry)
     rows = _rows(_WEIGHTS_SEEN_BYTES // (x.itemsize * planes * width) - reach, 1, height, 1)
     plane = _plane(rows + reach, width)
     together = min(images, _WEIGHTS_SEEN_BYTES // (x.itemsize * planes * plane)) if rows == height else 1
     together = max(1, together)
-    seen = workspace(x, parts * together * planes * plane, "seen")
-    sizes = (c_parts, parts // c_parts, images, together, group, channels // group, outputs // group, *size)
+    seen = workspace(x, c_parts * o_parts * together * planes * plane, "seen")
+    sizes = (c_parts, o_parts, images, together, group, channels // group, outputs // group, *size)
     taps = (height, width, *geometry.taps[:6], rows, plane)
-    launch("direct_weights", parts, dy.size * dweights[0].size, x, dy, dweights, seen, *sizes, *taps)
+    launch("direct_weights", c_parts * o_parts, dy.size * dweights[0].size, x, dy, dweights, seen, *sizes, *taps)
 
 
 def _plane(rows: int, width: int) -> int:
