@@ -1,5 +1,7 @@
 """What the layers share whose images are named in a list file: the list, the examples made from it, and their settings."""
 
+import os
+import warnings
 from array import array
 
 import numpy as np
@@ -89,6 +91,31 @@ class ExampleList:
     def place(self, index: int) -> str:
         """`file:line` of an example, for messages."""
         return f"{self.path}:{self._numbers[index]}"
+
+    def warn_of_missing(self, root: str) -> None:
+        """Warn of files that are not there, the first with its line: a run of hours would end where one is drawn."""
+        folders: dict[str, set[str]] = {}
+        first_pairs: dict[str, int] = {}
+        for pair, paths in enumerate(self._pairs):
+            for path in paths:
+                if isinstance(path, str):
+                    first_pairs.setdefault(root + path, pair)
+        missing = [path for path in first_pairs if not _is_there(path, folders)]
+        if missing and len(missing) < len(first_pairs):  # of all of them the first that is drawn says more
+            place = self.place(self._pair_of_line.index(first_pairs[missing[0]]))
+            count = f"{len(missing)} of the {len(first_pairs)} files listed are not there"
+            warnings.warn(f"{place}: no such file: {missing[0]} ({count}); a run ends where one is drawn", stacklevel=3)
+
+
+def _is_there(path: str, folders: dict[str, set[str]]) -> bool:
+    """Whether a file is, by the names in its folder, which `folders` keeps; or by itself, where a file system takes other names for the same."""
+    folder, name = os.path.split(path)
+    if folder not in folders:
+        try:
+            folders[folder] = set(os.listdir(folder or "."))
+        except OSError:
+            folders[folder] = set()
+    return name in folders[folder] or os.path.exists(path)
 
 
 class Examples:
@@ -186,4 +213,5 @@ class ListedImages(TransformedImages):
             find_file(images.source, self.model_file, f"{self.type} reads its examples from this list")
         )
         root = images.root_folder and self.find(images.root_folder)
+        lines.warn_of_missing(root)
         self.examples = self.examples_type(lines, self.param, self._transform, root, self.seed)

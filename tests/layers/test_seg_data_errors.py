@@ -13,6 +13,7 @@ def data(tmp_path):
         layer.close()
 
 
+@pytest.mark.filterwarnings("ignore:.*files listed are not there")
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("lines, error, message", [
     (["/gone.png /label1.png"], FileNotFoundError, r"list\.txt:1: no such file: .*/gone\.png$"),
@@ -32,6 +33,25 @@ def test_a_file_that_does_not_do_is_named_with_its_line_each_time(data, workers,
         with pytest.raises(error, match=message):
             step(layer)
     assert layer.position == 0
+
+
+def test_files_that_are_not_there_are_counted_before_a_run_begins(data):
+    """Images and labels, each once, in folders that there may not be; the first is named with its first line."""
+    data.add(1)
+    data.write("/1.png /label1.png", "/1.png /gone.png", "/far/2.png /label1.png", "/far/2.png /gone.png")
+    with pytest.warns(UserWarning) as told:
+        data.layer(images="new_height: 2 new_width: 2")
+    assert str(told[0].message) == (
+        f"{data.root}/list.txt:2: no such file: {data.root}/gone.png (2 of the 4 files listed are not there); "
+        "a run ends where one is drawn"
+    )
+
+
+def test_a_list_whose_files_are_there_is_read_without_a_word(data, recwarn):
+    data.add(1)
+    data.write("/1.png /label1.png", f"/../{data.root.name}/1.png /label1.png")
+    data.layer(images="new_height: 2 new_width: 2")
+    assert not recwarn
 
 
 def test_a_root_folder_without_its_slash_is_pointed_out(data):

@@ -211,7 +211,7 @@ def test_a_line_of_another_form(run):
 
 
 def test_a_missing_list_folder_or_image(run):
-    (run / "list.txt").write_text("/gone.png /0_label.png\n")
+    (run / "list.txt").write_text("/gone.png /gone_label.png\n")
     assert f"list.txt:1: no such file: {run}/gone.png" in train(run)
     (run / "list.txt").unlink()
     assert only_line(call(TRAIN, run, "--solver", "solver/s.prototxt"), TRAIN).count(f"{run}/list.txt") == 1
