@@ -1,6 +1,7 @@
 """Convolution and Deconvolution (paper, section 3.2.2)."""
 
 import math
+import warnings
 
 from .. import kernels
 from ..kernels import Geometry
@@ -191,6 +192,17 @@ class Deconvolution(_Windowed):
 
     def filter_channels(self):
         return self.channels, self.outputs // self.geometry.group
+
+    def _fill_parameter(self, number):
+        filler, shape = self._fillers.get(number), self.blobs[number].shape
+        if filler is not None and filler.type == "bilinear" and len(shape) == 4 and shape[1] > 1:
+            each = f"group: {self.outputs}" if self.outputs == self.channels else "a group for each channel"
+            warnings.warn(
+                f"layer '{self.name}' (Deconvolution): its bilinear weights make {shape[1]} outputs the same sum of inputs; "
+                f"{each} upsamples every channel by itself",
+                stacklevel=2,
+            )
+        super()._fill_parameter(number)
 
     def output_size(self, *size):
         return self.geometry.transposed_size(*size)

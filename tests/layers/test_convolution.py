@@ -320,6 +320,18 @@ def test_bilinear_upsampling_keeps_a_constant_map_inside(device):
     np.testing.assert_allclose(y[:, :, 1:-1, 1:-1], 3.0, rtol=1e-15)
 
 
+def test_bilinear_upsampling_whose_group_was_forgotten_is_pointed_out():
+    """All classes would get the same map: an FCN whose upsampling does not learn would learn nothing."""
+    text = 'type: "Deconvolution" convolution_param {{ num_output: {} kernel_size: 4 weight_filler {{ type: "bilinear" }} }}'
+    with pytest.warns(
+        UserWarning, match="make 3 outputs the same sum of inputs; group: 3 upsamples every channel by itself"
+    ):
+        OneLayer(text.format(3), numbers(1, 3, 2, 2))
+    with pytest.warns(UserWarning, match="make 2 outputs the same sum of inputs; a group for each channel upsamples"):
+        OneLayer(text.format(2), numbers(1, 3, 2, 2))
+    OneLayer(text.format(1), numbers(1, 3, 2, 2))  # one sum of all: a warning is an error in tests
+
+
 @pytest.mark.parametrize("kind", REFERENCES)
 def test_several_bottoms_share_the_filters(device, kind):
     """Each bottom has its top; the parameters' gradients are summed over them."""

@@ -11,7 +11,9 @@ from tiny_training import write_seg_solver
 from deconvnet.core.net import NetError
 from deconvnet.core.solver import Action, SGDSolver
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*files listed are not there")  # said at the start: see test_seg_data_errors.py
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*files listed are not there"
+)  # said at the start: see test_seg_data_errors.py
 
 LISTS = ("list.txt", "test.txt")
 
