@@ -28,7 +28,7 @@ def net_of(text, training):
     draw = np.random.RandomState(1)
     net.blobs["data"].data[...] = draw.normal(0, 1, net.blobs["data"].data.shape)
     if "label" in net.blobs:
-        net.blobs["label"].data[...] = draw.randint(0, 1000, net.blobs["label"].data.shape)
+        net.blobs["label"].data[...] = draw.randint(0, net.blobs["score"].channels, net.blobs["label"].data.shape)
     for number, name in enumerate(net._layer_names):
         if net.layers[number].type == "BatchNorm":
             for blob, value in zip(net.params[name], (0, 1, 1)):  # noqa: B905  (this Python has no strict)

@@ -2,8 +2,9 @@
 
     python benchmarks/classic_nets.py NET forward|training [--batch N]     # prints the definition
 
-AlexNet (Krizhevsky 2012), VGG-16 (Simonyan 2014), GoogLeNet (Szegedy 2014, without the two classifiers beside it), ResNet-50 (He 2015) and
-MobileNet (Howard 2017): images of 224x224 (AlexNet: 227x227), 1000 classes.
+LeNet (as Caffe's MNIST example has it: 28x28 pixels) and the quick net of its CIFAR-10 example (32x32), 10 classes; AlexNet (Krizhevsky 2012),
+VGG-16 (Simonyan 2014), GoogLeNet (Szegedy 2014, without the two classifiers beside it), ResNet-50 (He 2015) and MobileNet (Howard 2017): images
+of 224x224 (AlexNet: 227x227), 1000 classes; DeepLab-LargeFOV (Chen 2015): images of 321x321, scores of 21 classes at 41x41 places.
 """
 
 import argparse
@@ -12,7 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from classic_shapes import CLASSES, INCEPTIONS, RESIDUAL, SEPARABLE, SIDES, VGG  # noqa: E402
+from classic_shapes import IMAGES, INCEPTIONS, RESIDUAL, SCORES, SEPARABLE, VGG  # noqa: E402
 
 from deconvnet import NetSpec  # noqa: E402
 from deconvnet import layers as L  # noqa: E402
@@ -40,8 +41,12 @@ def _pool(bottom, size: int, stride: int, pad: int = 0):
     return L.Pooling(bottom, pool=P.Pooling.MAX, kernel_size=size, stride=stride, pad=pad)
 
 
-def _classes(bottom):
-    return L.InnerProduct(bottom, num_output=CLASSES, weight_filler=FILLER)
+def _average(bottom, size: int, stride: int, pad: int = 0):
+    return L.Pooling(bottom, pool=P.Pooling.AVE, kernel_size=size, stride=stride, pad=pad)
+
+
+def _classes(bottom, outputs: int = 1000):
+    return L.InnerProduct(bottom, num_output=outputs, weight_filler=FILLER)
 
 
 def _two_full(bottom):
@@ -50,6 +55,19 @@ def _two_full(bottom):
         bottom = L.ReLU(L.InnerProduct(bottom, num_output=4096, weight_filler=FILLER), in_place=True)
         bottom = L.Dropout(bottom, in_place=True)
     return _classes(bottom)
+
+
+def lenet(data):
+    """Two 5x5 convolutions without padding."""
+    top = _pool(_conv(_pool(_conv(data, 5, 20, pad=0), 2, 2), 5, 50, pad=0), 2, 2)
+    return _classes(L.ReLU(_classes(top, 500), in_place=True), 10)
+
+
+def cifar10_quick(data):
+    """Three 5x5 convolutions, average pooling behind two of them."""
+    top = L.ReLU(_pool(_conv(data, 5, 32), 3, 2), in_place=True)
+    top = _average(_conv_relu(_average(_conv_relu(top, 5, 32), 3, 2), 5, 64), 3, 2)
+    return _classes(_classes(top, 64), 10)
 
 
 def alexnet(data):
@@ -85,8 +103,7 @@ def googlenet(data):
     top = _pool(L.LRN(_conv_relu(_conv_relu(top, 1, 64), 3, 192), **LOCAL), 3, 2)
     for outputs in INCEPTIONS:
         top = _inception(top, *outputs) if outputs else _pool(top, 3, 2)
-    top = L.Pooling(top, pool=P.Pooling.AVE, kernel_size=7, stride=1)
-    return _classes(L.Dropout(top, in_place=True))
+    return _classes(L.Dropout(_average(top, 7, 1), in_place=True))
 
 
 def resnet50(data):
@@ -110,16 +127,36 @@ def mobilenet(data):
     return _classes(L.Pooling(top, pool=P.Pooling.AVE, global_pooling=True))
 
 
-NETS = {"AlexNet": alexnet, "VGG-16": vgg16, "GoogLeNet": googlenet, "ResNet-50": resnet50, "MobileNet": mobilenet}
+def deeplab(data):
+    """VGG-16 at an eighth of the image's size, its last level and fc6 dilated."""
+    top = data
+    for level, (layers, outputs) in enumerate(VGG):
+        for _ in range(layers):
+            top = _conv_relu(top, 3, outputs, pad=2, dilation=2) if level == 4 else _conv_relu(top, 3, outputs)
+        top = _pool(top, 3, 2 if level < 3 else 1, 1)
+    top = L.Dropout(_conv_relu(_average(top, 3, 1, 1), 3, 1024, pad=12, dilation=12), in_place=True)
+    return _conv(L.Dropout(_conv_relu(top, 1, 1024), in_place=True), 1, 21)
+
+
+NETS = {
+    "LeNet": lenet,
+    "CIFAR-10-quick": cifar10_quick,
+    "AlexNet": alexnet,
+    "VGG-16": vgg16,
+    "GoogLeNet": googlenet,
+    "ResNet-50": resnet50,
+    "MobileNet": mobilenet,
+    "DeepLab-LargeFOV": deeplab,
+}
 
 
 def net_param(name: str, batch: int, training: bool):
     """The net's definition over an input `data`; in training over `label`, too, up to its loss."""
-    spec, size = NetSpec(), SIDES[name]
-    spec.data = L.Input(shape={"dim": [batch, 3, size, size]})
+    spec = NetSpec()
+    spec.data = L.Input(shape={"dim": [batch, *IMAGES[name]]})
     spec.score = NETS[name](spec.data)
     if training:
-        spec.label = L.Input(shape={"dim": [batch]})
+        spec.label = L.Input(shape={"dim": [batch, *SCORES[name][1:]]})
         spec.loss = L.SoftmaxWithLoss(spec.score, spec.label)
     return spec.to_proto()
 

@@ -10,8 +10,8 @@ import json
 import resource
 
 import classic_nets  # before NumPy, so that idle BLAS threads sleep (deconvnet/core/__init__.py)
-import classic_shapes
 import numpy as np
+from classic_shapes import SCORES
 from measured_deconvnet import iterate, timed
 
 import deconvnet
@@ -30,7 +30,7 @@ def main() -> None:
     net = deconvnet.Net(param, deconvnet.TRAIN if training else deconvnet.TEST, seed=1, share=True)
     net.blobs["data"].data[...] = draw.normal(0, 1, net.blobs["data"].shape)
     if training:
-        net.blobs["label"].data[...] = draw.integers(0, classic_shapes.CLASSES, chosen.batch)
+        net.blobs["label"].data[...] = draw.integers(0, SCORES[chosen.net][0], net.blobs["label"].shape)
     seconds = timed(lambda: iterate(net, training), chosen.iterations)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     print(json.dumps({"best_s": min(seconds), "all_s": seconds, "peak_gb": peak}))

@@ -9,15 +9,15 @@ import os
 import resource
 
 import torch
-from classic_shapes import CLASSES, INCEPTIONS, RESIDUAL, SEPARABLE, SIDES, VGG
+from classic_shapes import IMAGES, INCEPTIONS, RESIDUAL, SCORES, SEPARABLE, VGG
 from peer_pytorch import timed
 from torch import nn
 
 
-def conv_relu(inputs, size, outputs, stride=1, group=1, pad=None):
+def conv_relu(inputs, size, outputs, stride=1, group=1, pad=None, dilation=1):
     """A convolution and ReLU."""
     pad = size // 2 if pad is None else pad
-    return nn.Sequential(nn.Conv2d(inputs, outputs, size, stride, pad, groups=group), nn.ReLU(inplace=True))
+    return nn.Sequential(nn.Conv2d(inputs, outputs, size, stride, pad, dilation, group), nn.ReLU(inplace=True))
 
 
 def conv_norm(inputs, size, outputs, stride=1, group=1, relu=True):
@@ -31,17 +31,35 @@ def pool(size, stride, pad=0):
     return nn.MaxPool2d(size, stride, pad, ceil_mode=True)
 
 
+def average(size, stride, pad=0):
+    """Average pooling whose size is rounded up, as Caffe's."""
+    return nn.AvgPool2d(size, stride, pad, ceil_mode=True)
+
+
 def full(inputs):
     """fc6, fc7 and the scores of AlexNet and VGG."""
     layers = []
     for size in (inputs, 4096):
         layers += [nn.Linear(size, 4096), nn.ReLU(inplace=True), nn.Dropout()]
-    return [nn.Flatten(), *layers, nn.Linear(4096, CLASSES)]
+    return [nn.Flatten(), *layers, nn.Linear(4096, 1000)]
 
 
 def local():
     """AlexNet's local response normalisation."""
     return nn.LocalResponseNorm(5, 1e-4, 0.75)
+
+
+def lenet():
+    """classic_nets.lenet."""
+    maps = [nn.Conv2d(1, 20, 5), pool(2, 2), nn.Conv2d(20, 50, 5), pool(2, 2), nn.Flatten()]
+    return nn.Sequential(*maps, nn.Linear(50 * 4 * 4, 500), nn.ReLU(inplace=True), nn.Linear(500, 10))
+
+
+def cifar10_quick():
+    """classic_nets.cifar10_quick."""
+    maps = [nn.Conv2d(3, 32, 5, padding=2), pool(3, 2), nn.ReLU(inplace=True)]
+    maps += [conv_relu(32, 5, 32), average(3, 2), conv_relu(32, 5, 64), average(3, 2), nn.Flatten()]
+    return nn.Sequential(*maps, nn.Linear(64 * 4 * 4, 64), nn.Linear(64, 10))
 
 
 def alexnet():
@@ -88,7 +106,7 @@ def googlenet():
     for outputs in INCEPTIONS:
         layers.append(Inception(inputs, *outputs) if outputs else pool(3, 2))
         inputs = outputs[0] + outputs[2] + outputs[4] + outputs[5] if outputs else inputs
-    return nn.Sequential(*layers, nn.AvgPool2d(7, 1), nn.Dropout(), nn.Flatten(), nn.Linear(1024, CLASSES))
+    return nn.Sequential(*layers, nn.AvgPool2d(7, 1), nn.Dropout(), nn.Flatten(), nn.Linear(1024, 1000))
 
 
 class Residual(nn.Module):
@@ -113,7 +131,7 @@ def resnet50():
         for block in range(blocks):
             layers.append(Residual(inputs, inner, 2 if level and not block else 1))
             inputs = 4 * inner
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2048, CLASSES))
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2048, 1000))
 
 
 def mobilenet():
@@ -122,10 +140,32 @@ def mobilenet():
     for outputs, stride in SEPARABLE:
         layers += [conv_norm(inputs, 3, inputs, stride, group=inputs), conv_norm(inputs, 1, outputs)]
         inputs = outputs
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(1024, CLASSES))
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(1024, 1000))
 
 
-NETS = {"AlexNet": alexnet, "VGG-16": vgg16, "GoogLeNet": googlenet, "ResNet-50": resnet50, "MobileNet": mobilenet}
+def deeplab():
+    """classic_nets.deeplab."""
+    layers, inputs = [], 3
+    for level, (count, outputs) in enumerate(VGG):
+        dilation = 2 if level == 4 else 1
+        for _ in range(count):
+            layers.append(conv_relu(inputs, 3, outputs, pad=dilation, dilation=dilation))
+            inputs = outputs
+        layers.append(pool(3, 2 if level < 3 else 1, 1))
+    layers += [average(3, 1, 1), conv_relu(inputs, 3, 1024, pad=12, dilation=12), nn.Dropout()]
+    return nn.Sequential(*layers, conv_relu(1024, 1, 1024), nn.Dropout(), nn.Conv2d(1024, 21, 1))
+
+
+NETS = {
+    "LeNet": lenet,
+    "CIFAR-10-quick": cifar10_quick,
+    "AlexNet": alexnet,
+    "VGG-16": vgg16,
+    "GoogLeNet": googlenet,
+    "ResNet-50": resnet50,
+    "MobileNet": mobilenet,
+    "DeepLab-LargeFOV": deeplab,
+}
 
 
 def main() -> None:
@@ -138,8 +178,8 @@ def main() -> None:
     chosen = parser.parse_args()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or len(os.sched_getaffinity(0))))
     torch.manual_seed(0)
-    training, size = chosen.work == "training", SIDES[chosen.net]
-    x, labels = torch.randn(chosen.batch, 3, size, size), torch.randint(0, CLASSES, (chosen.batch,))
+    training, (classes, *places) = chosen.work == "training", SCORES[chosen.net]
+    x, labels = torch.randn(chosen.batch, *IMAGES[chosen.net]), torch.randint(0, classes, (chosen.batch, *places))
     seconds = timed(NETS[chosen.net]().train(training), training, x, labels, chosen.iterations)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     print(json.dumps({"best_s": min(seconds), "all_s": seconds, "peak_gb": peak}))

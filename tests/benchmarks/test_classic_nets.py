@@ -11,11 +11,14 @@ import deconvnet
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 # weights and biases, scales and shifts of batch norm, as published
 PARAMETERS = {
+    "LeNet": 431_080,
+    "CIFAR-10-quick": 145_578,
     "AlexNet": 60_965_224,
     "VGG-16": 138_357_544,
     "GoogLeNet": 6_998_552,
     "ResNet-50": 25_557_032,
     "MobileNet": 4_231_976,
+    "DeepLab-LargeFOV": 20_505_429,
 }
 
 
