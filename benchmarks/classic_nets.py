@@ -13,7 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from classic_shapes import IMAGES, INCEPTIONS, RESIDUAL, SCORES, SEPARABLE, VGG  # noqa: E402
+from classic_shapes import CLASSES, IMAGES, INCEPTIONS, RESIDUAL, SCORES, SEPARABLE, VGG  # noqa: E402
 
 from deconvnet import NetSpec  # noqa: E402
 from deconvnet import layers as L  # noqa: E402
@@ -45,7 +45,7 @@ def _average(bottom, size: int, stride: int, pad: int = 0):
     return L.Pooling(bottom, pool=P.Pooling.AVE, kernel_size=size, stride=stride, pad=pad)
 
 
-def _classes(bottom, outputs: int = 1000):
+def _classes(bottom, outputs: int = CLASSES):
     return L.InnerProduct(bottom, num_output=outputs, weight_filler=FILLER)
 
 
@@ -131,8 +131,9 @@ def deeplab(data):
     """VGG-16 at an eighth of the image's size, its last level and fc6 dilated."""
     top = data
     for level, (layers, outputs) in enumerate(VGG):
+        dilation = 2 if level == 4 else 1
         for _ in range(layers):
-            top = _conv_relu(top, 3, outputs, pad=2, dilation=2) if level == 4 else _conv_relu(top, 3, outputs)
+            top = _conv_relu(top, 3, outputs, pad=dilation, dilation=dilation)
         top = _pool(top, 3, 2 if level < 3 else 1, 1)
     top = L.Dropout(_conv_relu(_average(top, 3, 1, 1), 3, 1024, pad=12, dilation=12), in_place=True)
     return _conv(L.Dropout(_conv_relu(top, 1, 1024), in_place=True), 1, 21)

@@ -11,6 +11,7 @@ VGG = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))  # layers and outputs of
 RESIDUAL = ((3, 64), (4, 128), (6, 256), (3, 512))  # blocks and inner outputs of a level
 # outputs and stride of the depthwise layer before them
 SEPARABLE = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *[(512, 1)] * 5, (1024, 2), (1024, 1))
+CLASSES = 1000  # of ImageNet
 IMAGES = {  # (C, H, W) of one
     "LeNet": (1, 28, 28),
     "CIFAR-10-quick": (3, 32, 32),
@@ -22,4 +23,4 @@ IMAGES = {  # (C, H, W) of one
     "DeepLab-LargeFOV": (3, 321, 321),
 }
 # of an image: the classes, and where every place has scores of its own their height and width
-SCORES = dict.fromkeys(IMAGES, (1000,)) | {"LeNet": (10,), "CIFAR-10-quick": (10,), "DeepLab-LargeFOV": (21, 41, 41)}
+SCORES = dict.fromkeys(IMAGES, (CLASSES,)) | {"LeNet": (10,), "CIFAR-10-quick": (10,), "DeepLab-LargeFOV": (21, 41, 41)}

@@ -27,19 +27,14 @@ THREADS = (4, 2, 1)  # as far as there are processors
 # (work, batch, iterations, rounds); those of all but the first for the largest number of threads only
 CASES = (("forward", 1, 5, 3), ("training", 2, 2, 3))
 IMAGE_CASES = (("image", 1, 1, 1), ("image", 5, 1, 1), ("image", 10, 1, 3), ("image", 25, 1, 1), ("image", 50, 1, 1))
-SMALL = {"LeNet": 64, "CIFAR-10-quick": 100}  # nets of few milliseconds, with the batch of Caffe's example
-CLASSICS = {"AlexNet": 8, "VGG-16": 8, "GoogLeNet": 8, "ResNet-50": 8, "MobileNet": 8, "DeepLab-LargeFOV": 2}
-CLASSIC_CASES = (
-    *(
-        (f"{net} {work}", *rest)
-        for net, n in SMALL.items()
-        for work, *rest in (("forward", 1, 500, 5), ("training", n, 50, 5))
-    ),
-    *(
-        (f"{net} {work}", *rest)
-        for net, n in CLASSICS.items()
-        for work, *rest in (("forward", 1, 9, 5), ("training", n, 2, 5))
-    ),
+# batch in training (of the small ones that of Caffe's examples), iterations forward and in training
+CLASSICS = {"LeNet": (64, 500, 50), "CIFAR-10-quick": (100, 500, 50)}
+CLASSICS |= dict.fromkeys(("AlexNet", "VGG-16", "GoogLeNet", "ResNet-50", "MobileNet"), (8, 9, 2))
+CLASSICS |= {"DeepLab-LargeFOV": (2, 9, 2)}
+CLASSIC_CASES = tuple(
+    case
+    for net, (batch, forward, training) in CLASSICS.items()
+    for case in ((f"{net} forward", 1, forward, 5), (f"{net} training", batch, training, 5))
 )
 NETS = "well-known nets"
 SLOWER = 1.1
@@ -115,7 +110,7 @@ def cells(row: dict) -> list[str]:
         if best is None:
             line.append("")
             continue
-        seconds = f"{best:.2f} s" if best >= 0.1 else f"{best * 1e3:.{0 if best >= 0.001 else 1}f} ms"
+        seconds = f"{best:.2f} s" if best >= 0.1 else f"{best * 1e3:.{0 if best >= 0.01 else 1}f} ms"
         speed = f"{60 / best:.1f} a minute" if row["work"] == "image" else seconds
         line.append(f"{speed}, {max(run['peak_gb'] for run in runs):.2f} GB")
     line.append(f"{row['ratio']:.2f}" if "ratio" in row else "")

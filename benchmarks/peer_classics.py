@@ -9,7 +9,7 @@ import os
 import resource
 
 import torch
-from classic_shapes import IMAGES, INCEPTIONS, RESIDUAL, SCORES, SEPARABLE, VGG
+from classic_shapes import CLASSES, IMAGES, INCEPTIONS, RESIDUAL, SCORES, SEPARABLE, VGG
 from peer_pytorch import timed
 from torch import nn
 
@@ -41,7 +41,7 @@ def full(inputs):
     layers = []
     for size in (inputs, 4096):
         layers += [nn.Linear(size, 4096), nn.ReLU(inplace=True), nn.Dropout()]
-    return [nn.Flatten(), *layers, nn.Linear(4096, 1000)]
+    return [nn.Flatten(), *layers, nn.Linear(4096, CLASSES)]
 
 
 def local():
@@ -106,7 +106,7 @@ def googlenet():
     for outputs in INCEPTIONS:
         layers.append(Inception(inputs, *outputs) if outputs else pool(3, 2))
         inputs = outputs[0] + outputs[2] + outputs[4] + outputs[5] if outputs else inputs
-    return nn.Sequential(*layers, nn.AvgPool2d(7, 1), nn.Dropout(), nn.Flatten(), nn.Linear(1024, 1000))
+    return nn.Sequential(*layers, average(7, 1), nn.Dropout(), nn.Flatten(), nn.Linear(1024, CLASSES))
 
 
 class Residual(nn.Module):
@@ -131,7 +131,7 @@ def resnet50():
         for block in range(blocks):
             layers.append(Residual(inputs, inner, 2 if level and not block else 1))
             inputs = 4 * inner
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2048, 1000))
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2048, CLASSES))
 
 
 def mobilenet():
@@ -140,7 +140,7 @@ def mobilenet():
     for outputs, stride in SEPARABLE:
         layers += [conv_norm(inputs, 3, inputs, stride, group=inputs), conv_norm(inputs, 1, outputs)]
         inputs = outputs
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(1024, 1000))
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(1024, CLASSES))
 
 
 def deeplab():

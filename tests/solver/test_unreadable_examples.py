@@ -11,9 +11,8 @@ from tiny_training import write_seg_solver
 from deconvnet.core.net import NetError
 from deconvnet.core.solver import Action, SGDSolver
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:.*files listed are not there"
-)  # said at the start: see test_seg_data_errors.py
+# said at the start, too: see test_seg_data_errors.py
+pytestmark = pytest.mark.filterwarnings("ignore:.*files listed are not there")
 
 LISTS = ("list.txt", "test.txt")
 
